@@ -1,0 +1,113 @@
+"""The plain variational autoencoder: one encoder, one latent vector, one decoder."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from latentkit.core.protocols import Distribution, Posterior
+from latentkit.core.registry import Registry
+
+__all__ = ["PosteriorFamily", "VariationalAutoencoder", "models"]
+
+models: Registry[type[nn.Module]] = Registry("model")
+
+
+class PosteriorFamily(Protocol):
+    """Turns the encoder's outputs into a distribution over z."""
+
+    def n_parameters(self, latent_dim: int) -> int: ...
+
+    def from_parameters(self, parameters: Tensor) -> Posterior: ...
+
+
+@models.register("vae")
+class VariationalAutoencoder(nn.Module):
+    r"""Encoder, prior and decoder wired as one latent-variable model.
+
+    .. math:: p(x, z) = p(z)\, p(x \mid z), \qquad q(z \mid x) \approx p(z \mid x)
+
+    Args:
+        encoder: Network from x, shape (batch, *event), to the posterior's parameters, shape (batch, n).
+        decoder: Network from z, shape (batch, latent), to the likelihood's parameters, shape (batch, p, *event).
+        posterior: Family of q(z given x).
+        likelihood: Family of p(x given z); may hold learnt parameters such as a shared variance.
+        prior: Module that returns p(z) when called.
+        latent_dim: Number of latent dimensions.
+        event_shape: Shape of one example in model units.
+
+    References:
+        Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        posterior: PosteriorFamily,
+        likelihood: nn.Module,
+        prior: nn.Module,
+        latent_dim: int,
+        event_shape: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.posterior = posterior
+        self.likelihood = likelihood
+        self.prior_family = prior
+        self.latent_dim = latent_dim
+        self.event_shape = event_shape
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Return q(z given x) for x of shape (batch, *event)."""
+        return self.posterior.from_parameters(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Return p(x given z) for z of shape (*batch, latent)."""
+        lead = z.shape[:-1]
+        if len(lead) == 1:
+            distribution: Distribution = self.likelihood(self.decoder(z))
+            return distribution
+        parameters: Tensor = self.decoder(z.reshape(-1, z.shape[-1]))
+        distribution = self.likelihood(parameters.reshape(*lead, *parameters.shape[1:]))
+        return distribution
+
+    def prior(self) -> Distribution:
+        """Return p(z)."""
+        distribution: Distribution = self.prior_family()
+        return distribution
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of one example."""
+        return prod(self.event_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean reconstruction of x, through the posterior mean."""
+        return self.decode(self.encode(x).mean).mean
+
+    @torch.no_grad()
+    def initialise_output(self, x: Tensor) -> None:
+        """Start the decoder where the average example is, given some data in model units, shape (n, *event).
+
+        The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, so that
+        training begins at the data's mean instead of searching for it.
+        """
+        from latentkit.nn import last_layer
+
+        layer = last_layer(self.decoder)
+        initial: Tensor = self.likelihood.initial_parameters(x)  # type: ignore[operator]
+        bias = None if layer is None else layer.bias
+        if bias is None:
+            return
+        if bias.numel() == initial.numel():
+            bias.copy_(initial.reshape(bias.shape))
+        else:  # a convolution has one bias per channel: the mean over the grid
+            per_channel = initial.flatten(2).mean(-1) if initial.dim() > 2 else initial
+            if per_channel.numel() == bias.numel():
+                bias.copy_(per_channel.reshape(bias.shape))

@@ -1,0 +1,84 @@
+"""Data on their way to the model: resident in their smallest dtype, converted a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from latentkit.core.protocols import Batch
+from latentkit.core.seeds import generator
+
+__all__ = ["Feed"]
+
+
+class Feed:
+    """Examples in storage form, served as batches in model units.
+
+    Args:
+        storage: Examples in their smallest dtype, shape (n, *event).
+        prepare: Storage to model units, for one batch.
+        device: Where batches are wanted. The storage moves there when it fits in a third of the free memory.
+        condition: What generation is conditioned on, shape (n, features).
+    """
+
+    def __init__(
+        self,
+        storage: Tensor,
+        prepare: Callable[[Tensor], Tensor],
+        *,
+        device: torch.device | str = "cpu",
+        condition: Tensor | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.prepare = prepare
+        self.storage = self._place(storage)
+        self.condition = None if condition is None else self._place(condition)
+
+    def __len__(self) -> int:
+        return self.storage.shape[0]
+
+    def subset(self, rows: Tensor) -> Feed:
+        """Return a feed of these rows, in this order."""
+        condition = None if self.condition is None else self.condition[rows.to(self.condition.device)]
+        storage = self.storage[rows.to(self.storage.device)]
+        return Feed(storage, self.prepare, device=self.device, condition=condition)
+
+    def batch(self, rows: Tensor | slice) -> Batch:
+        """Return these rows in model units on the device."""
+        x = self.storage[rows] if isinstance(rows, slice) else self.storage.index_select(0, rows)
+        x = self.prepare(x if x.device == self.device else x.to(self.device, non_blocking=True))
+        if self.condition is None:
+            return Batch(x)
+        condition = self.condition[rows]
+        return Batch(x, condition=condition.to(self.device))
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Return how many batches :meth:`epoch` yields."""
+        full, rest = divmod(len(self), batch_size)
+        return full + (1 if full == 0 or 2 * rest >= batch_size else 0)
+
+    def epoch(self, batch_size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch in an order that depends on `seed` and `epoch` alone.
+
+        A remainder smaller than half a batch sits out this epoch (another one, drawn afresh, sits out the next).
+
+        Args:
+            batch_size: Rows in a batch.
+            seed: Seed of the run.
+            epoch: Number of the epoch.
+            start: Batches to skip, for a run that is resumed within an epoch.
+        """
+        order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
+        if self.storage.device.type != "cpu":
+            order = order.to(self.storage.device)
+        for step in range(start, self.steps_per_epoch(batch_size)):
+            yield self.batch(order[step * batch_size : (step + 1) * batch_size])
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if tensor.nbytes > free / 3:
+                return tensor.pin_memory()
+        return tensor.to(self.device)
