@@ -1,0 +1,32 @@
+"""The training loop and what it needs: optimisers, schedules, engine, checkpoints, progress."""
+
+from latentkit.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from latentkit.training.engine import Engine, choose_engine, pick_device
+from latentkit.training.feed import Feed
+from latentkit.training.interruption import Interruption
+from latentkit.training.loop import Trainer, TrainingStep, mean_objective
+from latentkit.training.optimizers import build_optimizer, optimizer_names
+from latentkit.training.plan import EpochRecord, TrainingPlan, TrainingResult
+from latentkit.training.progress import make_reporter
+from latentkit.training.schedules import schedules
+
+__all__ = [
+    "Checkpoint",
+    "Engine",
+    "EpochRecord",
+    "Feed",
+    "Interruption",
+    "Trainer",
+    "TrainingPlan",
+    "TrainingResult",
+    "TrainingStep",
+    "build_optimizer",
+    "choose_engine",
+    "make_reporter",
+    "mean_objective",
+    "optimizer_names",
+    "pick_device",
+    "read_checkpoint",
+    "schedules",
+    "write_checkpoint",
+]
