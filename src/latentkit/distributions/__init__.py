@@ -1,0 +1,54 @@
+"""Distributions as objects: posteriors, likelihoods and priors, and the divergence between them."""
+
+from __future__ import annotations
+
+from latentkit.distributions.kl import (
+    has_closed_form_kl,
+    kl_divergence,
+    kl_per_dimension,
+    register_kl,
+    register_kl_per_dimension,
+)
+from latentkit.distributions.likelihoods import (
+    Bernoulli,
+    BernoulliLikelihood,
+    Gaussian,
+    GaussianLikelihood,
+    Likelihood,
+    ObservationDistribution,
+    likelihoods,
+)
+from latentkit.distributions.posteriors import DiagonalGaussian, FullGaussian, PosteriorFamily, posteriors
+from latentkit.distributions.priors import (
+    GaussianMixture,
+    GaussianMixturePrior,
+    Prior,
+    StandardNormal,
+    StandardNormalPrior,
+    priors,
+)
+
+__all__ = [
+    "Bernoulli",
+    "BernoulliLikelihood",
+    "DiagonalGaussian",
+    "FullGaussian",
+    "Gaussian",
+    "GaussianLikelihood",
+    "GaussianMixture",
+    "GaussianMixturePrior",
+    "Likelihood",
+    "ObservationDistribution",
+    "PosteriorFamily",
+    "Prior",
+    "StandardNormal",
+    "StandardNormalPrior",
+    "has_closed_form_kl",
+    "kl_divergence",
+    "kl_per_dimension",
+    "likelihoods",
+    "posteriors",
+    "priors",
+    "register_kl",
+    "register_kl_per_dimension",
+]

@@ -1,0 +1,229 @@
+"""Posteriors q(z given x): what an encoder's output stands for."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Protocol, final
+
+import torch
+from torch import Tensor
+
+from latentkit.core.protocols import Posterior
+from latentkit.core.registry import Registry
+from latentkit.distributions.noise import drawn_shape, standard_normal
+from latentkit.distributions.precision import at_least_float32, without_autocast
+
+__all__ = ["LOG_VAR_BOUND", "DiagonalGaussian", "FullGaussian", "PosteriorFamily", "posteriors"]
+
+LOG_VAR_BOUND: Final = 20.0
+"""Networks cannot make a log-variance leave (-20, 20): standard deviations stay within (4.5e-5, 2.2e4)."""
+
+_HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
+
+
+class PosteriorFamily(Protocol):
+    """A class of posteriors that an encoder can parameterise."""
+
+    @classmethod
+    def n_parameters(cls, latent_dim: int) -> int:
+        """Numbers that the encoder gives for one example."""
+        ...
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor) -> Posterior:
+        """The posterior of an encoder's output, shape (*batch, n_parameters)."""
+        ...
+
+
+posteriors: Registry[type[PosteriorFamily]] = Registry("posterior")
+
+
+def _bounded(log_var: Tensor) -> Tensor:
+    # A hard clamp has no gradient outside its range: an example that lands there would never come back.
+    return torch.tanh(log_var * (1.0 / LOG_VAR_BOUND)) * LOG_VAR_BOUND
+
+
+@posteriors.register("diagonal")
+@final
+class DiagonalGaussian:
+    """Gaussian with independent dimensions.
+
+    .. math:: q(z) = prod_j N(z_j; mean_j, exp(log_var_j))
+
+    Args:
+        mean: Shape (*batch, latent).
+        log_var: Logarithm of the variance, shape of `mean`; taken as it is (:meth:`from_parameters` bounds it).
+
+    Attributes:
+        mean: Shape (*batch, latent), at least float32.
+        log_var: Shape (*batch, latent).
+        stddev: Shape (*batch, latent).
+
+    References:
+        Kingma and Welling, 2014, Auto-Encoding Variational Bayes, appendix C.2, arXiv:1312.6114.
+
+    Example:
+        >>> q = DiagonalGaussian(torch.zeros(16, 2), torch.zeros(16, 2))
+        >>> q.rsample().shape, q.rsample(5).shape, q.log_prob(q.rsample(5)).shape
+        (torch.Size([16, 2]), torch.Size([5, 16, 2]), torch.Size([5, 16]))
+    """
+
+    __slots__ = ("log_var", "mean", "stddev")
+
+    def __init__(self, mean: Tensor, log_var: Tensor) -> None:
+        self.mean = at_least_float32(mean)
+        self.log_var = at_least_float32(log_var)
+        self.stddev = torch.exp(0.5 * self.log_var)
+
+    @classmethod
+    def n_parameters(cls, latent_dim: int) -> int:
+        """Two per latent dimension: mean and log-variance."""
+        return 2 * latent_dim
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor) -> DiagonalGaussian:
+        """Read means, then raw log-variances, from an encoder's output of shape (*batch, 2 latent).
+
+        A raw value r becomes 20 tanh(r / 20), which is r itself to 1 % for absolute values below 3.5.
+        """
+        mean, raw = at_least_float32(parameters).chunk(2, dim=-1)
+        return cls(mean, _bounded(raw))
+
+    def rsample(self, n: int | None = None, *, noise: Tensor | None = None) -> Tensor:
+        """Reparameterised draws mean + stddev * noise, shape (*batch, latent) or (n, *batch, latent).
+
+        Args:
+            n: Number of draws for each example; None for one draw without a leading dimension.
+            noise: Standard normal numbers of the shape of the result; drawn from torch's global generator by default.
+        """
+        if noise is None:
+            noise = standard_normal(drawn_shape(n, self.mean.shape), like=self.mean)
+        return torch.addcmul(self.mean, self.stddev, noise)
+
+    def sample(self, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draws without gradient, shape (*batch, latent) or (n, *batch, latent)."""
+        with torch.no_grad():
+            noise = standard_normal(drawn_shape(n, self.mean.shape), like=self.mean, generator=generator)
+            return self.rsample(n, noise=noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of `value` in nats, shape (*batch,); `value` may have leading dimensions of draws."""
+        standardised = (value - self.mean) / self.stddev
+        elements = torch.add(self.log_var, standardised.square())
+        return elements.sum(-1) * -0.5 - self.mean.shape[-1] * _HALF_LOG_2PI
+
+    def entropy(self) -> Tensor:
+        """Differential entropy in nats, shape (*batch,)."""
+        return 0.5 * self.log_var.sum(-1) + self.mean.shape[-1] * (0.5 + _HALF_LOG_2PI)
+
+    def detach(self) -> DiagonalGaussian:
+        """The same distribution, cut from the graph."""
+        return DiagonalGaussian(self.mean.detach(), self.log_var.detach())
+
+
+@posteriors.register("full")
+@final
+class FullGaussian:
+    """Gaussian with any covariance, by its Cholesky factor.
+
+    .. math:: q(z) = N(z; mean, L L^T)
+
+    Args:
+        mean: Shape (*batch, latent).
+        cholesky: Lower-triangular factor L with a positive diagonal, shape (*batch, latent, latent).
+
+    References:
+        Kingma and Welling, 2019, An Introduction to Variational Autoencoders, section 2.5.1, arXiv:1906.02691.
+
+    Example:
+        >>> q = FullGaussian(torch.zeros(16, 2), torch.eye(2).expand(16, 2, 2))
+        >>> q.rsample(5).shape
+        torch.Size([5, 16, 2])
+    """
+
+    __slots__ = ("cholesky", "mean")
+
+    def __init__(self, mean: Tensor, cholesky: Tensor) -> None:
+        self.mean = at_least_float32(mean)
+        self.cholesky = at_least_float32(cholesky)
+
+    @classmethod
+    def n_parameters(cls, latent_dim: int) -> int:
+        """A mean for each dimension and the lower triangle."""
+        return latent_dim + latent_dim * (latent_dim + 1) // 2
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor) -> FullGaussian:
+        """Read means, then a packed triangle, from an encoder's output of shape (*batch, n_parameters).
+
+        The diagonal r of the triangle is a raw log-variance, bounded as in :class:`DiagonalGaussian`; zeros give the
+        standard normal.
+        """
+        parameters = at_least_float32(parameters)
+        size = parameters.shape[-1]
+        latent_dim = (math.isqrt(9 + 8 * size) - 3) // 2
+        mean, packed = parameters[..., :latent_dim], parameters[..., latent_dim:]
+        # The packed triangle followed by its own reversed tail fills a square whose lower part holds each number once:
+        # no index tensor is needed (the way of TensorFlow Probability's fill_triangular).
+        square = torch.cat((packed[..., latent_dim:], packed.flip(-1)), dim=-1)
+        square = square.reshape(*square.shape[:-1], latent_dim, latent_dim)
+        stddev = torch.exp(0.5 * _bounded(square.diagonal(dim1=-2, dim2=-1)))
+        return cls(mean, square.tril(-1) + torch.diag_embed(stddev))
+
+    @property
+    def stddev(self) -> Tensor:
+        """Standard deviation of each dimension, shape (*batch, latent)."""
+        return self.cholesky.square().sum(-1).sqrt()
+
+    @property
+    def log_var(self) -> Tensor:
+        """Logarithm of the variance of each dimension, shape (*batch, latent)."""
+        return 2.0 * self.stddev.log()
+
+    @property
+    def half_log_determinant(self) -> Tensor:
+        """Half the logarithm of the covariance's determinant, shape (*batch,)."""
+        return self.cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def rsample(self, n: int | None = None, *, noise: Tensor | None = None) -> Tensor:
+        """Reparameterised draws mean + L noise, shape (*batch, latent) or (n, *batch, latent).
+
+        Args:
+            n: Number of draws for each example; None for one draw without a leading dimension.
+            noise: Standard normal numbers of the shape of the result; drawn from torch's global generator by default.
+        """
+        if noise is None:
+            noise = standard_normal(drawn_shape(n, self.mean.shape), like=self.mean)
+        columns, lead = self._as_columns(noise)
+        with without_autocast(self.mean):
+            product = self.cholesky @ columns
+        return self.mean + self._from_columns(product, lead)
+
+    def sample(self, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draws without gradient, shape (*batch, latent) or (n, *batch, latent)."""
+        with torch.no_grad():
+            noise = standard_normal(drawn_shape(n, self.mean.shape), like=self.mean, generator=generator)
+            return self.rsample(n, noise=noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of `value` in nats, shape (*batch,); `value` may have leading dimensions of draws."""
+        columns, lead = self._as_columns(value - self.mean)
+        standardised = self._from_columns(torch.linalg.solve_triangular(self.cholesky, columns, upper=False), lead)
+        squared = standardised.square().sum(-1)
+        return -0.5 * squared - self.half_log_determinant - self.mean.shape[-1] * _HALF_LOG_2PI
+
+    def entropy(self) -> Tensor:
+        """Differential entropy in nats, shape (*batch,)."""
+        return self.half_log_determinant + self.mean.shape[-1] * (0.5 + _HALF_LOG_2PI)
+
+    def detach(self) -> FullGaussian:
+        """The same distribution, cut from the graph."""
+        return FullGaussian(self.mean.detach(), self.cholesky.detach())
+
+    def _as_columns(self, value: Tensor) -> tuple[Tensor, torch.Size]:
+        # Draws become columns of one right-hand side per example; broadcasting would copy the factor for every draw.
+        lead = value.shape[: value.ndim - self.mean.ndim]
+        return value.reshape(-1, *value.shape[len(lead) :]).movedim(0, -1), lead
+
+    def _from_columns(self, columns: Tensor, lead: torch.Size) -> Tensor:
+        return columns.movedim(-1, 0).reshape(*lead, *columns.shape[:-1])
