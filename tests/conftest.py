@@ -1,0 +1,52 @@
+"""What every test may ask for: real data, a browser, quiet threads, examples that are the same on every run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The suite shares its machine with others: threads that spin beside a busy neighbour cost more than they give.
+torch.set_num_threads(1)
+
+# No deadline: the first call of an operation may compile or load something. In CI the examples are the same each time.
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data sets, which are not part of the repository: $LATENTKIT_DATA, or ../shared/data."""
+    folder = Path(os.environ.get("LATENTKIT_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set LATENTKIT_DATA to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program that browser tests start."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if program := shutil.which(name):
+            return program
+    pytest.skip("no Chromium on this machine")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where a browser is required, a browser test that was skipped has failed."""
+    report = yield
+    if report.skipped and item.get_closest_marker("browser") and os.environ.get("LATENTKIT_REQUIRE_BROWSER"):
+        report.outcome = "failed"
+        report.longrepr = f"LATENTKIT_REQUIRE_BROWSER is set, and this was skipped: {report.longrepr}"
+    return report
