@@ -12,6 +12,10 @@ from latentkit.distributions.kl import (
 from latentkit.distributions.likelihoods import (
     Bernoulli,
     BernoulliLikelihood,
+    Categorical,
+    CategoricalLikelihood,
+    DiscretizedLogisticLikelihood,
+    DiscretizedLogisticMixture,
     Gaussian,
     GaussianLikelihood,
     Likelihood,
@@ -31,7 +35,11 @@ from latentkit.distributions.priors import (
 __all__ = [
     "Bernoulli",
     "BernoulliLikelihood",
+    "Categorical",
+    "CategoricalLikelihood",
     "DiagonalGaussian",
+    "DiscretizedLogisticLikelihood",
+    "DiscretizedLogisticMixture",
     "FullGaussian",
     "Gaussian",
     "GaussianLikelihood",
