@@ -1,6 +1,15 @@
 """Wirings of encoder, prior and decoder."""
 
-from latentkit.models.inference import map_batches
+from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
+from latentkit.models.specification import ModelSpecification, resolve_network
 from latentkit.models.vae import VariationalAutoencoder, models
 
-__all__ = ["VariationalAutoencoder", "map_batches", "models"]
+__all__ = [
+    "ModelSpecification",
+    "VariationalAutoencoder",
+    "inference_batch_size",
+    "iterate_batches",
+    "map_batches",
+    "models",
+    "resolve_network",
+]
