@@ -81,6 +81,11 @@ class MLP(nn.Module):
         self.activation = activation
         self._activate = activations[activation].function
         self.normalization = check_choice("normalization", normalization, NORMALIZATIONS[1:])
+        if self.normalization in {"layer", "group"} and 1 in self.widths:
+            raise InvalidParameterError(
+                f"normalization={normalization!r} of a layer of width 1 leaves nothing of it; "
+                f"got widths {self.widths}. Use wider layers or normalization='none'."
+            )
         self.dropout = nn.Dropout(check_dropout(dropout))
         self.residual = residual
 
