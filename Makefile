@@ -35,6 +35,7 @@ bench: ## Measure every published figure anew (long; writes benchmarks/results)
 	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
 
 docs: ## Build docs/_build/html offline, a warning is an error; run the examples of its pages
+	rm -rf docs/_generated
 	$(PYTHON) -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
 	$(PYTHON) -m sphinx -q -W --keep-going -b doctest -d docs/_build/doctrees docs docs/_build/doctest
 	@echo "docs/_build/html/index.html"
