@@ -1,0 +1,7 @@
+"""Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
+
+from latentkit.estimators.resolving import LikelihoodWarning
+from latentkit.estimators.runs import load
+from latentkit.estimators.vae import VAE
+
+__all__ = ["VAE", "LikelihoodWarning", "load"]

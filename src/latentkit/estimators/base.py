@@ -1,0 +1,498 @@
+"""What every estimator with an encoder and a decoder can do."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from torch import Tensor
+
+from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+from latentkit.core.parameters import check_choice, check_integer
+from latentkit.core.seeds import derive_seed, generator, row_keys
+from latentkit.data import Dataset, read
+from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.precision import model_in
+from latentkit.evaluation import LikelihoodEstimate, importance_bound
+from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.models.inference import iterate_batches
+from latentkit.tasks import (
+    AttributeDirection,
+    attribute_direction,
+    decode,
+    edit,
+    encode,
+    interpolate,
+    recover,
+    sample,
+    traverse,
+)
+
+__all__ = ["LatentEstimator"]
+
+Draw = Literal["auto", "mean", "sample"]
+
+
+class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """A fitted schema and model, and the tasks they do; how they are fitted is the subclass's.
+
+    ``X`` is, in every method, what ``fit`` took: an array of rows (n, features) or images (n, height, width[, channels]),
+    a torch tensor, a pandas, polars or Arrow frame of numbers, or the path of a folder of images or of a file. Results
+    come back in the same form.
+    """
+
+    random_state: int | np.random.RandomState | None
+    verbose: int
+
+    # Fitting is the subclass's
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any = None) -> LatentEstimator:  # noqa: N803
+        """Learn the schema and the model from X."""
+
+    # Reduce
+
+    def transform(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return the posterior mean of z for every example.
+
+        .. math:: z_i = E_{q(z | x_i)}[z]
+
+        Args:
+            X: Data like those of fit.
+        Returns:
+            Latent vectors, shape (n, latent_dim); float64 for float64 data, else float32. Nothing is drawn, so equal
+            rows have equal vectors.
+        """
+        check_is_fitted(self)
+        storage, dtype = self._encode_input(X)
+        model = self._model(dtype)
+        return self._map(lambda x: encode(model, x), storage, dtype).numpy()
+
+    def inverse_transform(self, Z: Any) -> Any:  # noqa: N803
+        """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.
+
+        Args:
+            Z: Latent vectors, shape (n, latent_dim).
+        """
+        check_is_fitted(self)
+        z = self._latents(Z)
+        return self.schema_.decode(self._decode(z, draw="mean"))
+
+    def reconstruct(self, X: Any) -> Any:  # noqa: N803
+        """Return what the model makes of X through the posterior mean, in the form of X. This is also its denoiser."""
+        check_is_fitted(self)
+        storage, dtype = self._encode_input(X)
+        model = self._model(dtype)
+        return self.schema_.decode(self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype))
+
+    # Score
+
+    def log_likelihood(self, X: Any, *, n_importance: int = 64) -> LikelihoodEstimate:  # noqa: N803
+        """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
+
+        .. math:: L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
+
+        Args:
+            X: Data like those of fit.
+            n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows.
+        Returns:
+            Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
+            sample sizes. Each row's draws depend on its content alone: the same rows give the same numbers in any
+            order and any batch.
+        References:
+            Burda et al., 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
+        """
+        check_is_fitted(self)
+        check_integer("n_importance", n_importance, low=1)
+        storage, dtype = self._encode_input(X)
+        model = self._model(dtype)
+        seed = derive_seed(self.seed_, "score")
+        bounds, sizes = [], []
+        # Many rows share a decoder call when K is small; the chunks of K are importance_bound's.
+        batch = inference_batch_size(self.specification_.width, n_samples=min(n_importance, 50))
+        with torch.inference_mode():
+            for rows in iterate_batches(storage.shape[0], batch):
+                part = storage[rows]
+                x = self._to_model(part, dtype)
+                estimate = importance_bound(model, x, n_importance, keys=row_keys(part), seed=seed)
+                bounds.append(estimate.log_likelihood.cpu())
+                sizes.append(estimate.effective_sample_size.cpu())
+        return LikelihoodEstimate(
+            log_likelihood=torch.cat(bounds),
+            effective_sample_size=torch.cat(sizes),
+            n_importance=n_importance,
+            estimator=estimate.estimator,
+        )
+
+    def score_samples(self, X: Any, *, n_importance: int = 64) -> NDArray[np.float64]:  # noqa: N803
+        """Return a lower bound on log p(x) per example, nats, shape (n,); larger means more like the training data."""
+        return self.log_likelihood(X, n_importance=n_importance).log_likelihood.double().numpy()
+
+    def score(self, X: Any, y: Any = None, *, n_importance: int = 64) -> float:  # noqa: N803
+        """Return the mean of :meth:`score_samples`, for model selection; `y` is ignored."""
+        return float(self.score_samples(X, n_importance=n_importance).mean())
+
+    # Generate
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        label: Any = None,
+        temperature: float = 1.0,
+        draw: Draw = "auto",
+        prior: Literal["auto", "model", "mixture"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Return exactly n new examples, in the form of the data that fit took.
+
+        Args:
+            n: Number of examples, at least 1.
+            label: One of ``classes_``, where labels were given to fit: examples of that class.
+            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
+            draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw adds
+                pixel noise, and a draw for rows, whose noise belongs to the data.
+            prior: ``"model"`` draws z from the prior that was trained, ``"mixture"`` from the Gaussian mixture fitted
+                to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one.
+            random_state: Seed; None uses the estimator's own.
+        Raises:
+            InvalidParameterError: If the label or an option is unknown.
+        """
+        check_is_fitted(self)
+        n = check_integer("n", n, low=1)
+        check_choice("draw", draw, ("auto", "mean", "sample"))
+        check_choice("prior", prior, ("auto", "model", "mixture"))
+        source = self._prior_module(label, prior)
+        how = draw if draw != "auto" else "mean" if self.schema_.kind == "images" else "sample"
+        random = generator(self._seed(random_state), "sample")
+        model = self._model(torch.float32)
+        parts = [
+            sample(
+                model,
+                source(),
+                rows.stop - rows.start,
+                temperature=temperature,
+                generator=random,
+                draw=cast(Literal["mean", "sample"], how),
+            ).cpu()
+            for rows in iterate_batches(n, self._batch_size)
+        ]
+        return self.schema_.decode(torch.cat(parts))
+
+    # Explore and control
+
+    def interpolate(
+        self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical"
+    ) -> Any:
+        """Return `steps` examples on the way from `a` to `b` through the latent space, both ends included.
+
+        Args:
+            a: One example, alone or as the only row.
+            b: Another.
+            steps: Number of examples, at least 2.
+            path: ``"spherical"`` keeps to the radii at which posteriors lie; ``"linear"`` goes straight.
+        """
+        check_is_fitted(self)
+        ends = torch.from_numpy(np.concatenate([self.transform(self._one(a)), self.transform(self._one(b))]))
+        model = self._model(ends.dtype)
+        with torch.inference_mode():
+            x = interpolate(model, ends[:1].to(self._device), ends[1:].to(self._device), steps=steps, path=path)
+        return self.schema_.decode(x.reshape(-1, *self.specification_.event_shape).cpu())
+
+    def traverse(
+        self, x: Any = None, *, dim: int, steps: int = 9, span: float = 3.0, values: Sequence[float] | None = None
+    ) -> Any:
+        """Return examples that differ in one latent dimension only.
+
+        Args:
+            x: The example to start from; None starts from z = 0, the prior's centre.
+            dim: Latent dimension, from 0.
+            steps: Number of values, evenly spaced over [-span, span].
+            span: Largest value, in units of the prior's standard deviation.
+            values: The values themselves, instead of `steps` and `span`.
+        """
+        check_is_fitted(self)
+        check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
+        check_integer("steps", steps, low=1)
+        start = torch.zeros(1, self.latent_dim_) if x is None else torch.from_numpy(self.transform(self._one(x)))
+        path = torch.linspace(-span, span, steps) if values is None else torch.as_tensor(list(values))
+        model = self._model(start.dtype)
+        with torch.inference_mode():
+            result = traverse(model, start.to(self._device), dim, values=path.to(self._device, start.dtype))
+        return self.schema_.decode(result.reshape(-1, *self.specification_.event_shape).cpu())
+
+    def attribute_direction(self, X: Any, y: Any) -> AttributeDirection:  # noqa: N803
+        """Return the latent direction along which an attribute changes, and how well it tells the attribute.
+
+        Args:
+            X: Data like those of fit.
+            y: The attribute: two classes, or numbers, shape (n,).
+        """
+        return attribute_direction(torch.from_numpy(self.transform(X)), torch.as_tensor(np.asarray(y)))
+
+    def edit(self, X: Any, direction: AttributeDirection | NDArray[Any], *, strength: float = 1.0) -> Any:  # noqa: N803
+        """Return X moved along a latent direction, in the form of X.
+
+        Args:
+            X: Data like those of fit.
+            direction: From :meth:`attribute_direction`, or a vector of shape (latent_dim,).
+            strength: How far, in units of the spread of the latent vectors along the direction; negative goes back.
+        """
+        check_is_fitted(self)
+        z = torch.from_numpy(self.transform(X))
+        vector = direction.vector if isinstance(direction, AttributeDirection) else torch.as_tensor(direction)
+        model = self._model(z.dtype)
+        moved = self._map_latents(lambda part: edit(model, part, vector.to(part), strength), z)
+        return self.schema_.decode(moved)
+
+    # Recover
+
+    def recover(
+        self,
+        X: Any,  # noqa: N803
+        mask: Any = None,
+        *,
+        n_draws: int = 20,
+        n_steps: int = 50,
+        result: Literal["mean", "draws"] = "mean",
+    ) -> Any:
+        """Return X with what is missing filled in, given what is there.
+
+        The missing features are drawn from p(missing given observed) by sampling in latent space, then averaged or
+        returned draw by draw. Without anything missing, X is denoised: reconstructed through the posterior mean.
+
+        Args:
+            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing.
+            mask: True where X is observed, in the shape of X.
+            n_draws: Completions per example.
+            n_steps: Steps of the Markov chain per draw; more steps come closer to the conditional distribution.
+            result: ``"mean"`` of the draws, or the ``"draws"`` themselves as a list of `n_draws` results.
+        Raises:
+            InvalidParameterError: If the mask has another shape than X.
+        References:
+            Rezende et al., 2014, arXiv:1401.4082, appendix F; Mattei and Frellsen, 2018, arXiv:1802.04826.
+        """
+        check_is_fitted(self)
+        check_choice("result", result, ("mean", "draws"))
+        data, observed = self._split_missing(X, mask)
+        storage, dtype = self._encode_input(data)
+        if observed is None:
+            model = self._model(dtype)
+            return self.schema_.decode(self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype))
+        kept = self.schema_.encode_mask(observed)
+        model = self._model(dtype)
+        seed = derive_seed(self.seed_, "recover")
+        batch = inference_batch_size(self.specification_.width, n_samples=n_draws)
+        parts = []
+        with torch.inference_mode():
+            for rows in iterate_batches(storage.shape[0], batch):
+                x = self._to_model(storage[rows], dtype)
+                seen = kept[rows].to(self._device)
+                keys = row_keys(torch.where(seen, x, 0.0))
+                draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, keys=keys, seed=seed)
+                parts.append((draws.mean(0, keepdim=True) if result == "mean" else draws).cpu())
+        filled = torch.cat(parts, dim=1)
+        results = [self._restore_observed(self.schema_.decode(part), data, observed) for part in filled]
+        return results[0] if result == "mean" else results
+
+    # Storing
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a run folder from which :func:`latentkit.load` gives this estimator back; no pickle is in it."""
+        from latentkit.estimators.runs import save
+
+        check_is_fitted(self)
+        return save(self, path)
+
+    # For scikit-learn
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.latent_dim_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.non_deterministic = False
+        return tags
+
+    # Data in
+
+    def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:  # noqa: N803
+        """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
+        if isinstance(X, Dataset):
+            dataset = X
+        elif isinstance(X, (str, os.PathLike)):
+            dataset = read(os.fspath(X))
+        else:
+            dataset = Dataset(data=self._checked(X, reset=reset), source="memory", kind="rows")
+        if y is not None:
+            labels = np.asarray(y)
+            if labels.ndim < 1 or labels.shape[0] != dataset.n:
+                raise DataError(f"y must have one label per example: X has {dataset.n}, y has shape {labels.shape}.")
+            codes, names = _label_codes(labels)
+            dataset = Dataset(dataset.data, dataset.source, dataset.kind, codes, names, dataset.notes)
+        return dataset
+
+    def _checked(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
+        shape = getattr(X, "shape", None)
+        if shape is not None and len(shape) >= 3:
+            if reset:
+                self.n_features_in_ = math.prod(shape[1:])
+            return X
+        if isinstance(X, Tensor):
+            if reset:
+                self.n_features_in_ = math.prod(X.shape[1:])
+            return X
+        values = validate_data(
+            self, X, reset=reset, dtype="numeric", ensure_all_finite=False, ensure_min_samples=2 if reset else 1
+        )
+        # A frame stays a frame, so that results come back as one; anything else is an array from here on.
+        return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
+
+    def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:  # noqa: N803
+        data = self._take(X, None, reset=False).data
+        dtype = torch.float64 if _is_double(data) else torch.float32
+        return self.schema_.encode(data, dtype=dtype), dtype
+
+    def _one(self, x: Any) -> Any:
+        """One example as a batch of one."""
+        if isinstance(x, (str, os.PathLike)) or hasattr(x, "columns"):
+            return x
+        ndim = len(self.schema_.user_shape) if hasattr(self.schema_, "user_shape") else len(self.schema_.event_shape)
+        array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
+        if array.ndim == ndim or (array.ndim == 2 and len(self.schema_.event_shape) == 3):
+            return array[None]
+        if array.shape[0] != 1:
+            raise DataError(f"one example is wanted here; got {array.shape[0]} in an array of shape {array.shape}.")
+        return array
+
+    def _split_missing(self, X: Any, mask: Any) -> tuple[Any, Any]:  # noqa: N803
+        """X with harmless numbers where something is missing, and the mask of what is observed (None: all)."""
+        data = self._take(X, None, reset=False).data
+        if mask is None:
+            if self.schema_.kind != "rows":
+                return data, None
+            array = np.asarray(data, dtype=float)
+            observed = ~np.isnan(array)
+            if observed.all():
+                return data, None
+        else:
+            observed = np.asarray(mask)
+            if observed.dtype != bool:
+                raise InvalidParameterError(f"mask must be boolean, True where observed; got dtype {observed.dtype}.")
+            array = np.asarray(data)
+            if observed.shape != array.shape[: observed.ndim] or observed.ndim < 2:
+                raise InvalidParameterError(
+                    f"mask must have the shape of the data, {array.shape}; got {observed.shape}."
+                )
+        filler = np.zeros((), dtype=array.dtype)
+        wide = observed.reshape(*observed.shape, *(1,) * (array.ndim - observed.ndim))
+        filled = np.where(wide, array, filler)
+        if hasattr(data, "columns"):
+            return type(data)(filled, columns=list(data.columns)), observed
+        return filled, observed
+
+    def _restore_observed(self, result: Any, data: Any, observed: Any) -> Any:
+        """Put back what was observed, exactly as it was given."""
+        if not isinstance(result, np.ndarray):
+            return result
+        original = np.asarray(data)
+        wide = observed.reshape(*observed.shape, *(1,) * (original.ndim - observed.ndim))
+        return np.where(wide, original, result).astype(result.dtype)
+
+    # Tensors through the model
+
+    def _model(self, dtype: torch.dtype) -> VariationalAutoencoder:
+        return cast(VariationalAutoencoder, model_in(self.model_, dtype))
+
+    def _to_model(self, storage: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.schema_.to_model(storage.to(self._device), dtype=dtype)
+
+    def _map(self, function: Callable[[Tensor], Tensor], storage: Tensor, dtype: torch.dtype) -> Tensor:
+        return map_batches(
+            function,
+            storage,
+            batch_size=self._batch_size,
+            prepare=lambda part: self.schema_.to_model(part, dtype=dtype),
+            device=self._device,
+        )
+
+    def _map_latents(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+        return map_batches(function, z, batch_size=self._batch_size, device=self._device)
+
+    def _decode(self, z: Tensor, *, draw: Literal["mean", "sample"]) -> Tensor:
+        model = self._model(z.dtype)
+        return self._map_latents(lambda part: decode(model, part), z)
+
+    def _latents(self, Z: Any) -> Tensor:  # noqa: N803
+        array = np.asarray(Z)
+        if array.ndim != 2 or array.shape[1] != self.latent_dim_ or array.dtype.kind not in "fiu":
+            raise DataError(
+                f"latent vectors must be numbers of shape (n, {self.latent_dim_}); got shape {array.shape}, "
+                f"dtype {array.dtype}."
+            )
+        return torch.from_numpy(array.astype(np.float64 if array.dtype == np.float64 else np.float32))
+
+    def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
+        mixture: GaussianMixturePrior | None = self.mixture_
+        if label is not None:
+            if not self.class_mixtures_:
+                raise UnsupportedOperationError(
+                    "this model was fitted without labels, so it cannot sample by class. Fit with y, or with --labels."
+                )
+            if prior == "model":
+                raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
+            return self.class_mixtures_[self._class_index(label)]
+        if prior == "mixture" and mixture is None:
+            raise InvalidParameterError("this model has no mixture: it was fitted with ex_post='none'. Use prior='model'.")
+        if prior == "model" or mixture is None:
+            return cast(Callable[[], Any], self._model(torch.float32).prior)
+        return mixture
+
+    def _class_index(self, label: Any) -> int:
+        names = [str(name) for name in self.classes_]
+        if str(label) not in names:
+            raise InvalidParameterError(f"label must be one of: {', '.join(names)}; got {label!r}.")
+        return names.index(str(label))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model_.parameters()).device
+
+    @property
+    def _batch_size(self) -> int:
+        return inference_batch_size(self.specification_.width)
+
+    def _seed(self, random_state: int | np.random.RandomState | None) -> int:
+        chosen = self.random_state if random_state is None else random_state
+        if isinstance(chosen, (int, np.integer)):
+            return int(chosen)
+        return int(check_random_state(chosen).randint(2**31 - 1))
+
+
+def _is_double(data: Any) -> bool:
+    dtype = getattr(data, "dtype", None)
+    if dtype is not None:
+        return str(dtype).endswith("float64")
+    dtypes = getattr(data, "dtypes", None)
+    return dtypes is not None and all(str(kind).lower() in ("float64", "int64") for kind in dtypes)
+
+
+def _label_codes(labels: NDArray[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Codes and names of class labels; None where y is no set of at most 100 classes, such as a regression target."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iubUSO":
+        return None, None
+    names, codes = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels, return_inverse=True)
+    if not 1 < len(names) <= 100:
+        return None, None
+    return codes.astype(np.int64), tuple(str(name) for name in names)

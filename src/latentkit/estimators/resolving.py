@@ -1,0 +1,155 @@
+"""From what the user asked for, and what the data are, to settings without an ``"auto"``."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Literal
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.protocols import Schema
+from latentkit.objectives import kl_schedules, objectives
+
+__all__ = [
+    "LikelihoodWarning",
+    "default_batch_size",
+    "default_epochs",
+    "default_latent_dim",
+    "resolve_kl_schedule",
+    "resolve_likelihood",
+    "resolve_objective",
+]
+
+#: Optimiser steps that "auto" plans for; early stopping ends most trainings before.
+STEPS = 10_000
+
+#: Latent draws per example that "auto" takes for the objectives that want several.
+IMPORTANCE = {"iwae": 5, "dreg": 5}
+
+
+class LikelihoodWarning(UserWarning):
+    """The likelihood that was asked for does not fit the data's kind, so its figures are no likelihood of the data."""
+
+
+def default_latent_dim(event_shape: tuple[int, ...]) -> int:
+    """Latent dimensions by the size of an example.
+
+    Half the columns of a table, from 1 to 16; 16 for images up to 16 x 16, 32 up to 32 x 32, else 64.
+
+    Example:
+        >>> default_latent_dim((4,)), default_latent_dim((1, 28, 28)), default_latent_dim((3, 64, 64))
+        (2, 32, 64)
+    """
+    if len(event_shape) == 1:
+        return max(1, min(16, event_shape[0] // 2))
+    pixels = math.prod(event_shape[1:])
+    return 16 if pixels <= 16**2 else 32 if pixels <= 32**2 else 64
+
+
+def default_batch_size(n_rows: int, event_shape: tuple[int, ...]) -> int:
+    """Rows in a step: a power of two from 8 to 256 (to 128 for images) that leaves at least eight steps an epoch.
+
+    Example:
+        >>> default_batch_size(60_000, (1, 28, 28)), default_batch_size(150, (4,))
+        (128, 16)
+    """
+    largest = 256 if len(event_shape) == 1 else 128
+    while largest > 8 and largest * math.prod(event_shape) > 1 << 22:
+        largest //= 2
+    wanted = 2 ** int(math.log2(max(8, n_rows / 8)))
+    return max(1, min(largest, wanted, n_rows))
+
+
+def default_epochs(steps_per_epoch: int) -> int:
+    """Epochs that make about :data:`STEPS` steps, from 20 to 1000."""
+    return max(20, min(1000, math.ceil(STEPS / max(1, steps_per_epoch))))
+
+
+def resolve_likelihood(name: str, options: Mapping[str, Any] | None, schema: Schema) -> tuple[str, dict[str, Any]]:
+    """Return the likelihood's name and arguments for the kind of these data.
+
+    ``"auto"`` takes Bernoulli for binary data, a discretised logistic for data on a grid of levels (8-bit pixels) and a
+    Gaussian with one learnt variance for reals.
+
+    Raises:
+        InvalidParameterError: If the likelihood has no value for such data at all.
+    """
+    values: str = schema.values  # type: ignore[attr-defined]
+    levels: int | None = schema.n_levels  # type: ignore[attr-defined]
+    arguments = dict(options or {})
+    if name == "auto":
+        if arguments:
+            raise InvalidParameterError(
+                f"likelihood_options={arguments!r} need a likelihood to belong to; name it, as in likelihood='gaussian'."
+            )
+        name = "bernoulli" if values == "binary" else "discretized_logistic" if levels else "gaussian"
+    if name == "bernoulli" and values == "real":
+        raise InvalidParameterError(
+            "likelihood 'bernoulli' needs values in [0, 1], and these data are standardised reals. "
+            "Use likelihood='gaussian', or give 0/1 data."
+        )
+    if name == "bernoulli" and values != "binary":
+        warnings.warn(
+            "a Bernoulli likelihood on data that are not 0/1 is no likelihood of the data: its nats are comparable only "
+            "with themselves. Use likelihood='discretized_logistic' for pixels, or binarise the data.",
+            LikelihoodWarning,
+            stacklevel=4,
+        )
+    if name in ("discretized_logistic", "categorical"):
+        if not levels:
+            raise InvalidParameterError(
+                f"likelihood {name!r} needs data on a grid of at most 256 levels, such as 8-bit pixels; these are "
+                f"{values} values. Use likelihood='gaussian'."
+            )
+        arguments.setdefault("n_levels" if name == "discretized_logistic" else "n_categories", levels)
+    return name, arguments
+
+
+def resolve_objective(
+    name: str, *, beta: float, free_bits: float, n_importance: int | Literal["auto"]
+) -> tuple[str, dict[str, Any]]:
+    """Return the objective's name and arguments; a setting that it does not know is an error, never dropped.
+
+    Raises:
+        InvalidParameterError: If the objective is unknown or cannot honour one of the settings.
+
+    Example:
+        >>> resolve_objective("iwae", beta=1.0, free_bits=0.0, n_importance="auto")
+        ('iwae', {'n_importance': 5})
+    """
+    kind = objectives[name]
+    accepted = {item.name: item.default for item in fields(kind)}  # type: ignore[arg-type]
+    neutral: dict[str, tuple[Any, Any]] = {"beta": (beta, 1.0), "free_bits": (free_bits, 0.0)}
+    arguments: dict[str, Any] = {}
+    for option, (value, default) in neutral.items():
+        if option in accepted:
+            arguments[option] = value
+        elif value != default:
+            raise InvalidParameterError(
+                f"objective {name!r} has no {option}; got {option}={value!r}. Use objective='elbo', or leave it out."
+            )
+    if "n_importance" in accepted:
+        arguments["n_importance"] = IMPORTANCE.get(name, 1) if n_importance == "auto" else n_importance
+    elif n_importance not in ("auto", 1):
+        raise InvalidParameterError(
+            f"objective {name!r} draws one z per example; got n_importance={n_importance!r}. "
+            "Use objective='iwae' or 'dreg' for several."
+        )
+    return name, arguments
+
+
+def resolve_kl_schedule(name: str, warm_up: float) -> Callable[[float], float]:
+    """Return the schedule of the KL term's weight; `warm_up` is its ramp, where it has one.
+
+    Raises:
+        InvalidParameterError: If there is no schedule of this name.
+    """
+    kind: Any = kl_schedules[name]
+    known = {item.name for item in fields(kind)}
+    if "fraction" in known:
+        schedule: Callable[[float], float] = kind(fraction=warm_up) if warm_up else kl_schedules["constant"]()
+        return schedule
+    schedule = kind()
+    return schedule

@@ -1,0 +1,401 @@
+"""Run folders: one fitted estimator and how it came about, in files that anyone can read.
+
+::
+
+    run/
+      config.yaml           every setting: as asked for, and as resolved; no hidden default
+      schema.json           how data become tensors and come back
+      weights.safetensors   the model, the ex-post mixtures
+      metrics.jsonl         one line per epoch
+      environment.json      versions and machine
+      README.md             model card
+      report.html, plots/   pictures
+      checkpoints/          the state of training, for --resume
+
+Nothing in it is pickled, and nothing of it is executed when it is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from latentkit import __version__
+from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError, RunVersionError, StorageError
+from latentkit.core.files import atomic_path, sha256, write_json, write_text
+from latentkit.core.parameters import suggestion
+from latentkit.core.registry import Registry
+from latentkit.data import Dataset, schema_from_description
+from latentkit.distributions import GaussianMixturePrior
+from latentkit.models import ModelSpecification
+from latentkit.training import Checkpoint, Engine, EpochRecord, TrainingPlan, read_checkpoint
+
+if TYPE_CHECKING:
+    from latentkit.estimators.base import LatentEstimator
+
+__all__ = ["RUN_FORMAT", "RunWriter", "estimators", "load", "read_config", "save"]
+
+#: Number of the run format; a reader refuses the numbers it does not know.
+RUN_FORMAT = 1
+
+CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
+#: Packages whose versions may change a result.
+PACKAGES = ("latentkit", "torch", "numpy", "scikit-learn", "safetensors", "pillow", "pyarrow")
+
+#: Estimators by name, as ``config.yaml`` calls them.
+estimators: Registry[type[LatentEstimator]] = Registry("estimator")
+
+
+class RunWriter:
+    """Writes a run while it is trained.
+
+    Args:
+        folder: Where; made if absent.
+        resume: Whether to go on from what is there.
+    Raises:
+        RunError: If the folder holds something else, or a finished run that would be overwritten by other settings.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool) -> None:
+        self.folder = folder
+        self.resume = resume
+        self.checkpoint_path = folder / "checkpoints" / "last.safetensors"
+        self._config: dict[str, Any] = {}
+        self._written = 0.0
+        if resume:
+            self._config = read_config(folder)
+            if "training" not in self._config:
+                raise RunError(f"{folder} has no training to resume. Fit without --resume.")
+        elif folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} is a file, not a folder. Choose another place for the run.")
+        elif folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+            raise RunError(f"{folder} holds other files. Choose an empty folder for the run.")
+
+    def seed(self, estimator: LatentEstimator) -> int:
+        """The seed of the training that is resumed."""
+        return int(self._config["training"]["seed"])
+
+    def engine(self) -> Engine:
+        """The engine of the training that is resumed: other kernels would round differently."""
+        stored = dict(self._config["training"]["engine"])
+        engine = Engine(**{**stored, "measured": "remembered"})
+        return engine
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The state to go on from; None where the training was killed before it had kept one."""
+        return read_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
+
+    def begin(self, estimator: LatentEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
+        """Write what is known before training: settings, schema, environment."""
+        training = {
+            **{name: value for name, value in vars(plan).items() if name not in ("kl_weight", "engine", "checkpoint_path")},
+            "seed": estimator.seed_,
+            "engine": plan.engine.to_dict(),
+        }
+        data = {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind}
+        if self.resume:
+            _check_same(self._config, estimator, data)
+        else:
+            for name in (WEIGHTS, METRICS):
+                (self.folder / name).unlink(missing_ok=True)
+            self.checkpoint_path.unlink(missing_ok=True)
+        self._config = {**describe(estimator), "data": data, "training": training}
+        write_config(self.folder, self._config)
+        write_json(self.folder / SCHEMA, estimator.schema_.describe())
+        write_json(self.folder / "environment.json", environment())
+
+    def epoch(self, history: Sequence[EpochRecord]) -> None:
+        """Write the metrics so far, at most once a second."""
+        if time.monotonic() - self._written > 1.0:
+            write_metrics(self.folder, [record.to_dict() for record in history])
+            self._written = time.monotonic()
+
+    def finish(self, estimator: LatentEstimator) -> None:
+        """Write what training gave."""
+        write_fitted(self.folder, estimator, self._config)
+
+
+def save(estimator: LatentEstimator, folder: str | os.PathLike[str]) -> Path:
+    """Write a fitted estimator as a run folder and return its path.
+
+    Raises:
+        StorageError: If it cannot be written; a run that was there before keeps its weights until the new ones are whole.
+    """
+    target = Path(folder)
+    writer = RunWriter(target, resume=False)
+    config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
+    write_json(writer.folder / SCHEMA, estimator.schema_.describe())
+    write_json(target / "environment.json", environment())
+    write_fitted(target, estimator, config)
+    return target
+
+
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+    device: str = "auto",
+) -> Any:
+    """Return the fitted estimator of a run folder.
+
+    Args:
+        folder: A run, as ``save`` or ``latentkit fit`` wrote it.
+        encoder: Your own encoder module, where the model was fitted with one; its weights are replaced.
+        decoder: Likewise.
+        device: Where the model shall be.
+    Raises:
+        RunError: If there is no run in the folder.
+        DamagedRunError: If a file is missing or does not have the content that was written.
+        RunVersionError: If a later version wrote the run.
+    """
+    from latentkit.training import pick_device
+
+    path = Path(folder)
+    config = read_config(path)
+    weights_path = path / WEIGHTS
+    if "fitted" not in config:
+        raise RunError(f"{path} was not trained to the end. Go on with: latentkit fit DATA -o {path} --resume")
+    expected = config["fitted"]["sha256"]
+    for name in (WEIGHTS, SCHEMA):
+        if not (path / name).exists():
+            raise DamagedRunError(f"{path / name} is missing. Restore it from a copy, or fit again.")
+        if sha256(path / name) != expected[name]:
+            raise DamagedRunError(
+                f"{path / name} is damaged: it does not have the content that was written. "
+                "Restore it from a copy, or fit again."
+            )
+    try:
+        tensors = load_file(weights_path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedRunError(f"{weights_path} is damaged ({error}). Restore it from a copy, or fit again.") from error
+    kind = estimators[config["estimator"]]
+    known = kind().get_params()
+    parameters = {name: _from_yaml(value) for name, value in config["parameters"].items() if name in known}
+    for name, module in (("encoder", encoder), ("decoder", decoder)):
+        if module is not None:
+            parameters[name] = module
+    estimator = kind(**parameters)
+    _restore(estimator, config, tensors, json.loads((path / SCHEMA).read_text(encoding="utf-8")), encoder, decoder)
+    estimator.model_.to(pick_device(device))
+    metrics = path / METRICS
+    estimator.history_ = (
+        [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.exists() else []
+    )
+    return estimator
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of a run's ``config.yaml``.
+
+    Raises:
+        RunError: If the folder is no run.
+        RunVersionError: If a later version wrote it.
+        DamagedRunError: If the file cannot be read.
+    """
+    path = Path(folder)
+    file = path / CONFIG
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        raise RunError(f"there is no run at {path}.{suggestion(path.name, siblings)} Make one with: latentkit fit DATA -o {path}")
+    if not file.exists():
+        raise RunError(f"{path} is not a run: it has no {CONFIG}. Make one with: latentkit fit DATA -o RUN")
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        number = config["format"]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DamagedRunError(f"{file} is damaged ({error}). Restore it from a copy, or fit again.") from error
+    if number != RUN_FORMAT:
+        raise RunVersionError(
+            f"{path} has run format {number}; latentkit {__version__} reads format {RUN_FORMAT}. "
+            f"It was written by latentkit {config.get('latentkit', '?')}: install that version or a later one."
+        )
+    result: dict[str, Any] = config
+    return result
+
+
+def describe(estimator: LatentEstimator) -> dict[str, Any]:
+    """The settings of an estimator, as asked for and as resolved, as YAML values."""
+    return {
+        "format": RUN_FORMAT,
+        "latentkit": __version__,
+        "estimator": _name_of(type(estimator)),
+        "parameters": {name: _to_yaml(value) for name, value in estimator.get_params(deep=False).items()},
+        "model": estimator.specification_.to_dict(),
+    }
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.yaml``."""
+    text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110)
+    write_text(folder / CONFIG, text)
+
+
+def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``metrics.jsonl``, one line per epoch."""
+    write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in history))
+
+
+def write_fitted(folder: Path, estimator: LatentEstimator, config: dict[str, Any]) -> None:
+    """Write weights, metrics, model card, and last the configuration that vouches for them."""
+    tensors = {f"model/{name}": tensor for name, tensor in estimator.model_.state_dict().items()}
+    mixtures: list[tuple[str, GaussianMixturePrior]] = []
+    if estimator.mixture_ is not None:
+        mixtures.append(("mixture", estimator.mixture_))
+    mixtures += [(f"class{index}", mixture) for index, mixture in enumerate(estimator.class_mixtures_)]
+    for name, mixture in mixtures:
+        tensors.update({f"{name}/{key}": tensor for key, tensor in mixture.state_dict().items()})
+    flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        try:
+            save_file(flat, temporary)
+        except SafetensorError as error:
+            raise StorageError(5, f"cannot write {folder / WEIGHTS}: {error}") from error
+    write_metrics(folder, estimator.history_)
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted = {
+        "epochs": estimator.n_iter_,
+        "best_epoch": estimator.best_epoch_,
+        "stopped": estimator.stopped_,
+        "events": list(estimator.events_),
+        "n_features_in": int(estimator.n_features_in_),
+        "feature_names_in": None if names is None else [str(name) for name in names],
+        "classes": list(estimator.classes_),
+        "sha256": {name: sha256(folder / name) for name in (WEIGHTS, SCHEMA)},
+    }
+    write_text(folder / "README.md", model_card(estimator, config, fitted))
+    write_config(folder, {**config, "fitted": fitted})
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without names of people or hosts."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree
+            versions[package] = __version__ if package == "latentkit" else None
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": versions,
+    }
+
+
+def model_card(estimator: LatentEstimator, config: Mapping[str, Any], fitted: Mapping[str, Any]) -> str:
+    """A model card for people, in Markdown."""
+    specification = estimator.specification_
+    last = estimator.history_[fitted["best_epoch"] - 1] if estimator.history_ else None
+    data = config.get("data", {})
+    shape = " x ".join(str(size) for size in specification.event_shape)
+    validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
+    bound = "" if last is None else f"- Bound on log p(x): {last['objective']:.2f} nats in training{validation}\n"
+    classes = f"- Classes: {', '.join(fitted['classes'])}\n" if fitted["classes"] else ""
+    return (
+        f"# A {type(estimator).__name__} of latentkit\n\n"
+        f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
+        f"- Latent dimensions: {specification.latent_dim}\n"
+        f"- Likelihood: {specification.likelihood}; posterior: {specification.posterior}; prior: {specification.prior}"
+        f"{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
+        f"- Encoder: {_network_text(specification.encoder)}; decoder: {_network_text(specification.decoder)}\n"
+        f"- Objective: {estimator.objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
+        f"stopped by {fitted['stopped']}\n"
+        f"{bound}{classes}\n"
+        "```python\nfrom latentkit import load\n\nmodel = load(\".\")\nmodel.sample(16)\n```\n\n"
+        "All settings stand in `config.yaml`; versions in `environment.json`.\n"
+    )
+
+
+def _restore(
+    estimator: LatentEstimator,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    schema: dict[str, Any],
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> None:
+    fitted = config["fitted"]
+    specification = ModelSpecification.from_dict(config["model"])
+    model = specification.build(encoder=encoder, decoder=decoder)
+    sections: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        section, name = key.split("/", 1)
+        sections.setdefault(section, {})[name] = tensor
+    try:
+        model.load_state_dict(sections["model"])
+    except (KeyError, RuntimeError) as error:
+        raise DamagedRunError(f"the weights do not fit the model that config.yaml describes: {error}") from error
+    estimator.model_ = model.eval()
+    estimator.specification_ = specification
+    estimator.schema_ = schema_from_description(schema)
+    estimator.latent_dim_ = specification.latent_dim
+    estimator.seed_ = int(config["training"]["seed"])
+    estimator.engine_ = Engine(**config["training"]["engine"])
+    estimator.n_iter_, estimator.best_epoch_ = fitted["epochs"], fitted["best_epoch"]
+    estimator.stopped_, estimator.events_ = fitted["stopped"], list(fitted["events"])
+    estimator.n_features_in_ = fitted["n_features_in"]
+    if fitted["feature_names_in"] is not None:
+        import numpy as np
+
+        estimator.feature_names_in_ = np.asarray(fitted["feature_names_in"], dtype=object)
+    estimator.classes_ = tuple(fitted["classes"])
+    estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
+    estimator.class_mixtures_ = [
+        GaussianMixturePrior.from_state_dict(sections[f"class{index}"]) for index in range(len(estimator.classes_))
+    ]
+
+
+def _check_same(config: Mapping[str, Any], estimator: LatentEstimator, data: Mapping[str, Any]) -> None:
+    """A training can only be resumed with the model and data that it was started with."""
+    now = json.loads(json.dumps(estimator.specification_.to_dict()))
+    for name, value in config["model"].items():
+        if now.get(name) != value:
+            raise InvalidParameterError(
+                f"--resume goes on with the model of the run, whose {name} is {value!r}; these settings give "
+                f"{now.get(name)!r}. Resume with the same settings and data, or fit into another folder."
+            )
+    if config["data"]["examples"] != data["examples"]:
+        raise InvalidParameterError(
+            f"--resume goes on with the data of the run, which had {config['data']['examples']} examples; these have "
+            f"{data['examples']}. Resume with the same data, or fit into another folder."
+        )
+
+
+def _network_text(choice: Mapping[str, Any]) -> str:
+    sizes = choice.get("widths") or choice.get("channels")
+    return f"{choice['network']}{' ' + '-'.join(map(str, sizes)) if sizes else ''}"
+
+
+def _name_of(kind: type) -> str:
+    return next(name for name in estimators if estimators[name] is kind)
+
+
+def _to_yaml(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return f"custom: {type(value).__name__}"
+    if isinstance(value, (str, bool, int, float, type(None))):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _to_yaml(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_to_yaml(item) for item in value]
+    return int(value) if hasattr(value, "__index__") else str(value)
+
+
+def _from_yaml(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
