@@ -154,6 +154,7 @@ def test_wrong_shapes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from the compiler itself
 @pytest.mark.parametrize("name", networks.names())
 def test_compiled_networks_agree(name: str) -> None:
     torch.manual_seed(0)

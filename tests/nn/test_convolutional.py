@@ -10,7 +10,7 @@ from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.nn import ConvDecoder, ConvEncoder, build_decoder, build_encoder, last_layer
-from latentkit.nn.convolutional import MAX_PIXEL_BIASES, default_channels, grid_sizes
+from latentkit.nn.convolutional import MAX_PIXEL_BIASES, ResidualBlock, default_channels, grid_sizes
 
 UPSAMPLINGS = ("transposed", "nearest")
 NORMALIZATIONS = ("none", "batch", "layer", "group")
@@ -158,6 +158,28 @@ def test_no_checkerboard_a_constant_grid_stays_constant_inside(upsampling: str) 
         image = decoder.to_image(torch.ones(1, 4, 8, 8))[0, 0, 2:-2, 2:-2]
     assert image.unique().numel() == 1
     assert image[0, 0] > 0
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_residual_block_is_its_formula(activation: str) -> None:
+    torch.manual_seed(0)
+    block = ResidualBlock(16, activation=activation, normalization="group")
+    h = torch.randn(2, 16, 5, 6)
+    act = {"relu": torch.relu, "tanh": torch.tanh}[activation]
+    inner = nn.functional.conv2d(
+        act(nn.functional.group_norm(h, 2)), block.spatial.weight, block.spatial.bias, padding=1
+    )
+    expected = h + nn.functional.conv2d(act(inner), block.pointwise.weight, block.pointwise.bias)
+    torch.testing.assert_close(block(h), expected)
+
+
+def test_the_decoder_hands_its_grid_on_with_channels_last_in_memory() -> None:
+    decoder = ConvDecoder(6, (1, 1, 12, 12), channels=(8, 16))
+    seen: list[torch.Tensor] = []
+    decoder.stages[0].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    decoder(torch.randn(3, 6))
+    assert seen[0].shape == (3, 16, 3, 3)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_memory_format_changes_nothing() -> None:
