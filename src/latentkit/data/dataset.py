@@ -1,0 +1,43 @@
+"""What a source held: the data in the user's form, their labels, and notes on what was recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AnyArray", "Dataset", "Kind", "Progress"]
+
+AnyArray: TypeAlias = NDArray[Any]
+Kind: TypeAlias = Literal["rows", "images"]
+#: Called with the number of files done and the number of all files.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Data that were read from a source.
+
+    Attributes:
+        data: The data in the user's form: an ndarray, a tensor or a data frame; the first axis counts examples.
+        source: Where they came from, for messages and model cards.
+        kind: ``"rows"`` of numbers or ``"images"``.
+        labels: Class of each example as a code, shape (n,), int64; None where there are none.
+        label_names: Name of each code; None where the labels are plain integers, which then are the codes.
+        notes: What was recognised, chosen, skipped or looks odd, a sentence each.
+    """
+
+    data: Any
+    source: str
+    kind: Kind
+    labels: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return int(self.data.shape[0])

@@ -1,0 +1,218 @@
+"""Reading data from wherever they lie: the format is recognised by name, and by content where the name says nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.core.errors import DataError, InvalidParameterError, UnreadableDataError
+from latentkit.core.parameters import suggestion
+from latentkit.data.arrays import idx_labels_path, read_idx, read_npy, read_npz
+from latentkit.data.builtin_sets import builtin_sets
+from latentkit.data.dataset import Dataset, Kind, Progress
+from latentkit.data.images import IMAGE_ENDINGS, read_images
+from latentkit.data.layout import Size
+from latentkit.data.tables import encode_labels, read_table
+from latentkit.data.validation import check_numeric
+
+__all__ = ["read"]
+
+_TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+_ENDINGS = (".npy", ".npz", ".idx", *_TABLE_ENDINGS)
+_SYNONYMS = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
+#: Endings of files that may come packed; `.csv.gz` is a .csv.
+_PACKED = (".gz", ".bz2")
+
+
+def read(
+    source: str | Path,
+    *,
+    labels: str | Path | None = None,
+    array: str | None = None,
+    size: Size | None = None,
+    color: Literal["auto", "grey", "rgb"] = "auto",
+    fit: Literal["crop", "stretch", "pad"] = "crop",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read data from a folder of images, a file, standard input, or what ships with scikit-learn.
+
+    Args:
+        source: A folder of images or one image; a file .npy, .npz, .csv, .tsv, .parquet, .jsonl or idx (.csv, .tsv,
+            .jsonl and idx also packed as .gz); the name of a scikit-learn set such as ``"digits"``; or ``"-"``:
+            standard input, which holds any of these formats but images.
+        labels: Column of a table, member of a .npz, or path of a file with a label for each example. By default
+            recognised: `y_train` beside `x_train`, `y` beside `x`, names of subfolders, labels-idx1 beside images-idx3.
+        array: Member of a .npz that holds the data; see :func:`~latentkit.data.arrays.read_npz`.
+        size: For images: height and width, or the side of a square; see :func:`~latentkit.data.images.read_images`.
+        color: For images: ``"auto"``, ``"grey"`` or ``"rgb"``.
+        fit: For images: ``"crop"``, ``"stretch"`` or ``"pad"``.
+        skip_bad: For images: whether unreadable ones are left out, with a note.
+        progress: For images: called with the number decoded and of all.
+    Returns:
+        The data in the form that they came in, with labels and notes.
+    Raises:
+        UnreadableDataError: If there is nothing, nothing readable, or something damaged.
+        DataError: If it holds text where numbers are needed.
+        InvalidParameterError: If `array` or `labels` name nothing.
+
+    Example:
+        >>> digits = read("digits")
+        >>> digits.data.shape, digits.kind, digits.n
+        ((1797, 8, 8), 'images', 1797)
+    """
+    if str(source) == "-":
+        return _standard_input(array=array, labels=labels)
+    path = Path(source).expanduser()
+    if not path.exists():
+        dataset = _builtin(str(source), path)
+    elif path.is_dir() or _ending(path) in IMAGE_ENDINGS:
+        dataset = read_images(path, size=size, color=color, fit=fit, skip_bad=skip_bad, progress=progress)
+    else:
+        return _file(path, array, labels)
+    if array is not None:
+        raise InvalidParameterError(
+            f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
+        )
+    return dataset if labels is None else _with_labels(dataset, _labels_file(labels))
+
+
+def _ending(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if len(suffixes) > 1 and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    ending = suffixes[-1] if suffixes else ""
+    if "idx" in ending or "-idx" in path.name:
+        return ".idx"
+    return _SYNONYMS.get(ending, ending)
+
+
+def _builtin(name: str, path: Path) -> Dataset:
+    if name in builtin_sets:
+        return builtin_sets[name]()
+    parent = path.parent if path.parent.is_dir() else None
+    near = suggestion(
+        path.name, [*(entry.name for entry in parent.iterdir()), *builtin_sets] if parent else builtin_sets
+    )
+    where = "" if parent else f" Nor is there a folder {path.parent}."
+    raise UnreadableDataError(
+        f"{name}: there is no such file or folder, nor a built-in data set of this name ({', '.join(builtin_sets)})."
+        f"{where}{near}"
+    )
+
+
+def _file(path: Path, array: str | None, labels: str | Path | None) -> Dataset:
+    ending = _ending(path)
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableDataError(f"{path}: the file is empty. Get or write it again")
+        if ending not in _ENDINGS:
+            with path.open("rb") as file:
+                ending = _sniff(file.read(64))
+    except OSError as error:
+        raise UnreadableDataError(f"{path}: cannot be opened ({error.strerror}). Check the permissions") from error
+    if not ending:
+        texts = " Texts are not supported by this version." if path.suffix.lower() in (".txt", ".md", ".json") else ""
+        raise UnreadableDataError(
+            f"{path}: the format of this file is not known.{texts} Give a folder of images, or one of: "
+            f"{', '.join(_ENDINGS)}"
+        )
+    return _content(path, str(path), ending, array, labels)
+
+
+def _sniff(head: bytes) -> str:
+    """Return the ending that belongs to a file's first bytes, or an empty string."""
+    for magic, ending in ((b"\x93NUMPY", ".npy"), (b"PK\x03\x04", ".npz"), (b"PAR1", ".parquet")):
+        if head.startswith(magic):
+            return ending
+    if len(head) >= 4 and head[:2] == b"\0\0" and head[2] in (8, 9, 11, 12, 13, 14) and 1 <= head[3] <= 4:
+        return ".idx"
+    return ""
+
+
+def _standard_input(*, array: str | None, labels: str | Path | None) -> Dataset:
+    content = sys.stdin.buffer.read()
+    name = "standard input"
+    if not content.strip():
+        raise UnreadableDataError(f"{name}: nothing came in. Pipe a .npy, .npz, .parquet, .jsonl or .csv file into it")
+    ending = _sniff(content[:64]) or (".jsonl" if content.lstrip()[:1] == b"{" else ".csv")
+    return _content(content, name, ending, array, labels)
+
+
+def _content(source: Path | bytes, name: str, ending: str, array: str | None, labels: str | Path | None) -> Dataset:
+    if array is not None and ending != ".npz":
+        raise InvalidParameterError(
+            f"{name}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
+        )
+    if ending in _TABLE_ENDINGS:
+        column = None if labels is None or _is_label_file(labels) else str(labels)
+        table, values, notes = read_table(source, name, ending, labels=column)
+        dataset = Dataset(table, name, "rows", notes=tuple(notes))
+        own = values
+    elif ending == ".npz":
+        member = None if labels is None or _is_label_file(labels) else str(labels)
+        data, own, notes = read_npz(source, name, array=array, labels=member)
+        dataset = Dataset(_numbers(data, name), name, _kind(data), notes=tuple(notes))
+    else:
+        data = read_npy(source, name) if ending == ".npy" else read_idx(source, name)
+        own = None
+        if ending == ".idx" and labels is None and isinstance(source, Path):
+            beside = idx_labels_path(source)
+            own = None if beside is None else read_idx(beside, str(beside))
+        dataset = Dataset(_numbers(data, name), name, _kind(data))
+    if labels is not None and own is None:
+        return _with_labels(dataset, _labels_file(labels))
+    return dataset if own is None else _with_labels(dataset, own)
+
+
+def _numbers(data: Any, name: str) -> Any:
+    if data.ndim < 2:
+        raise DataError(
+            f"{name}: the array has shape {data.shape}; rows (n, features) or images (n, height, width[, channels]) "
+            "are needed. Reshape your data: X.reshape(-1, 1) if it is one column"
+        )
+    return check_numeric(data, source=name)
+
+
+def _kind(data: Any) -> Kind:
+    return "images" if data.ndim > 2 else "rows"
+
+
+def _is_label_file(labels: str | Path) -> bool:
+    return isinstance(labels, Path) or Path(labels).is_file()
+
+
+def _labels_file(labels: str | Path) -> NDArray[Any]:
+    path = Path(labels).expanduser()
+    if not path.is_file():
+        raise InvalidParameterError(
+            f"labels={str(labels)!r}: there is no such file, and these data have no columns or members to choose from. "
+            "Give a file with one label a line, or a .npy"
+        )
+    ending = _ending(path)
+    if ending == ".npy":
+        return np.asarray(read_npy(path, str(path)))
+    if ending == ".idx":
+        return read_idx(path, str(path))
+    lines: Iterable[str] = path.read_text(encoding="utf-8-sig").splitlines()
+    values = [line.strip() for line in lines if line.strip()]
+    try:
+        return np.asarray([int(value) for value in values])
+    except ValueError:
+        return np.asarray(values)
+
+
+def _with_labels(dataset: Dataset, values: NDArray[Any]) -> Dataset:
+    values = values.ravel() if values.ndim == 2 and 1 in values.shape else values
+    if values.shape != (dataset.n,):
+        raise DataError(
+            f"{dataset.source}: {dataset.n} examples need {dataset.n} labels, one each; got labels of shape "
+            f"{values.shape}"
+        )
+    codes, names = encode_labels(values)
+    return Dataset(dataset.data, dataset.source, dataset.kind, codes, names, dataset.notes)

@@ -1,0 +1,162 @@
+"""Reading tables of numbers: .csv, .tsv, .parquet and .jsonl, through pyarrow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.core.errors import InvalidParameterError, UnreadableDataError
+from latentkit.core.parameters import suggestion
+from latentkit.data.containers import to_array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["encode_labels", "read_table"]
+
+_INDEX_COLUMN = re.compile(r"__index_level_\d+__")
+
+
+def read_table(
+    source: Path | bytes, name: str, ending: str, *, labels: str | None = None
+) -> tuple[pa.Table, NDArray[Any] | None, list[str]]:
+    """Read a table of numbers.
+
+    Args:
+        source: File (also packed: ``.csv.gz``) or its content.
+        name: For messages.
+        ending: ``".csv"``, ``".tsv"``, ``".parquet"`` or ``".jsonl"``.
+        labels: Column with the labels; it is left out of the data.
+    Returns:
+        The table, the labels (None where no column was named) and notes.
+    Raises:
+        UnreadableDataError: If the file is damaged, empty or of another format.
+        DataError: If a column holds text; column, row and value are named.
+        InvalidParameterError: If there is no column of the labels' name.
+    """
+    import pyarrow as pa
+
+    notes: list[str] = []
+    try:
+        table = _READERS[ending](source, notes)
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableDataError(
+            f"{name}: the {ending} file cannot be read ({text}). Check its format, or read it with "
+            "pandas and give the frame"
+        ) from error
+    if table.num_rows == 0:
+        raise UnreadableDataError(f"{name}: the table has no rows. Give a file with data")
+    index = [column for column in table.column_names if _INDEX_COLUMN.fullmatch(column)]
+    if index:
+        table = table.drop_columns(index)
+        notes.append("the index that pandas had stored was left out")
+    values: NDArray[Any] | None = None
+    if labels is not None:
+        if labels not in table.column_names:
+            raise InvalidParameterError(
+                f"{name}: there is no column {labels!r} for the labels; choose one of: "
+                f"{', '.join(table.column_names[:20])}.{suggestion(labels, table.column_names)}"
+            )
+        values = np.asarray(table.column(labels).to_pylist())
+        table = table.drop_columns([labels])
+        notes.append(f"column {labels!r} holds the labels and is left out of the data")
+    to_array(table.slice(0, 0) if _all_numbers(table) else table, source=name)
+    return table, values, notes
+
+
+def _all_numbers(table: pa.Table) -> bool:
+    from pyarrow import types
+
+    return table.num_columns > 0 and all(
+        types.is_integer(t) or types.is_floating(t) or types.is_boolean(t) for t in table.schema.types
+    )
+
+
+def encode_labels(values: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Return labels as codes and, where they were not integers already, the name of each code in sorted order."""
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64), None
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
+        return values.astype(np.int64), None
+    names, codes = np.unique(values.astype(str), return_inverse=True)
+    return codes.astype(np.int64), tuple(map(str, names))
+
+
+def _stream(source: Path | bytes) -> Any:
+    import pyarrow as pa
+
+    if isinstance(source, bytes):
+        return pa.BufferReader(source)
+    return pa.input_stream(str(source), compression="detect")
+
+
+def _first_line(source: Path | bytes) -> str:
+    with _stream(source) as stream:
+        head = stream.read(1 << 16)
+    return (
+        cast(bytes, head).decode("utf-8-sig", errors="replace").lstrip("\r\n").splitlines()[0] if head.strip() else ""
+    )
+
+
+def _read_delimited(source: Path | bytes, notes: list[str], delimiter: str) -> pa.Table:
+    from pyarrow import csv as arrow_csv
+
+    line = _first_line(source)
+    if not line:
+        raise ValueError("it is empty")
+    if delimiter not in line:
+        other = next((mark for mark in (";", "\t", ",", "|") if mark in line), delimiter)
+        if other != delimiter:
+            notes.append(f"columns are separated by {other!r}")
+            delimiter = other
+    cells = next(csv.reader(io.StringIO(line), delimiter=delimiter))
+    has_header = not any(_is_number(cell) for cell in cells)
+    if not has_header:
+        notes.append("there is no header line (the first line has numbers): columns are named column_0, column_1, ...")
+    repeated = [cell for cell in cells if cells.count(cell) > 1]
+    if has_header and repeated:
+        raise ValueError(f"several columns are named {repeated[0]!r}; rename them")
+    names = None if has_header else [f"column_{index}" for index in range(len(cells))]
+    with _stream(source) as stream:
+        return arrow_csv.read_csv(
+            stream,
+            read_options=arrow_csv.ReadOptions(column_names=names),
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
+            convert_options=arrow_csv.ConvertOptions(strings_can_be_null=True),
+        )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_parquet(source: Path | bytes, notes: list[str]) -> pa.Table:
+    from pyarrow import BufferReader, parquet
+
+    return parquet.read_table(BufferReader(source) if isinstance(source, bytes) else source)
+
+
+def _read_jsonl(source: Path | bytes, notes: list[str]) -> pa.Table:
+    from pyarrow import json as arrow_json
+
+    with _stream(source) as stream:
+        return arrow_json.read_json(stream)
+
+
+_READERS = {
+    ".csv": lambda source, notes: _read_delimited(source, notes, ","),
+    ".tsv": lambda source, notes: _read_delimited(source, notes, "\t"),
+    ".parquet": _read_parquet,
+    ".jsonl": _read_jsonl,
+}
