@@ -9,7 +9,7 @@ from latentkit.distributions.kl import (
     register_kl,
     register_kl_per_dimension,
 )
-from latentkit.distributions.likelihoods import (
+from latentkit.distributions.likelihood import (
     Bernoulli,
     BernoulliLikelihood,
     Categorical,
@@ -22,8 +22,8 @@ from latentkit.distributions.likelihoods import (
     ObservationDistribution,
     likelihoods,
 )
-from latentkit.distributions.posteriors import DiagonalGaussian, FullGaussian, PosteriorFamily, posteriors
-from latentkit.distributions.priors import (
+from latentkit.distributions.posterior import DiagonalGaussian, FullGaussian, PosteriorFamily, posteriors
+from latentkit.distributions.prior import (
     GaussianMixture,
     GaussianMixturePrior,
     Prior,

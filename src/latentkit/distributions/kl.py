@@ -9,10 +9,17 @@ from torch import Tensor
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.protocols import Distribution, Posterior
-from latentkit.distributions.posteriors import DiagonalGaussian, FullGaussian
-from latentkit.distributions.priors import StandardNormal
+from latentkit.distributions.posterior import DiagonalGaussian, FullGaussian
+from latentkit.distributions.prior import StandardNormal
 
-__all__ = ["has_closed_form_kl", "kl_divergence", "kl_per_dimension", "register_kl", "register_kl_per_dimension"]
+__all__ = [
+    "has_closed_form_kl",
+    "kl_divergence",
+    "kl_per_dimension",
+    "register_kl",
+    "register_kl_per_dimension",
+    "registered_kl",
+]
 
 _Formula = Callable[[Any, Any], Tensor]
 
@@ -40,6 +47,11 @@ def register_kl_per_dimension(q: type, p: type) -> Callable[[_Formula], _Formula
         return formula
 
     return decorator
+
+
+def registered_kl() -> tuple[tuple[type, type], ...]:
+    """Return the pairs of types (q, p) that have a closed form."""
+    return tuple(_WHOLE)
 
 
 def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:

@@ -209,7 +209,9 @@ class GaussianMixturePrior(Prior):
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> GaussianMixturePrior:
         """Build the prior whose :meth:`state_dict` this is; its sizes are read from the tensors."""
-        return cls(state["log_weights"].exp(), state["means"], state["cholesky"])
+        prior = cls(state["log_weights"].exp(), state["means"], state["cholesky"])
+        prior.load_state_dict(state)
+        return prior
 
     def forward(self) -> GaussianMixture:
         """The mixture on this module's device."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from latentkit.distributions.likelihoods.bernoulli import Bernoulli, BernoulliLikelihood
-from latentkit.distributions.likelihoods.categorical import Categorical, CategoricalLikelihood
-from latentkit.distributions.likelihoods.discretized_logistic import (
+from latentkit.distributions.likelihood.bernoulli import Bernoulli, BernoulliLikelihood
+from latentkit.distributions.likelihood.categorical import Categorical, CategoricalLikelihood
+from latentkit.distributions.likelihood.discretized_logistic import (
     DiscretizedLogisticLikelihood,
     DiscretizedLogisticMixture,
 )
-from latentkit.distributions.likelihoods.gaussian import Gaussian, GaussianLikelihood
-from latentkit.distributions.likelihoods.likelihood import Likelihood, ObservationDistribution, likelihoods
+from latentkit.distributions.likelihood.family import Likelihood, ObservationDistribution, likelihoods
+from latentkit.distributions.likelihood.gaussian import Gaussian, GaussianLikelihood
 
 __all__ = [
     "Bernoulli",

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentkit.core.parameters import check_choice, check_real
-from latentkit.distributions.likelihoods.likelihood import Likelihood, likelihoods, sum_observed
+from latentkit.distributions.likelihood.family import Likelihood, likelihoods, sum_observed
 from latentkit.distributions.noise import drawn_shape, standard_normal
 from latentkit.distributions.precision import at_least_float32
 

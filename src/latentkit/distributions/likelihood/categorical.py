@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentkit.core.parameters import check_integer
-from latentkit.distributions.likelihoods.likelihood import Likelihood, likelihoods, sum_observed
+from latentkit.distributions.likelihood.family import Likelihood, likelihoods, sum_observed
 from latentkit.distributions.noise import drawn_shape, gumbel
 from latentkit.distributions.precision import at_least_float32
 

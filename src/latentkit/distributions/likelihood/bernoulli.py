@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentkit.distributions.likelihoods.likelihood import Likelihood, likelihoods, sum_observed
+from latentkit.distributions.likelihood.family import Likelihood, likelihoods, sum_observed
 from latentkit.distributions.noise import drawn_shape, uniform
 from latentkit.distributions.precision import at_least_float32
 
