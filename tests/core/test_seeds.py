@@ -54,6 +54,8 @@ def test_keys_see_the_place_of_a_value() -> None:
 def test_keys_of_negative_zero_and_of_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.tensor([[0.0, 1.0], [-0.0, 1.0]])
     assert row_keys(rows)[0] == row_keys(rows)[1]
+    assert row_keys(torch.empty(0, 3)).shape == (0,)
+    assert torch.equal(row_keys(torch.arange(3)), row_keys(torch.arange(3)[:, None]))
     data = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
     whole = row_keys(data)
     monkeypatch.setattr("latentkit.core.seeds._HASHED_WORDS", 40)

@@ -80,7 +80,7 @@ def row_keys(storage: Tensor) -> Tensor:
         >>> bool(keys[0] == keys[2]), bool(keys[0] == keys[1])
         (True, False)
     """
-    rows = storage.detach().reshape(storage.shape[0], -1)
+    rows = storage.detach().flatten(1) if storage.ndim > 1 else storage.detach().unsqueeze(1)
     if rows.dtype == torch.bool:
         rows = rows.to(torch.uint8)
     n_bytes = rows.shape[1] * rows.element_size()
