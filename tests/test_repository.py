@@ -90,6 +90,13 @@ def test_every_folder_of_modules_is_a_package():
     assert not [path.parent for path in MODULES if not (path.parent / "__init__.py").exists()]
 
 
+def test_layers_are_optional_only_while_they_are_missing():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    optional = {name for layer in layers for name in re.findall(r"\((\w+)\)", layer)}
+    assert not {name for name in optional if (SOURCE / name).exists() or (SOURCE / f"{name}.py").exists()}
+
+
 def test_tests_mirror_the_source():
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     assert not [folder for folder in sorted(folders) if not (SOURCE / folder).is_dir()]
