@@ -60,8 +60,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, target)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()

@@ -12,7 +12,9 @@ from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["check_choice", "check_integer", "check_real", "parse_duration", "suggestion"]
 
-_DURATION = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<m>\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s)?")
+_DURATION = re.compile(
+    r"(?:(?P<h>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<m>\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(?P<s>\d+(?:\.\d+)?)\s*s)?"
+)
 
 
 def suggestion(word: str, options: Iterable[str]) -> str:
@@ -45,10 +47,10 @@ def check_real(
     Example:
         >>> check_real("beta", 4, low=0.0)
         4.0
-        >>> check_real("beta", -1.0, low=0.0, hint="Use beta=0 to drop the KL term.")
+        >>> check_real("beta", -1.0, low=0.0, hint="Use 0 to drop it.")
         Traceback (most recent call last):
             ...
-        latentkit.core.errors.InvalidParameterError: beta must be a float in [0, inf); got -1.0. Use beta=0 to drop the KL term.
+        latentkit.core.errors.InvalidParameterError: beta must be a float in [0, inf); got -1.0. Use 0 to drop it.
     """
     left, right = inclusive[0] and low != -math.inf, inclusive[1] and high != math.inf
     if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):

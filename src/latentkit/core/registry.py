@@ -25,10 +25,10 @@ class Registry(Generic[T]):
         ... class Circle: ...
         >>> shapes["circle"].__name__
         'Circle'
-        >>> shapes["circel"]
+        >>> shapes["zebra"]
         Traceback (most recent call last):
             ...
-        latentkit.core.errors.InvalidParameterError: unknown shape 'circel'; choose one of: circle. Did you mean 'circle'?
+        latentkit.core.errors.InvalidParameterError: unknown shape 'zebra'; choose one of: circle.
     """
 
     def __init__(self, axis: str) -> None:

@@ -45,9 +45,9 @@ Draw = Literal["auto", "mean", "sample"]
 class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """A fitted schema and model, and the tasks they do; how they are fitted is the subclass's.
 
-    ``X`` is, in every method, what ``fit`` took: an array of rows (n, features) or images (n, height, width[, channels]),
-    a torch tensor, a pandas, polars or Arrow frame of numbers, or the path of a folder of images or of a file. Results
-    come back in the same form.
+    ``X`` is, in every method, what ``fit`` took: an array of rows (n, features) or images (n, height, width[,
+    channels]), a torch tensor, a pandas, polars or Arrow frame of numbers, or the path of a folder of images or of a
+    file. Results come back in the same form.
     """
 
     random_state: int | np.random.RandomState | None
@@ -56,12 +56,12 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     # Fitting is the subclass's
 
     @abstractmethod
-    def fit(self, X: Any, y: Any = None) -> LatentEstimator:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> LatentEstimator:
         """Learn the schema and the model from X."""
 
     # Reduce
 
-    def transform(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def transform(self, X: Any) -> NDArray[Any]:
         """Return the posterior mean of z for every example.
 
         .. math:: z_i = E_{q(z | x_i)}[z]
@@ -77,7 +77,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self._model(dtype)
         return self._map(lambda x: encode(model, x), storage, dtype).numpy()
 
-    def inverse_transform(self, Z: Any) -> Any:  # noqa: N803
+    def inverse_transform(self, Z: Any) -> Any:
         """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.
 
         Args:
@@ -87,7 +87,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         z = self._latents(Z)
         return self.schema_.decode(self._decode(z, draw="mean"))
 
-    def reconstruct(self, X: Any) -> Any:  # noqa: N803
+    def reconstruct(self, X: Any) -> Any:
         """Return what the model makes of X through the posterior mean, in the form of X. This is also its denoiser."""
         check_is_fitted(self)
         storage, dtype = self._encode_input(X)
@@ -96,7 +96,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Score
 
-    def log_likelihood(self, X: Any, *, n_importance: int = 64) -> LikelihoodEstimate:  # noqa: N803
+    def log_likelihood(self, X: Any, *, n_importance: int = 64) -> LikelihoodEstimate:
         """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
 
         .. math:: L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
@@ -133,11 +133,11 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             estimator=estimate.estimator,
         )
 
-    def score_samples(self, X: Any, *, n_importance: int = 64) -> NDArray[np.float64]:  # noqa: N803
+    def score_samples(self, X: Any, *, n_importance: int = 64) -> NDArray[np.float64]:
         """Return a lower bound on log p(x) per example, nats, shape (n,); larger means more like the training data."""
         return self.log_likelihood(X, n_importance=n_importance).log_likelihood.double().numpy()
 
-    def score(self, X: Any, y: Any = None, *, n_importance: int = 64) -> float:  # noqa: N803
+    def score(self, X: Any, y: Any = None, *, n_importance: int = 64) -> float:
         """Return the mean of :meth:`score_samples`, for model selection; `y` is ignored."""
         return float(self.score_samples(X, n_importance=n_importance).mean())
 
@@ -159,8 +159,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             n: Number of examples, at least 1.
             label: One of ``classes_``, where labels were given to fit: examples of that class.
             temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
-            draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw adds
-                pixel noise, and a draw for rows, whose noise belongs to the data.
+            draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
+                adds pixel noise, and a draw for rows, whose noise belongs to the data.
             prior: ``"model"`` draws z from the prior that was trained, ``"mixture"`` from the Gaussian mixture fitted
                 to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one.
             random_state: Seed; None uses the estimator's own.
@@ -190,9 +190,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Explore and control
 
-    def interpolate(
-        self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical"
-    ) -> Any:
+    def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
         """Return `steps` examples on the way from `a` to `b` through the latent space, both ends included.
 
         Args:
@@ -230,7 +228,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             result = traverse(model, start.to(self._device), dim, values=path.to(self._device, start.dtype))
         return self.schema_.decode(result.reshape(-1, *self.specification_.event_shape).cpu())
 
-    def attribute_direction(self, X: Any, y: Any) -> AttributeDirection:  # noqa: N803
+    def attribute_direction(self, X: Any, y: Any) -> AttributeDirection:
         """Return the latent direction along which an attribute changes, and how well it tells the attribute.
 
         Args:
@@ -239,7 +237,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         return attribute_direction(torch.from_numpy(self.transform(X)), torch.as_tensor(np.asarray(y)))
 
-    def edit(self, X: Any, direction: AttributeDirection | NDArray[Any], *, strength: float = 1.0) -> Any:  # noqa: N803
+    def edit(self, X: Any, direction: AttributeDirection | NDArray[Any], *, strength: float = 1.0) -> Any:
         """Return X moved along a latent direction, in the form of X.
 
         Args:
@@ -258,7 +256,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def recover(
         self,
-        X: Any,  # noqa: N803
+        X: Any,
         mask: Any = None,
         *,
         n_draws: int = 20,
@@ -327,7 +325,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Data in
 
-    def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:  # noqa: N803
+    def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
         """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
         if isinstance(X, Dataset):
             dataset = X
@@ -343,7 +341,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             dataset = Dataset(dataset.data, dataset.source, dataset.kind, codes, names, dataset.notes)
         return dataset
 
-    def _checked(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
+    def _checked(self, X: Any, *, reset: bool) -> Any:
         shape = getattr(X, "shape", None)
         if shape is not None and len(shape) >= 3:
             if reset:
@@ -359,7 +357,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         # A frame stays a frame, so that results come back as one; anything else is an array from here on.
         return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
 
-    def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:  # noqa: N803
+    def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:
         data = self._take(X, None, reset=False).data
         dtype = torch.float64 if _is_double(data) else torch.float32
         return self.schema_.encode(data, dtype=dtype), dtype
@@ -376,7 +374,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise DataError(f"one example is wanted here; got {array.shape[0]} in an array of shape {array.shape}.")
         return array
 
-    def _split_missing(self, X: Any, mask: Any) -> tuple[Any, Any]:  # noqa: N803
+    def _split_missing(self, X: Any, mask: Any) -> tuple[Any, Any]:
         """X with harmless numbers where something is missing, and the mask of what is observed (None: all)."""
         data = self._take(X, None, reset=False).data
         if mask is None:
@@ -434,7 +432,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self._model(z.dtype)
         return self._map_latents(lambda part: decode(model, part), z)
 
-    def _latents(self, Z: Any) -> Tensor:  # noqa: N803
+    def _latents(self, Z: Any) -> Tensor:
         array = np.asarray(Z)
         if array.ndim != 2 or array.shape[1] != self.latent_dim_ or array.dtype.kind not in "fiu":
             raise DataError(
@@ -454,7 +452,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
             return self.class_mixtures_[self._class_index(label)]
         if prior == "mixture" and mixture is None:
-            raise InvalidParameterError("this model has no mixture: it was fitted with ex_post='none'. Use prior='model'.")
+            raise InvalidParameterError(
+                "this model has no mixture: it was fitted with ex_post='none'. Use prior='model'."
+            )
         if prior == "model" or mixture is None:
             return cast(Callable[[], Any], self._model(torch.float32).prior)
         return mixture

@@ -22,6 +22,6 @@ def validate(estimator: Any) -> None:
         EstimatorParameterError: For the first value that is not allowed, with what is.
     """
     try:
-        estimator._validate_params()
+        estimator._validate_params()  # noqa: SLF001 (scikit-learn's own way)
     except SklearnInvalidParameterError as error:
         raise EstimatorParameterError(str(error)) from None

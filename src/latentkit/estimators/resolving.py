@@ -82,7 +82,7 @@ def resolve_likelihood(name: str, options: Mapping[str, Any] | None, schema: Sch
     if name == "auto":
         if arguments:
             raise InvalidParameterError(
-                f"likelihood_options={arguments!r} need a likelihood to belong to; name it, as in likelihood='gaussian'."
+                f"likelihood_options={arguments!r} need a likelihood to belong to; name it: likelihood='gaussian'."
             )
         name = "bernoulli" if values == "binary" else "discretized_logistic" if levels else "gaussian"
     if name == "bernoulli" and values == "real":
@@ -92,8 +92,8 @@ def resolve_likelihood(name: str, options: Mapping[str, Any] | None, schema: Sch
         )
     if name == "bernoulli" and values != "binary":
         warnings.warn(
-            "a Bernoulli likelihood on data that are not 0/1 is no likelihood of the data: its nats are comparable only "
-            "with themselves. Use likelihood='discretized_logistic' for pixels, or binarise the data.",
+            "a Bernoulli likelihood on data that are not 0/1 is no likelihood of the data: its nats are comparable "
+            "only with themselves. Use likelihood='discretized_logistic' for pixels, or binarise the data.",
             LikelihoodWarning,
             stacklevel=4,
         )

@@ -51,6 +51,8 @@ __all__ = ["RUN_FORMAT", "RunWriter", "estimators", "load", "read_config", "save
 RUN_FORMAT = 1
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
+#: Parts of a plan that are written elsewhere, or that belong to the machine.
+_NOT_WRITTEN = ("kl_weight", "engine", "checkpoint_path", "seed")
 #: Packages whose versions may change a result.
 PACKAGES = ("latentkit", "torch", "numpy", "scikit-learn", "safetensors", "pillow", "pyarrow")
 
@@ -100,7 +102,11 @@ class RunWriter:
     def begin(self, estimator: LatentEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
         """Write what is known before training: settings, schema, environment."""
         training = {
-            **{name: value for name, value in vars(plan).items() if name not in ("kl_weight", "engine", "checkpoint_path")},
+            **{
+                name: value
+                for name, value in vars(plan).items()
+                if name not in ("kl_weight", "engine", "checkpoint_path")
+            },
             "seed": estimator.seed_,
             "engine": plan.engine.to_dict(),
         }
@@ -131,7 +137,7 @@ def save(estimator: LatentEstimator, folder: str | os.PathLike[str]) -> Path:
     """Write a fitted estimator as a run folder and return its path.
 
     Raises:
-        StorageError: If it cannot be written; a run that was there before keeps its weights until the new ones are whole.
+        StorageError: If it cannot be written; a run that was there keeps its weights until the new ones are whole.
     """
     target = Path(folder)
     writer = RunWriter(target, resume=False)
@@ -184,9 +190,8 @@ def load(
     kind = estimators[config["estimator"]]
     known = kind().get_params()
     parameters = {name: _from_yaml(value) for name, value in config["parameters"].items() if name in known}
-    for name, module in (("encoder", encoder), ("decoder", decoder)):
-        if module is not None:
-            parameters[name] = module
+    own = {"encoder": encoder, "decoder": decoder}
+    parameters.update({name: module for name, module in own.items() if module is not None})
     estimator = kind(**parameters)
     _restore(estimator, config, tensors, json.loads((path / SCHEMA).read_text(encoding="utf-8")), encoder, decoder)
     estimator.model_.to(pick_device(device))
@@ -209,7 +214,9 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     file = path / CONFIG
     if not path.is_dir():
         siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-        raise RunError(f"there is no run at {path}.{suggestion(path.name, siblings)} Make one with: latentkit fit DATA -o {path}")
+        raise RunError(
+            f"there is no run at {path}.{suggestion(path.name, siblings)} Make one with: latentkit fit DATA -o {path}"
+        )
     if not file.exists():
         raise RunError(f"{path} is not a run: it has no {CONFIG}. Make one with: latentkit fit DATA -o RUN")
     try:
@@ -316,7 +323,7 @@ def model_card(estimator: LatentEstimator, config: Mapping[str, Any], fitted: Ma
         f"- Objective: {estimator.objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
         f"stopped by {fitted['stopped']}\n"
         f"{bound}{classes}\n"
-        "```python\nfrom latentkit import load\n\nmodel = load(\".\")\nmodel.sample(16)\n```\n\n"
+        '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'
         "All settings stand in `config.yaml`; versions in `environment.json`.\n"
     )
 

@@ -23,7 +23,6 @@ from latentkit.data import Dataset, learn_schema
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.base import LatentEstimator
 from latentkit.estimators.parameters import validate
-from latentkit.estimators.runs import RunWriter, estimators
 from latentkit.estimators.resolving import (
     default_batch_size,
     default_epochs,
@@ -32,6 +31,7 @@ from latentkit.estimators.resolving import (
     resolve_likelihood,
     resolve_objective,
 )
+from latentkit.estimators.runs import RunWriter, estimators
 from latentkit.models import ModelSpecification, resolve_network
 from latentkit.objectives import objectives
 from latentkit.tasks import fit_mixture_prior
@@ -72,8 +72,8 @@ class VAE(LatentEstimator):
             own, which is copied.
         decoder: Likewise; a module of your own maps z to the likelihood's parameters.
         posterior: ``"diagonal"`` or ``"full"`` covariance of q(z given x).
-        likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"discretized_logistic"``, or ``"auto"`` for the one
-            that is proper for the kind of the data.
+        likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"discretized_logistic"``, or ``"auto"`` for the
+            one that is proper for the kind of the data.
         likelihood_options: Its arguments, such as ``{"variance": "feature"}``.
         prior: Prior that is trained against: ``"normal"``.
         ex_post: ``"mixture"`` fits a Gaussian mixture to the posteriors after training, from which :meth:`sample`
@@ -253,7 +253,7 @@ class VAE(LatentEstimator):
         self.verbose = verbose
 
     def fit(  # type: ignore[override]
-        self, X: Any, y: Any = None, *, run: str | os.PathLike[str] | None = None, resume: bool = False  # noqa: N803
+        self, X: Any, y: Any = None, *, run: str | os.PathLike[str] | None = None, resume: bool = False
     ) -> Self:
         """Learn the schema, the model and the ex-post priors.
 
@@ -433,15 +433,17 @@ class VAE(LatentEstimator):
         if not resume:
             return None
         if writer is None:
-            raise InvalidParameterError("resume=True needs the folder to go on from: fit(X, run='folder', resume=True).")
+            raise InvalidParameterError(
+                "resume=True needs the folder to go on from: fit(X, run='folder', resume=True)."
+            )
         checkpoint: Checkpoint | None = writer.checkpoint()
         return checkpoint
 
     def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
         return (
-            f"VAE on {n_train:,} examples of {shape} ({self.schema_.values}, {self.specification_.likelihood} likelihood), "
-            f"{self.latent_dim_} latent dimensions, batch {plan.batch_size}; {plan.engine.summary()}"
+            f"VAE on {n_train:,} examples of {shape} ({self.schema_.values}, "
+            f"{self.specification_.likelihood} likelihood), {self.latent_dim_} latent dimensions, batch {plan.batch_size}; {plan.engine.summary()}"
         )
 
     def _fit_mixtures(self, storage: Tensor, dataset: Dataset) -> None:
@@ -472,7 +474,7 @@ class VAE(LatentEstimator):
 class _NeverInterrupted:
     requested = False
 
-    def __enter__(self) -> _NeverInterrupted:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:

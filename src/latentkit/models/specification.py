@@ -80,9 +80,7 @@ class ModelSpecification:
     dropout: float = 0.0
     upsampling: str = "transposed"
 
-    def build(
-        self, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
-    ) -> VariationalAutoencoder:
+    def build(self, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> VariationalAutoencoder:
         """Return the model with fresh weights.
 
         Args:
@@ -132,7 +130,11 @@ class ModelSpecification:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return {**asdict(self), "event_shape": list(self.event_shape), "likelihood_options": dict(self.likelihood_options)}
+        return {
+            **asdict(self),
+            "event_shape": list(self.event_shape),
+            "likelihood_options": dict(self.likelihood_options),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpecification:

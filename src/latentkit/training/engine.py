@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from latentkit.core.parameters import check_choice
 __all__ = ["Engine", "choose_engine", "engine_cache_path", "measure_engine", "pick_device"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +39,15 @@ class Engine:
     Attributes:
         device: A torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: Of the products: ``"float32"``, or ``"bfloat16"`` under autocast (weights stay float32).
-        matmul: ``"highest"`` or ``"medium"``; on a CPU without matrix units the latter sends float32 products to oneDNN,
-            which still computes in float32.
+        matmul: ``"highest"`` or ``"medium"``; on a CPU without matrix units the latter sends float32 products to
+            oneDNN, which still computes in float32.
         threads: Intra-operation CPU threads.
         compiled: Whether the training step goes through ``torch.compile``.
         measured: Whether the choice was measured, remembered or given.
     """
 
     device: str = "cpu"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     matmul: Literal["highest", "high", "medium"] = "highest"
     threads: int = 1
     compiled: bool = False
@@ -97,9 +98,7 @@ def pick_device(device: str) -> str:
     try:
         kind = torch.device(device).type
     except (RuntimeError, TypeError) as error:
-        raise InvalidParameterError(
-            f"device must be auto, cpu, cuda, cuda:N or mps; got {device!r}."
-        ) from error
+        raise InvalidParameterError(f"device must be auto, cpu, cuda, cuda:N or mps; got {device!r}.") from error
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
         raise InvalidParameterError(f"device {device!r} is not available here. Use device='auto' or 'cpu'.")
@@ -136,7 +135,7 @@ def choose_engine(
     """
     check_choice("precision", precision, PRECISIONS)
     base = Engine(device=device, threads=torch.get_num_threads(), compiled=compiled)
-    fixed = None if precision == "auto" else precision
+    fixed = None if precision == "auto" else cast(Precision, precision)
     if fixed is not None:
         base = replace(base, precision=fixed)
     if not worth_measuring:
@@ -151,7 +150,11 @@ def choose_engine(
 
 
 def measure_engine(
-    base: Engine, make_step: Callable[[Engine], Callable[[], Tensor]], *, precisions: tuple[str, ...], seconds: float = 0.12
+    base: Engine,
+    make_step: Callable[[Engine], Callable[[], Tensor]],
+    *,
+    precisions: tuple[str, ...],
+    seconds: float = 0.12,
 ) -> Engine:
     """Time training steps under a few engines and return the fastest.
 
@@ -169,7 +172,9 @@ def measure_engine(
     if torch.device(base.device).type == "cpu":
         available = sorted({1, max(1, base.threads // 2), base.threads})
         # A tie goes to fewer threads: they suffer less from a busy neighbour.
-        best = max((replace(best, threads=n) for n in available), key=lambda e: rate(e) * (1.0 if e.threads > 1 else 1.05))
+        best = max(
+            (replace(best, threads=n) for n in available), key=lambda e: rate(e) * (1.0 if e.threads > 1 else 1.05)
+        )
         if best.precision == "float32" and _is_medium_exact():
             best = max(best, replace(best, matmul="medium"), key=rate)
     if len(precisions) > 1 and _has_bfloat16(base.device):
@@ -206,7 +211,7 @@ def _synchronise(device: str) -> None:
 def _has_bfloat16(device: str) -> bool:
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if kind == "mps":
         return False
     flags = _cpu_flags()

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from latentkit.core.protocols import Batch, LatentVariableModel, Objective, Phas
 from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.training.checkpoints import Checkpoint, write_checkpoint
 from latentkit.training.feed import Feed
-from latentkit.training.optimizers import OptimizerGroup, build_optimizer
+from latentkit.training.optimizers import build_optimizer
 from latentkit.training.plan import EpochRecord, TrainingPlan, TrainingResult
 from latentkit.training.progress import Reporter, Silent, Status
 from latentkit.training.schedules import Schedule, schedules, warm_up
@@ -27,6 +27,9 @@ __all__ = ["Trainer", "TrainingStep", "mean_objective"]
 
 #: Steps between looks at the loss. At each one the state is kept in memory, so that a divergence loses little.
 CHECK_EVERY = 100
+
+_TERMS = ("objective", "log_likelihood", "kl")
+_Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 class TrainingStep:
@@ -169,6 +172,8 @@ class Trainer:
         with self.plan.engine.applied(), isolated_rng(derive_seed(self.plan.seed, "training"), self.train.device):
             if resume is not None:
                 self._restore(resume)
+                if self.state.stopped == "epochs" and self.state.epoch < self.plan.max_epochs:
+                    self.state.stopped = None
             self._clock = time.perf_counter()
             self._written = time.monotonic()
             try:
@@ -192,9 +197,7 @@ class Trainer:
         state, plan = self.state, self.plan
         self.model.train()
         n_batches = self.train.steps_per_epoch(plan.batch_size)
-        for batch in self.train.epoch(
-            plan.batch_size, seed=plan.seed, epoch=state.epoch, start=state.step_in_epoch
-        ):
+        for batch in self.train.epoch(plan.batch_size, seed=plan.seed, epoch=state.epoch, start=state.step_in_epoch):
             progress = self._progress(n_batches)
             self.step.scale_learning_rate(self._rate(progress))
             terms = self.step(batch, plan.kl_weight(progress))
@@ -280,7 +283,7 @@ class Trainer:
         window, self._window = self._window, []
         if not window:
             return True
-        columns = [[getattr(terms, name) for terms in window] for name in ("objective", "log_likelihood", "kl")]
+        columns = [[getattr(terms, name) for terms in window] for name in _TERMS]
         sums = [torch.cat(column).sum(dtype=torch.float64).item() for column in columns]
         n = sum(terms.objective.shape[0] for terms in window)
         mean = sums[0] / n
@@ -304,9 +307,8 @@ class Trainer:
 
     def _roll_back(self, terms: dict[str, float]) -> None:
         state = self.state
-        culprit, value = next(
-            ((name, number) for name, number in terms.items() if not math.isfinite(number)), ("objective", terms["objective"])
-        )
+        broken = [(name, number) for name, number in terms.items() if not math.isfinite(number)]
+        culprit, value = broken[0] if broken else ("objective", terms["objective"])
         step, rollbacks, factor = state.n_steps, state.rollbacks, state.rate_factor
         if rollbacks >= self.plan.max_rollbacks or self._snapshot is None:
             raise DivergenceError(
@@ -317,8 +319,8 @@ class Trainer:
         self._restore(self._snapshot)
         self.state.rollbacks, self.state.rate_factor = rollbacks + 1, factor * 0.5
         text = (
-            f"step {step}: {culprit} was {value:g}; went back to step {self.state.n_steps} and halved the learning rate to "
-            f"{self.plan.learning_rate * self.state.rate_factor:.3g}"
+            f"step {step}: {culprit} was {value:g}; went back to step {self.state.n_steps} and halved the learning rate "
+            f"to {self.plan.learning_rate * self.state.rate_factor:.3g}"
         )
         self.state.events.append(text)
         self.reporter.event(text)
@@ -342,6 +344,8 @@ class Trainer:
             tensors["averaged"] = _clone(self.averaged.state_dict())
         if self._best is not None:
             tensors["best"] = self._best
+        if self._window:  # steps since the last look, whose terms are yet to be summed
+            tensors["window"] = {name: torch.cat([getattr(t, name) for t in self._window]) for name in _TERMS}
         return Checkpoint(tensors, values)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -360,7 +364,8 @@ class Trainer:
         # After a rollback the time that was lost still counts against the budget.
         self.state.elapsed = max(elapsed, self.state.elapsed)
         self.schedule.load_state(self.state.schedule)
-        self._window = []
+        window = tensors.get("window")
+        self._window = [] if window is None else [Terms(**{name: window[name] for name in _TERMS})]
 
     def _keep(self, *, force: bool) -> None:
         """Keep the state in memory, and on disk when it is due."""
@@ -373,7 +378,9 @@ class Trainer:
 
     def _interrupt(self) -> None:
         where = "nothing was saved, as no run folder was given"
-        if self._check() and self.plan.checkpoint_path is not None:
+        if not all(bool(torch.isfinite(terms.objective).all()) for terms in self._window):
+            self._check()  # never save a state that has already diverged
+        if self.plan.checkpoint_path is not None:
             write_checkpoint(self.plan.checkpoint_path, self._capture())
             where = f"the state is in {self.plan.checkpoint_path}; --resume goes on from there"
         raise TrainingInterrupted(f"training was interrupted at step {self.state.n_steps}; {where}.")
@@ -387,7 +394,7 @@ class Trainer:
         self.model.eval()
 
     def _judged(self) -> nn.Module:
-        return self.model if self.averaged is None else cast(nn.Module, self.averaged.module)
+        return self.model if self.averaged is None else self.averaged.module
 
     # Time and telling
 
@@ -438,7 +445,7 @@ def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    def update(averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor | int) -> None:
+    def update(averages: _Tensors, weights: _Tensors, n_averaged: Tensor | int) -> None:
         n = int(n_averaged)
         # A young average forgets faster, or the random start would stay in it.
         torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))

@@ -143,11 +143,11 @@ def _build(
     if decays and "weight_decay" not in accepted:
         raise InvalidParameterError(f"optimizer {kind.__name__} has no weight decay; use weight_decay=0.")
     if "fused" in accepted and "fused" not in arguments:
-        arguments["fused"] = _can_fuse([p for members, _ in groups for p in members])
+        arguments["fused"] = _can_fuse([p for parameters, _ in groups for p in parameters])
     members = [
-        {"params": parameters, **({"weight_decay": decay} if "weight_decay" in accepted else {})}
-        for parameters, decay in groups
-        if parameters
+        {"params": weights, **({"weight_decay": decay} if "weight_decay" in accepted else {})}
+        for weights, decay in groups
+        if weights
     ]
     if not decays:  # one group steps faster than two
         members = [{**members[0], "params": [p for member in members for p in member["params"]]}]
