@@ -23,7 +23,7 @@ types: ## Types: mypy --strict on src
 	$(PYTHON) -m mypy
 
 imports: ## Layers: who may import whom
-	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config pyproject.toml
+	PYTHONPATH=src $(PYTHON) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --config pyproject.toml --no-cache
 
 test: ## The quick tests and all doctests
 	$(PYTHON) -m pytest
