@@ -1,0 +1,35 @@
+"""What a fitted model does: functions of a model and tensors in model units; none knows another's module."""
+
+from __future__ import annotations
+
+from latentkit.tasks.ex_post import fit_class_priors, fit_mixture_prior
+from latentkit.tasks.exploration import (
+    AttributeDirection,
+    attribute_direction,
+    edit,
+    interpolate,
+    latent_path,
+    traverse,
+)
+from latentkit.tasks.generation import decode, denoise, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.recovery import recover
+from latentkit.tasks.reduction import encode
+
+__all__ = [
+    "AttributeDirection",
+    "attribute_direction",
+    "decode",
+    "denoise",
+    "edit",
+    "encode",
+    "fit_class_priors",
+    "fit_mixture_prior",
+    "interpolate",
+    "latent_path",
+    "reconstruct",
+    "recover",
+    "sample",
+    "sample_latents",
+    "tempered",
+    "traverse",
+]
