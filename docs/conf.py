@@ -33,6 +33,8 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"latentkit {release}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_show_copyright = False
