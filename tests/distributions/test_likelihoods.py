@@ -210,6 +210,13 @@ def test_discretized_logistic_keeps_digits_in_the_tails() -> None:
     assert p.log_prob(x).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_discretized_logistic_keeps_digits_where_it_is_wide() -> None:
+    """A scale of hundreds of ranges: the density of a logistic distribution at its middle, 1 / 4 s, times the step."""
+    p = DiscretizedLogisticMixture(torch.zeros(1, 1), torch.full((1, 1), 7.0), n_levels=256)
+    expected = math.log(2 / 255) - 7.0 - math.log(4.0)
+    assert p.log_prob(torch.tensor([127 / 255])).item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_discretized_logistic_mode_of_a_mixture() -> None:
     p = DiscretizedLogisticMixture(
         torch.tensor([[-0.6], [0.2]]), torch.tensor([[-4.0], [-4.0]]), torch.tensor([[0.0], [1.0]]), n_levels=11

@@ -7,7 +7,6 @@ import torch
 
 from latentkit.core import seeds
 from latentkit.distributions import noise
-from latentkit.distributions.precision import at_least_float32
 
 EULER = 0.57721566
 
@@ -34,10 +33,3 @@ def test_moments_precision_and_generator(draw, mean, variance) -> None:
 def test_shapes_of_draws() -> None:
     assert noise.drawn_shape(None, (2, 3)) == (2, 3)
     assert noise.drawn_shape(4, torch.Size((2, 3))) == (4, 2, 3)
-
-
-def test_precision_is_raised_and_never_lowered() -> None:
-    for given, expected in ((torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float64,) * 2):
-        assert at_least_float32(torch.ones(2, dtype=given)).dtype is expected
-    value = torch.ones(2)
-    assert at_least_float32(value) is value

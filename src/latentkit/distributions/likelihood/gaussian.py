@@ -58,8 +58,8 @@ class Gaussian:
         if self.log_stddev.ndim == 0:
             # One shared variance leaves the sums: a single pass over (*batch, *event).
             squares = sum_observed(difference.square(), mask, self.n_event_dims)
-            count = self._n_observed(mask)
-            return squares * (-0.5 * torch.exp(-2.0 * self.log_stddev)) - (self.log_stddev + _HALF_LOG_2PI) * count
+            constant = (self.log_stddev + _HALF_LOG_2PI) * -self._n_observed(mask)
+            return torch.addcmul(constant, squares, torch.exp(-2.0 * self.log_stddev), value=-0.5)
         standardised = difference * torch.exp(-self.log_stddev)
         elements = -0.5 * standardised.square() - self.log_stddev
         return sum_observed(elements, mask, self.n_event_dims) - _HALF_LOG_2PI * self._n_observed(mask)
