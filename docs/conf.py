@@ -68,6 +68,12 @@ def _escape_shapes(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
             lines[number] = "".join(parts)
 
 
+def _skip_generated(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what scikit-learn generates for metadata routing: set_fit_request and its like."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app: Sphinx) -> None:
     """Connect what the configuration alone cannot say."""
+    app.connect("autodoc-skip-member", _skip_generated)
     app.connect("autodoc-process-docstring", _escape_shapes, priority=400)
