@@ -52,10 +52,9 @@ napoleon_use_ivar = True  # an "Attributes:" section describes; it does not docu
 # pytest runs the examples of docstrings; here only those of the pages run.
 doctest_test_doctest_blocks = ""
 doctest_global_setup = """
-import numpy, torch
-import latentkit
+import torch
+from latentkit import VAE
 torch.set_num_threads(1)
-VAE, load = getattr(latentkit, "VAE", None), getattr(latentkit, "load", None)
 """
 
 
