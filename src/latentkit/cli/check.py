@@ -1,0 +1,120 @@
+"""``latentkit check``: what was recognised; nothing is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentkit.cli.application import START, command
+from latentkit.cli.options import ArrayName, Color, Data, Json, Labels, SkipBad
+from latentkit.cli.printing import Printer
+from latentkit.cli.reading import Reading, parse_size, read_data
+
+if TYPE_CHECKING:
+    from latentkit.data import Dataset
+
+__all__ = ["check", "chosen_model"]
+
+
+@command(
+    "check",
+    "latentkit check photos/",
+    "latentkit check table.csv --labels species",
+    "latentkit check mnist.npz --array x_test --json",
+    panel=START,
+)
+def check(
+    data: Data,
+    labels: Labels = None,
+    array: ArrayName = None,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="64", help="Side of images, or 48x64: height x width.")
+    ] = None,
+    color: Annotated[Color, typer.Option("--color", help="How images are read.")] = Color.auto,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Say what the data are, and what a fit would choose; train nothing."""
+    printer = Printer(as_json=as_json)
+    reading = Reading(labels=labels, array=array, size=parse_size(size), color=color.value, skip_bad=skip_bad)
+    dataset = read_data(data, reading, printer)
+    from latentkit.data import learn_schema
+
+    schema = learn_schema(dataset.data)
+    summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
+    chosen = chosen_model(schema, dataset.n)
+    suggested = _suggestion(data, labels, array, size, color.value, skip_bad)
+    printer.line(f"{dataset.source}", style="bold")
+    printer.pairs(summary)
+    printer.line()
+    printer.line("a fit would choose", style="bold")
+    printer.pairs([(name.replace("_", " "), str(value)) for name, value in chosen.items()])
+    printer.commands("next", [suggested])
+    printer.document(
+        {
+            "source": dataset.source,
+            "examples": dataset.n,
+            "kind": schema.kind,
+            "event_shape": schema.event_shape,
+            "values": schema.values,
+            "labels": dataset.label_names,
+            "summary": [list(pair) for pair in summary],
+            "warnings": [text for _, text in summary if text.startswith("warning")],
+            "auto": chosen,
+            "suggested": suggested,
+        }
+    )
+
+
+def chosen_model(schema: Any, n: int) -> dict[str, Any]:
+    """What ``"auto"`` means for these data: sizes, networks, likelihood."""
+    from latentkit.estimators.resolving import (
+        default_batch_size,
+        default_latent_dim,
+        resolve_likelihood,
+    )
+    from latentkit.models import ModelSpecification, resolve_network
+
+    latent_dim = default_latent_dim(schema.event_shape)
+    likelihood, options = resolve_likelihood("auto", None, schema)
+    network = resolve_network("auto", schema.event_shape, n_rows=n)
+    specification = ModelSpecification(
+        event_shape=schema.event_shape,
+        latent_dim=latent_dim,
+        encoder=network,
+        decoder=network,
+        likelihood=likelihood,
+        likelihood_options=options,
+    )
+    n_parameters = sum(parameter.numel() for parameter in specification.build().parameters())
+    sizes = network.get("channels") or network.get("widths") or ()
+    return {
+        "latent_dim": latent_dim,
+        "networks": f"{network['network']} {'-'.join(map(str, sizes))}".strip(),
+        "likelihood": likelihood,
+        "parameters": n_parameters,
+        "batch_size": default_batch_size(n, schema.event_shape),
+    }
+
+
+def _labels_summary(dataset: Dataset) -> list[tuple[str, str]]:
+    if dataset.labels is None:
+        return [("labels", "none; --labels names a column, a member or a file")]
+    import numpy as np
+
+    codes, counts = np.unique(dataset.labels, return_counts=True)
+    names = dataset.label_names or tuple(str(code) for code in range(int(codes.max()) + 1))
+    shown = ", ".join(f"{names[code]} ({count})" for code, count in zip(codes[:12], counts[:12], strict=True))
+    return [("labels", f"{len(codes)} classes: {shown}{', ...' if len(codes) > 12 else ''}")]
+
+
+def _suggestion(data: str, labels: str | None, array: str | None, size: str | None, color: str, skip_bad: bool) -> str:
+    import shlex
+
+    words = ["latentkit", "fit", data, "-o", "run"]
+    for option, value in (("--labels", labels), ("--array", array), ("--size", size)):
+        words += [] if value is None else [option, value]
+    words += [] if color == "auto" else ["--color", color]
+    words += ["--skip-bad"] if skip_bad else []
+    return shlex.join(words)

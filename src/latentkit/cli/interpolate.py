@@ -1,0 +1,53 @@
+"""``latentkit interpolate``: the way from one example to another."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from latentkit.cli.application import EXPLORE, command
+from latentkit.cli.opening import open_run
+from latentkit.cli.options import ArrayName, Data, Json, Labels, LatentPath, Output, Run, SkipBad, Steps
+from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
+from latentkit.cli.printing import Printer
+from latentkit.cli.reading import as_array, parse_rows
+
+__all__ = ["interpolate"]
+
+
+@command(
+    "interpolate",
+    "latentkit interpolate run photos/ --from 3 --to 17 -o strip.png",
+    "latentkit interpolate run table.csv --to 99 --steps 5 -o way.csv",
+    panel=EXPLORE,
+)
+def interpolate(
+    run: Run,
+    data: Data,
+    output: Output,
+    start: Annotated[int, typer.Option("--from", metavar="ROW", help="Example to start from, counted from 0.")] = 0,
+    end: Annotated[int, typer.Option("--to", metavar="ROW", help="Example to end at.")] = 1,
+    steps: Steps = 9,
+    path: Annotated[
+        LatentPath, typer.Option("--path", help="Along the sphere on which codes lie, or straight.")
+    ] = LatentPath.spherical,
+    labels: Labels = None,
+    array: ArrayName = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Walk from one example to another through the latent space."""
+    opened = open_run(run)
+    check_output(output, schema=opened.schema)
+    printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
+    examples = as_array(opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad), opened.schema)
+    [first] = parse_rows("--from", str(start), len(examples))
+    [last] = parse_rows("--to", str(end), len(examples))
+    result = opened.estimator.interpolate(examples[first], examples[last], steps=steps, path=path.value)
+    if is_picture(output):
+        files = write_blocks([pictures(result, opened.schema)], output, columns=steps)
+    else:
+        files = write_data(result, output, opened.schema)
+    printer.written(f"{steps} steps from example {first} to {last}", files)
+    printer.document({"from": first, "to": last, "steps": steps, "path": path.value, "files": files})

@@ -1,0 +1,71 @@
+"""Opening a run, and reading data for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentkit.cli.printing import Printer
+from latentkit.cli.reading import Reading, read_data
+from latentkit.core.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from latentkit.data import Dataset
+    from latentkit.estimators import VAE
+
+__all__ = ["OpenedRun", "open_run"]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A fitted estimator and the settings of its run.
+
+    Attributes:
+        estimator: The fitted estimator.
+        config: Content of ``config.yaml``.
+        path: The folder.
+    """
+
+    estimator: VAE
+    config: Mapping[str, Any]
+    path: Path
+
+    @property
+    def schema(self) -> Any:
+        """How data become tensors."""
+        return self.estimator.schema_
+
+    def read(
+        self,
+        source: str,
+        printer: Printer,
+        *,
+        labels: str | None = None,
+        array: str | None = None,
+        skip_bad: bool = False,
+    ) -> Dataset:
+        """Read DATA as the data of the run were read."""
+        recorded = Reading.recorded(self.config)
+        wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
+        try:
+            return read_data(source, wanted, printer)
+        except InvalidParameterError:
+            if labels is not None or array is not None or wanted == wanted.without_names():
+                raise
+        # These data have no such column or member: they may hold the same numbers under other names.
+        return read_data(source, wanted.without_names(), printer)
+
+
+def open_run(path: Path) -> OpenedRun:
+    """Load a run.
+
+    Raises:
+        RunError: If it is none, damaged, unfinished or of a later version.
+    """
+    from latentkit.estimators import load
+    from latentkit.estimators.runs import read_config
+
+    config = read_config(path)
+    return OpenedRun(load(path), config, path)

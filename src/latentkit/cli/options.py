@@ -1,0 +1,110 @@
+"""Arguments and options that several commands share, written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = [
+    "ArrayName",
+    "Color",
+    "Data",
+    "Json",
+    "Labels",
+    "LatentPath",
+    "Output",
+    "Pictures",
+    "Prior",
+    "Run",
+    "Seed",
+    "SkipBad",
+    "Steps",
+    "TableOutput",
+]
+
+
+class Color(StrEnum):
+    """How images are read."""
+
+    auto = "auto"
+    grey = "grey"
+    rgb = "rgb"
+
+
+class LatentPath(StrEnum):
+    """Ways through the latent space."""
+
+    spherical = "spherical"
+    linear = "linear"
+
+
+class Prior(StrEnum):
+    """Where samples are drawn from."""
+
+    auto = "auto"
+    model = "model"
+    mixture = "mixture"
+
+
+Run: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as fit wrote it.", show_default=False)]
+
+Data: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl or idx file; built-in (digits, wine, ...); or - "
+        "for standard input.",
+        show_default=False,
+    ),
+]
+
+Output: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="Where to, by its ending: .png (a grid), folder/ (one PNG each), .npy .csv .tsv .parquet .jsonl.",
+        show_default=False,
+    ),
+]
+
+TableOutput: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="Where to, by its ending: .csv .tsv .parquet .jsonl .npy .npz; or - for CSV on standard output.",
+        show_default=False,
+    ),
+]
+
+Labels: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--labels", metavar="L", help="Labels: a column, a member of the .npz, or a file.", show_default=False
+    ),
+]
+
+ArrayName: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--array", metavar="NAME", help="Member of the .npz that holds the data.", show_default=False),
+]
+
+SkipBad: TypeAlias = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
+
+Seed: TypeAlias = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Another seed, other draws.", show_default=False, min=0)
+]
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]
+
+Steps: TypeAlias = Annotated[int, typer.Option("--steps", metavar="N", help="Examples on the way.", min=2)]
+
+Pictures: TypeAlias = Annotated[
+    int, typer.Option("-n", metavar="N", help="Examples shown in a .png; other files hold all.", min=1)
+]

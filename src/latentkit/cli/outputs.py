@@ -1,0 +1,126 @@
+"""Writing results: what the ending of the path names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import suggestion
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from latentkit.data import ArraySchema
+
+__all__ = ["STDOUT", "check_output", "is_picture", "pictures", "write_blocks", "write_data", "write_table"]
+
+#: The path that means standard output.
+STDOUT = "-"
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".npy", ".npz")
+#: Pictures in a row of a grid, at most.
+COLUMNS = 16
+
+
+def check_output(path: str, *, schema: Any = None, tables_only: bool = False) -> None:
+    """Check before a long computation that its result can be written.
+
+    Args:
+        path: Where to.
+        schema: Schema of the data that will be written; rows cannot be pictures.
+        tables_only: Whether only numbers come out.
+    Raises:
+        InvalidParameterError: If the ending names no format, or one that does not fit.
+    """
+    ending = Path(path).suffix.lower()
+    if path == STDOUT:
+        if not tables_only and (schema is None or schema.kind == "images"):
+            raise InvalidParameterError(f"-o - writes tables to standard output. Give a file: {', '.join(TABLES)}.")
+        return
+    is_folder = path.endswith("/") or not ending or Path(path).is_dir()
+    pictured = is_folder or ending == ".png"
+    if not pictured and ending not in TABLES:
+        raise InvalidParameterError(
+            f"-o {path}: the ending {ending!r} is not known; choose one of: "
+            f"{', '.join(TABLES if tables_only else ('.png', *TABLES))}"
+            f"{'' if tables_only else ', or a folder/ of PNG files'}.{suggestion(ending, ('.png', *TABLES))}"
+        )
+    if pictured and (tables_only or (schema is not None and schema.kind != "images")):
+        what = "a table of numbers" if tables_only else "rows of numbers"
+        raise InvalidParameterError(f"-o {path}: the result is {what}, no picture. Choose one of: {', '.join(TABLES)}.")
+
+
+def is_picture(path: str) -> bool:
+    """Whether the path names one picture."""
+    return Path(path).suffix.lower() == ".png" and not path.endswith("/")
+
+
+def write_data(data: Any, path: str, schema: ArraySchema) -> list[Path]:
+    """Write data in the user's form and return the files."""
+    from latentkit.data import write
+
+    if path == STDOUT:
+        return _to_stdout(data, schema=schema)
+    return write(data, path, schema=schema)
+
+
+def write_table(columns: Mapping[str, Any], path: str) -> list[Path]:
+    """Write columns of numbers of one length and return the files."""
+    import numpy as np
+
+    from latentkit.data import write
+
+    values = np.stack([np.asarray(column) for column in columns.values()], axis=1)
+    if path == STDOUT:
+        return _to_stdout(values, names=list(columns))
+    return write(values, path, names=list(columns))
+
+
+def pictures(data: Any, schema: ArraySchema) -> np.ndarray[Any, Any]:
+    """Return images in the user's form as bytes to look at."""
+    return schema.pictures(schema.to_model(schema.encode(data)))
+
+
+def write_blocks(
+    rows: Sequence[np.ndarray[Any, Any]], path: str, *, columns: int | None = None, scale: int | None = None
+) -> list[Path]:
+    """Write rows of pictures under each other, such as originals above their reconstructions.
+
+    Args:
+        rows: Each uint8, shape (n, height, width[, channels]), all of one n; where they are too long for a line, the
+            next lines show all of them again.
+        path: A .png.
+        columns: Pictures in a line.
+        scale: How many times larger than their pixels; by default small pictures are enlarged.
+    """
+    import numpy as np
+
+    from latentkit.core.files import atomic_path
+    from latentkit.data import image_grid
+
+    n = len(rows[0])
+    width = min(n, columns or COLUMNS)
+    lines = [row[start : start + width] for start in range(0, n, width) for row in rows]
+    blank = np.full((width, *rows[0].shape[1:]), 255, np.uint8)
+    filled = [np.concatenate([line, blank[: width - len(line)]]) for line in lines]
+    image = image_grid(np.concatenate(filled), columns=width)
+    factor = scale or max(1, 48 // max(rows[0].shape[1:3]))
+    if factor > 1:
+        image = image.resize((image.width * factor, image.height * factor), 0)
+    with atomic_path(path) as temporary:
+        image.save(temporary)
+    return [Path(path)]
+
+
+def _to_stdout(data: Any, *, schema: ArraySchema | None = None, names: list[str] | None = None) -> list[Path]:
+    import tempfile
+
+    from latentkit.data import write
+
+    with tempfile.TemporaryDirectory() as folder:
+        [file] = write(data, Path(folder, "table.csv"), schema=schema, names=names)
+        sys.stdout.write(file.read_text(encoding="utf-8"))
+    sys.stdout.flush()
+    return []

@@ -1,0 +1,85 @@
+"""Where output goes: text for people on standard output; or one JSON document there, and all else on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Printer", "plain"]
+
+
+class Printer:
+    """Prints what a command has to say.
+
+    Args:
+        as_json: Whether standard output holds one JSON document and nothing else.
+        to_stderr: Whether standard output belongs to the data that the command writes.
+        quiet: Whether to keep to results.
+    """
+
+    def __init__(self, *, as_json: bool = False, to_stderr: bool = False, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self.as_json = as_json
+        self.quiet = quiet
+        self.console = Console(stderr=as_json or to_stderr, highlight=False)
+        self.aside = Console(stderr=True, highlight=False)
+
+    def line(self, text: str = "", *, style: str = "") -> None:
+        """Print a line of the result."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print what is good to know, on standard error."""
+        if not self.quiet:
+            style = "yellow" if text.startswith("warning") else "dim"
+            self.aside.print(text, style=style, markup=False, soft_wrap=True)
+
+    def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Print headings and texts in two columns."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(ratio=1, overflow="fold")
+        for heading, text in rows:
+            table.add_row(Text(heading), Text(text, style="yellow" if text.startswith("warning") else ""))
+        self.console.print(table)
+
+    def commands(self, title: str, lines: Sequence[str]) -> None:
+        """Print command lines to paste."""
+        self.line()
+        self.line(title, style="bold")
+        for line in lines:
+            self.line(f"  {line}", style="cyan")
+
+    def written(self, what: str, paths: Sequence[Path]) -> None:
+        """Say what was written and where."""
+        if not paths:
+            return
+        place = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent}/ ({len(paths)} files)"
+        self.line(f"{what} -> {place}", style="green")
+
+    def document(self, values: Mapping[str, Any]) -> None:
+        """Print the JSON document, where one is wanted."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON values: paths and other objects as text, arrays as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

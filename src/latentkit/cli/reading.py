@@ -1,0 +1,143 @@
+"""Reading DATA: at first as the options say, later as the run remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentkit.cli.printing import Printer
+from latentkit.core.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from latentkit.data import ArraySchema, Dataset
+
+__all__ = ["Reading", "as_array", "parse_rows", "parse_size", "read_data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How DATA is read; a run keeps it, so that later commands read alike.
+
+    Attributes:
+        labels: Column, member of a .npz or file with the labels; None recognises them.
+        array: Member of a .npz that holds the data; None recognises it.
+        size: Height and width of images; None chooses.
+        color: ``"auto"``, ``"grey"`` or ``"rgb"``.
+        fit: How images are brought to size.
+        skip_bad: Whether images that cannot be read are left out.
+    """
+
+    labels: str | None = None
+    array: str | None = None
+    size: tuple[int, int] | None = None
+    color: str = "auto"
+    fit: str = "crop"
+    skip_bad: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """The options as YAML values."""
+        values = asdict(self)
+        return {**values, "size": None if self.size is None else list(self.size)}
+
+    @classmethod
+    def recorded(cls, config: Mapping[str, Any]) -> Reading:
+        """The options that a run's ``config.yaml`` holds."""
+        values = dict(config.get("data", {}).get("reading") or {})
+        size = values.pop("size", None)
+        known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
+        return cls(size=None if size is None else (int(size[0]), int(size[1])), **known)
+
+    def for_model(self, schema: ArraySchema, *, labels: str | None, array: str | None, skip_bad: bool) -> Reading:
+        """The options with which other data are read for a fitted model."""
+        # A file of labels belongs to the data it was made for; a column or a member may be there again.
+        own = self.labels if self.labels is None or not Path(self.labels).is_file() else None
+        kept = replace(self, labels=labels or own, array=array or self.array, skip_bad=skip_bad, fit=schema.fit)
+        if schema.kind != "images":
+            return kept
+        channels, height, width = schema.event_shape
+        return replace(kept, size=(height, width), color={1: "grey", 3: "rgb"}.get(channels, "auto"))
+
+    def without_names(self) -> Reading:
+        """The same without the names of columns and members, which other data may lack."""
+        return replace(self, labels=None, array=None)
+
+
+def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
+    """Read DATA, with a bar where many images are decoded, and print what was noted."""
+    from latentkit.data import read
+
+    with ExitStack() as stack:
+        progress = _bar(stack, printer)
+        dataset = read(
+            source,
+            labels=reading.labels,
+            array=reading.array,
+            size=reading.size,
+            color=reading.color,  # type: ignore[arg-type]
+            fit=reading.fit,  # type: ignore[arg-type]
+            skip_bad=reading.skip_bad,
+            progress=progress,
+        )
+    place = Path(source).expanduser()
+    known_as = str(place.resolve()) if place.exists() else source
+    return replace(dataset, reading={"source": known_as, **reading.describe()})
+
+
+def as_array(dataset: Dataset, schema: ArraySchema) -> np.ndarray[Any, Any]:
+    """The data as an array whose columns have the order of the model's."""
+    from latentkit.data.containers import is_frame, to_array
+
+    expected = schema.feature_names if is_frame(dataset.data) else None
+    return to_array(dataset.data, expected=expected, source=dataset.source)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width from ``"64"`` or ``"48x64"``.
+
+    Raises:
+        InvalidParameterError: If it is neither.
+    """
+    if text is None:
+        return None
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdigit() and int(side) > 0 for side in sides):
+        raise InvalidParameterError(f"--size must be a side such as 64, or height x width such as 48x64; got {text!r}.")
+    return int(sides[0]), int(sides[-1])
+
+
+def parse_rows(name: str, text: str, n: int) -> list[int]:
+    """Return row numbers from ``"3"``, ``"0,4,7"`` or ``"2-5"``, each below `n`.
+
+    Raises:
+        InvalidParameterError: If they are no numbers, or too large.
+    """
+    rows: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InvalidParameterError(f"{name} must be numbers such as 3, 0,4,7 or 2-5; got {text!r}.")
+        rows += range(int(first), int(last or first) + 1)
+    wrong = [row for row in rows if row >= n]
+    if wrong or not rows:
+        raise InvalidParameterError(f"{name} must lie in 0 to {n - 1}; got {text!r}.")
+    return rows
+
+
+def _bar(stack: ExitStack, printer: Printer) -> Any:
+    if printer.quiet or not printer.aside.is_terminal:
+        return None
+    from rich.progress import Progress
+
+    bar = Progress(console=printer.aside, transient=True)
+    task = bar.add_task("reading images", total=None)
+    stack.enter_context(bar)
+
+    def progress(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+
+    return progress

@@ -1,0 +1,43 @@
+"""``latentkit report``: one page that shows everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentkit.cli.application import START, command
+from latentkit.cli.opening import open_run
+from latentkit.cli.options import ArrayName, Json, Labels, Run, SkipBad
+from latentkit.cli.printing import Printer
+
+__all__ = ["report"]
+
+
+@command("report", "latentkit report run", "latentkit report run photos/ -o page.html", panel=START)
+def report(
+    run: Run,
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="Data to show reconstructions and the latent map of.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PAGE", help="[default: RUN/report.html]", show_default=False),
+    ] = None,
+    labels: Labels = None,
+    array: ArrayName = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Write one page with curves, samples, reconstructions, traversals and the latent map."""
+    printer = Printer(as_json=as_json)
+    opened = open_run(run)
+    dataset = None if data is None else opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
+    from latentkit.report import write_report
+
+    page = run / "report.html" if output is None else output
+    write_report(opened.estimator, page, data=dataset)
+    printer.written("report", [page])
+    printer.document({"report": page})

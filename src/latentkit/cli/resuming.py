@@ -1,0 +1,83 @@
+"""Going on with a training: settings and data come from the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from latentkit.cli.places import has_run
+from latentkit.cli.printing import Printer, plain
+from latentkit.cli.reading import Reading, read_data
+from latentkit.core.errors import InvalidParameterError, RunError
+
+__all__ = ["has_run", "resume_run"]
+
+
+def resume_run(
+    folder: Path, data: str | None, reading: Reading, explicit: Mapping[str, Any], printer: Printer, *, report: bool
+) -> None:
+    """Finish the training in a run folder.
+
+    Args:
+        folder: The run.
+        data: DATA, where it was given; else what the run was fitted on.
+        reading: Reading options, where they were given.
+        explicit: Settings that were given; they must be those of the run.
+        printer: Where to tell.
+        report: Whether to write the report at the end.
+    Raises:
+        RunError: If there is no run, or it does not say where its data are.
+        InvalidParameterError: If a given setting differs from the run's.
+    """
+    from latentkit.cli.fit import fit_run, tell_outcome
+    from latentkit.estimators import load
+    from latentkit.estimators.runs import read_config
+
+    config = read_config(folder)
+    _check_settings(folder, config["parameters"], explicit)
+    recorded = Reading.recorded(config)
+    if reading != Reading() and replace(reading, fit=recorded.fit) != recorded:
+        raise InvalidParameterError(
+            f"--resume reads the data as the run did: {_words(recorded)}. Leave the reading options out, or fit "
+            "into another folder."
+        )
+    source = data if data is not None else _source(folder, config)
+    if "fitted" in config:
+        printer.note(f"{folder} is trained to the end already")
+        finished = report and not (folder / "report.html").exists()
+        dataset = read_data(source, recorded, printer) if finished else None
+        tell_outcome(load(folder), dataset, folder, printer, report=finished)
+        return
+    parameters = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in config["parameters"].items()
+    }
+    parameters["verbose"] = int(not printer.quiet)
+    dataset = read_data(source, recorded, printer)
+    fit_run(config["estimator"], parameters, dataset, folder, printer, resume=True, report=report)
+
+
+def _source(folder: Path, config: Mapping[str, Any]) -> str:
+    source = (config.get("data", {}).get("reading") or {}).get("source")
+    if source is None or source == "-":
+        raise RunError(f"{folder} does not say where its data are. Give them: latentkit fit DATA --resume -o {folder}")
+    if Path(source).is_absolute() and not Path(source).exists():
+        raise RunError(
+            f"the data of {folder} are not at {source} any more. Say where: latentkit fit DATA --resume -o {folder}"
+        )
+    return str(source)
+
+
+def _check_settings(folder: Path, recorded: Mapping[str, Any], explicit: Mapping[str, Any]) -> None:
+    for name, value in explicit.items():
+        if name != "verbose" and json.dumps(plain(value)) != json.dumps(recorded.get(name)):
+            raise InvalidParameterError(
+                f"--resume goes on with the settings of {folder}, where {name} is {recorded.get(name)!r}; got "
+                f"{value!r}. Leave it out, or fit into another folder."
+            )
+
+
+def _words(reading: Reading) -> str:
+    return ", ".join(f"{name}={value}" for name, value in reading.describe().items() if value not in (None, False))

@@ -1,0 +1,47 @@
+"""``latentkit sample``: new data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from latentkit.cli.application import command
+from latentkit.cli.opening import open_run
+from latentkit.cli.options import Json, Output, Prior, Run, Seed
+from latentkit.cli.outputs import STDOUT, check_output, write_data
+from latentkit.cli.printing import Printer
+
+__all__ = ["sample"]
+
+
+@command(
+    "sample",
+    "latentkit sample run -n 64 -o grid.png",
+    "latentkit sample run -n 1000 -o new/ --temperature 0.8",
+    "latentkit sample run -n 10000 -o new.parquet --label setosa --seed 1",
+)
+def sample(
+    run: Run,
+    output: Output,
+    n: Annotated[int, typer.Option("-n", metavar="N", help="How many.", min=1)] = 64,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="L", help="Of this class only.", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", metavar="T", help="Below 1 safer, above 1 bolder.", min=0.0)
+    ] = 1.0,
+    prior: Annotated[
+        Prior, typer.Option("--prior", help="Trained prior, or the mixture fitted after training.")
+    ] = Prior.auto,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Make new data like those that the model has learnt from."""
+    opened = open_run(run)
+    check_output(output, schema=opened.schema)
+    printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
+    data = opened.estimator.sample(n, label=label, temperature=temperature, prior=prior.value, random_state=seed)
+    files = write_data(data, output, opened.schema)
+    printer.written(f"{n} new examples", files)
+    printer.document({"n": n, "label": label, "temperature": temperature, "prior": prior.value, "files": files})
