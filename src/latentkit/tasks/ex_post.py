@@ -66,9 +66,8 @@ def fit_mixture_prior(
     check_integer("max_rows", max_rows, low=1)
     rows = _draws(means, log_vars, seed=seed, max_rows=max_rows)
     mean, stddev = rows.mean(0), rows.std(0, correction=0)
-    # a dimension that never varies keeps a width that is negligible beside the others
-    floor = 1e-6 * stddev.max().clamp_min(1e-3)
-    scale = stddev.clamp_min(floor)
+    # a dimension that never varies keeps a width that is small beside the others, and above rounding beside its mean
+    scale = stddev.clamp_min(1e-3 * max(float(stddev.max()), 1e-3 * float(mean.abs().max()), 1e-6))
     standard = (rows - mean) / scale
     n_examples = min(means.shape[0], max_rows)  # not rows.shape[0]: several draws of one example are no more examples
     count = max(1, min(n_components, n_examples // (2 * (rows.shape[1] + 1))))

@@ -183,7 +183,7 @@ def attribute_direction(z: Tensor, y: Tensor, *, seed: int = 0) -> AttributeDire
     rows, target = z.detach().cpu().double(), y.detach().cpu().double()
     if not (torch.isfinite(rows).all() and torch.isfinite(target).all()):
         raise InvalidParameterError("z and y must be finite; leave out rows without a label.")
-    values, counts = target.unique(return_counts=True)
+    values, counts = torch.unique(target, return_counts=True)
     if len(values) < 2:
         raise InvalidParameterError(f"the attribute is {values[0]:g} in every row: nothing to tell apart.")
     is_binary = len(values) == 2
@@ -236,7 +236,8 @@ def edit(model: LatentVariableModel, z: Tensor, direction: Tensor, strength: flo
     check_real("strength", strength)
     if direction.shape != z.shape[-1:]:
         raise InvalidParameterError(
-            f"direction must have shape ({z.shape[-1]},), one number per latent dimension; got {tuple(direction.shape)}."
+            f"direction must have one number per latent dimension, shape ({z.shape[-1]},); "
+            f"got shape {tuple(direction.shape)}."
         )
     length = direction.norm()
     if not (torch.isfinite(length) and length > 0):

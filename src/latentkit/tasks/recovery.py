@@ -154,9 +154,14 @@ class _Chains:
             log_prior + math.log(shared.shape[0]), posterior.log_prob(candidates) + math.log(own.shape[0])
         )
         log_likelihood = torch.cat((from_prior.log_likelihood, from_posterior.log_likelihood))
-        chosen = self._choose(log_likelihood + log_prior - log_proposal, n_draws)
-        self._z = candidates[chosen, torch.arange(own.shape[1], device=chosen.device)]
-        self._widest_step = own.std(0) * (2.4 / latent_dim**0.5)
+        log_weights = (log_likelihood + log_prior - log_proposal).double().nan_to_num(nan=-math.inf)
+        weights = log_weights.softmax(0).nan_to_num(nan=1.0 / len(candidates))
+        self._z = candidates[self._choose(weights, n_draws), torch.arange(own.shape[1], device=self._x.device)]
+        # the width of p(z given x_obs), or the encoder's where one candidate has all the weight
+        shares = weights.unsqueeze(-1)
+        centre = (shares * candidates).sum(0)
+        width = (shares * (candidates - centre).square()).sum(0).sqrt().to(own)
+        self._widest_step = torch.maximum(width, own.std(0)) * (2.4 / latent_dim**0.5)
 
     def step(self) -> None:
         """Update every chain by one Metropolis-within-Gibbs step and one step of a random walk."""
@@ -175,19 +180,22 @@ class _Chains:
         posterior = self._model.encode(x.flatten(0, 1))
         n_draws, n, latent_dim = self._z.shape
         noise = self._noise(n_draws, latent_dim).flatten(0, 1)
-        proposal = posterior.rsample(noise=noise).unflatten(0, (n_draws, n))
+        proposal = posterior.rsample(noise=noise).reshape(self._z.shape)
         proposed = self._decode(proposal)
         log_ratio = (
             proposed.log_prob(x)
             - present.log_prob(x)
             + self._prior.log_prob(proposal)
             - self._prior.log_prob(self._z)
-            - posterior.log_prob(proposal.flatten(0, 1)).unflatten(0, (n_draws, n))
-            + posterior.log_prob(self._z.flatten(0, 1)).unflatten(0, (n_draws, n))
+            - posterior.log_prob(proposal.flatten(0, 1)).reshape(n_draws, n)
+            + posterior.log_prob(self._z.flatten(0, 1)).reshape(n_draws, n)
         )
         accepted = self._accept(proposal, log_ratio)
-        log_likelihoods = (part.log_prob(self._x, mask=self._mask) for part in (proposed, present))
-        return torch.where(accepted, *log_likelihoods)
+        return torch.where(
+            accepted,
+            proposed.log_prob(self._x, mask=self._mask),
+            present.log_prob(self._x, mask=self._mask),
+        )
 
     def _random_walk(self, log_likelihood: Tensor) -> None:
         n_draws, n, latent_dim = self._z.shape
@@ -236,9 +244,8 @@ class _Chains:
             mean=mean.to(self._x.dtype).reshape(self._x.shape),
         )
 
-    def _choose(self, log_weights: Tensor, n_draws: int) -> Tensor:
+    def _choose(self, weights: Tensor, n_draws: int) -> Tensor:
         """Numbers of `n_draws` candidates for each row, with replacement, shape (n_draws, batch)."""
-        weights = log_weights.double().nan_to_num(nan=-math.inf).softmax(0).nan_to_num(nan=1.0)
         cumulative = weights.cumsum(0)
         uniform = self._source.uniform((n_draws, weights.shape[1]), dtype=torch.float64)
         threshold = uniform * cumulative[-1]
