@@ -1,8 +1,10 @@
-"""Readers and schemas: how the user's data become tensors and come back."""
+"""Readers, schemas and writers: how the user's data become tensors and come back."""
 
 from latentkit.data.dataset import Dataset
+from latentkit.data.pictures import image_grid
 from latentkit.data.recognition import learn_schema
 from latentkit.data.schema import ArraySchema, schema_from_description
 from latentkit.data.sources import read
+from latentkit.data.writing import write
 
-__all__ = ["ArraySchema", "Dataset", "learn_schema", "read", "schema_from_description"]
+__all__ = ["ArraySchema", "Dataset", "image_grid", "learn_schema", "read", "schema_from_description", "write"]

@@ -63,7 +63,9 @@ def read_npz(
     """
     notes: list[str] = []
     try:
-        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
+        # numpy leaves a file open that is no archive, unless it was given an open one.
+        file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with file, np.load(file, allow_pickle=False) as archive:
             shapes = _member_shapes(archive)
             member, treatment = _choose(shapes, array, name, notes)
             data = archive[member]

@@ -166,7 +166,10 @@ def is_frame(data: object) -> bool:
         return False
     import narwhals as nw
 
-    return isinstance(nw.from_native(data, pass_through=True), nw.DataFrame | nw.LazyFrame)
+    try:
+        return isinstance(nw.from_native(data, pass_through=True), nw.DataFrame | nw.LazyFrame)
+    except nw.exceptions.DuplicateError:
+        return True
 
 
 def learn_container(data: Any) -> Container:
@@ -233,7 +236,8 @@ def _eager(data: Any) -> Any:
             raise DataError("the data frame is lazy: its rows are not there yet. Call .collect() on it first")
         frame.columns  # noqa: B018  narwhals finds columns of the same name here
     except nw.exceptions.DuplicateError as error:
-        raise DataError(f"the data frame has several columns of one name: {error}. Rename them") from error
+        names = " ".join(str(error).split())
+        raise DataError(f"the data frame has several columns of one name ({names}). Rename them") from error
     return frame
 
 
@@ -242,7 +246,7 @@ def _frame_to_array(data: Any, expected: Sequence[Name] | None, source: str) -> 
     if expected is not None:
         _check_names(list(frame.columns), list(expected), source)
     _check_numbers_only(frame, source)
-    columns = [_column(frame[name]) for name in (frame.columns if expected is None else expected)]
+    columns = [_column(frame.get_column(name)) for name in (frame.columns if expected is None else expected)]
     if not columns:
         raise DataError(f"{from_source(source)}the data frame has no columns")
     # Stacked column by column into one array: no second copy, and bytes stay bytes.
@@ -256,7 +260,7 @@ def _check_numbers_only(frame: Any, source: str) -> None:
     """Refuse columns of text, dates and the like: the first is named with its first value, the others are counted."""
     bad = []
     for index, name in enumerate(frame.columns):
-        found = _first_other(frame[name])
+        found = _first_other(frame.get_column(name))
         if found is not None:
             bad.append((index, name, *found))
     if not bad:

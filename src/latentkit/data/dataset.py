@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ class Dataset:
         labels: Class of each example as a code, shape (n,), int64; None where there are none.
         label_names: Name of each code; None where the labels are plain integers, which then are the codes.
         notes: What was recognised, chosen, skipped or looks odd, a sentence each.
+        reading: The source and the options with which it was read, as YAML values, where a run shall remember them.
     """
 
     data: Any
@@ -36,6 +37,7 @@ class Dataset:
     labels: NDArray[np.int64] | None = None
     label_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n(self) -> int:

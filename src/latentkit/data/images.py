@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ _LARGEST_COMMON_SIDE = 128
 #: Otherwise they become squares of at most this side, and of at least the other one.
 _DEFAULT_SIDE, _SMALLEST_SIDE = 64, 8
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
-_ORIENTATION = 0x0112
+_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ def read_images(
         headers = _headers(paths, pool, bad, skip_bad)
         if not headers:
             raise UnreadableDataError(
-                f"{source}: none of the {len(paths)} images can be read; the first: {next(iter(bad.values()))}. "
+                f"{source}: none of the {len(bad)} images can be read; the first: {next(iter(bad.values()))}. "
                 "Check that these files are images"
             )
         height, width = wanted or _default_size(headers.values(), notes)
@@ -122,7 +123,8 @@ def read_images(
         data, paths = data[good], [path for path, is_good in zip(paths, good, strict=True) if is_good]
         if not paths:
             raise UnreadableDataError(
-                f"{source}: none of its {len(good)} images can be read; {next(iter(bad.values()))}"
+                f"{source}: none of the {len(bad)} images can be read; the first: {next(iter(bad.values()))}. "
+                "Check that these files are images"
             )
     if color == "auto" and not target.is_grey and _has_no_colour(data):
         data = np.ascontiguousarray(data[..., 0])
@@ -204,11 +206,18 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _header(path: Path) -> _Header:
+def _open(path: Path) -> Image.Image:
     from PIL import Image
 
-    with Image.open(path) as image:
-        width, height = image.size
+    # Pillow maps plain TIFF files into memory, and then garbles those that stand on their side (seen with 13.0).
+    return Image.open(io.BytesIO(path.read_bytes()) if path.suffix.lower() in (".tif", ".tiff") else path)
+
+
+def _header(path: Path) -> _Header:
+    with _open(path) as image:
+        # Some versions of Pillow swap the sides of a TIFF while opening it; its own tags say what is stored.
+        tags = getattr(image, "tag_v2", {})
+        width, height = tags.get(_TIFF_WIDTH, image.size[0]), tags.get(_TIFF_HEIGHT, image.size[1])
         if image.getexif().get(_ORIENTATION, 1) >= 5:
             width, height = height, width
         grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
@@ -241,7 +250,7 @@ def _decode(path: Path, target: _Target) -> AnyArray:
     """Return one image as uint8 of the target's size and colour."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
+    with _open(path) as image:
         sides = target.width, target.height
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
         if image.format == "JPEG":
@@ -290,11 +299,12 @@ def _eight_bits(values: AnyArray) -> AnyArray:
     """Return deep grey values as bytes: 65535 becomes 255, floats of 0..1 become 0..255."""
     low, high = float(values.min()), float(values.max())
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        return np.rint(values * 255).astype(np.uint8)
+        values, limit = values * 255, 255
     limit = 255 if values.dtype.kind == "f" else 65535
     if low < 0 or high > limit or not math.isfinite(high):
         raise ValueError(f"its values go from {low:g} to {high:g}; convert it to 8 or 16 bits first")
-    return np.rint(values * (255 / limit)).astype(np.uint8)
+    scaled: AnyArray = np.rint(values * (255 / limit)).astype(np.uint8)
+    return scaled
 
 
 def _has_no_colour(data: AnyArray) -> bool:

@@ -74,6 +74,11 @@ class ArraySchema:
         return self.layout.event_shape
 
     @property
+    def user_shape(self) -> tuple[int, ...]:
+        """Shape of one example as the user gave it: (features,), (height, width), (height, width, channels), ..."""
+        return self.layout.user_shape
+
+    @property
     def values(self) -> ValueName:
         """What numbers they are: ``"binary"``, ``"byte"``, ``"unit"`` or ``"real"``."""
         return self.numbers.name
