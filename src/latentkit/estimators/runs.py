@@ -32,11 +32,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latentkit import __version__
 from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError, RunVersionError, StorageError
 from latentkit.core.files import atomic_path, sha256, write_json, write_text
 from latentkit.core.parameters import suggestion
 from latentkit.core.registry import Registry
+from latentkit.core.version import __version__
 from latentkit.data import Dataset, schema_from_description
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.models import ModelSpecification
@@ -110,7 +110,7 @@ class RunWriter:
             "seed": estimator.seed_,
             "engine": plan.engine.to_dict(),
         }
-        data = {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind}
+        data = {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind, "reading": dict(dataset.reading)}
         if self.resume:
             _check_same(self._config, estimator, data)
         else:
@@ -293,7 +293,7 @@ def environment() -> dict[str, Any]:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:  # run from a source tree
-            versions[package] = __version__ if package == "latentkit" else None
+            versions[package] = "not installed"
     return {
         "python": platform.python_version(),
         "system": platform.system(),
