@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from latentkit.core.version import __version__
+
 if TYPE_CHECKING:
     from latentkit.core.errors import LatentkitError
     from latentkit.estimators import VAE, load
 
 __all__ = ["VAE", "LatentkitError", "__version__", "load"]
-
-__version__ = "0.1.0"
 
 #: Where the public names live. They are imported when they are first used, so that importing latentkit is instant.
 _HOMES = {"VAE": "latentkit.estimators", "load": "latentkit.estimators", "LatentkitError": "latentkit.core.errors"}

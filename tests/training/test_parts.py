@@ -119,7 +119,7 @@ def test_warm_up_is_a_ramp() -> None:
 def test_a_feed_serves_every_row_once_in_an_order_of_seed_and_epoch() -> None:
     feed = Feed(torch.arange(10), lambda storage: storage.float())
     first = [batch.x.tolist() for batch in feed.epoch(4, seed=0, epoch=0)]
-    assert sorted(sum(first, [])) == list(range(10))
+    assert sorted(row for rows in first for row in rows) == list(range(10))
     assert first == [batch.x.tolist() for batch in feed.epoch(4, seed=0, epoch=0)]
     assert first != [batch.x.tolist() for batch in feed.epoch(4, seed=0, epoch=1)]
     assert first[1:] == [batch.x.tolist() for batch in feed.epoch(4, seed=0, epoch=0, start=1)]
@@ -163,20 +163,25 @@ def test_the_fastest_engine_is_chosen_and_remembered(monkeypatch, tmp_path) -> N
         return step
 
     arguments = {"device": "cpu", "precision": "auto", "compiled": False, "signature": "s", "make_step": make_step}
-    default = choose_engine(**arguments, worth_measuring=False)
-    assert default.measured == "default"
-    assert default.precision == "float32"
-    assert not measured
-    first = choose_engine(**arguments, worth_measuring=True)
+    first = choose_engine(**arguments, n_steps=1e9)
     assert first.measured == "measured"
     assert engine_cache_path().parent == tmp_path
     n_measured = len(measured)
-    again = choose_engine(**arguments, worth_measuring=True)
+    again = choose_engine(**arguments, n_steps=1e9)
     assert again.measured == "remembered"
     assert len(measured) == n_measured
     assert (again.precision, again.threads, again.matmul) == (first.precision, first.threads, first.matmul)
-    other = choose_engine(**{**arguments, "signature": "another"}, worth_measuring=True)
+    other = choose_engine(**{**arguments, "signature": "another"}, n_steps=1e9)
     assert other.measured == "measured"
+
+
+def test_a_short_training_takes_the_default_and_keeps_to_it(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("LATENTKIT_CACHE", str(tmp_path))
+    arguments = {"device": "cpu", "precision": "auto", "compiled": False, "signature": "s"}
+    default = choose_engine(**arguments, make_step=lambda engine: lambda: torch.zeros(1), n_steps=3)
+    assert (default.measured, default.precision) == ("default", "float32")
+    again = choose_engine(**arguments, make_step=lambda engine: pytest.fail("measured"), n_steps=1e9)
+    assert again == default
 
 
 def test_a_broken_cache_is_measured_anew(monkeypatch, tmp_path) -> None:
@@ -188,7 +193,7 @@ def test_a_broken_cache_is_measured_anew(monkeypatch, tmp_path) -> None:
         compiled=False,
         signature="s",
         make_step=lambda engine: lambda: torch.zeros(1),
-        worth_measuring=True,
+        n_steps=1e9,
     )
     assert engine.measured == "measured"
     assert engine.precision == "float32"

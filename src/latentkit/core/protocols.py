@@ -130,10 +130,17 @@ class Schema(Protocol):
     likelihoods see, shape (n, *event).
     """
 
-    kind: str
-    event_shape: tuple[int, ...]
+    @property
+    def kind(self) -> str:
+        """``"rows"``, ``"images"`` ..."""
+        ...
 
-    def encode(self, data: Any) -> Tensor:
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one example in model units."""
+        ...
+
+    def encode(self, data: Any, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """User form to storage; raises SchemaMismatchError where the data do not fit."""
         ...
 

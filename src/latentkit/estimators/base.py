@@ -6,7 +6,6 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -85,7 +84,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         z = self._latents(Z)
-        return self.schema_.decode(self._decode(z, draw="mean"))
+        model = self._model(z.dtype)
+        return self.schema_.decode(self._map_latents(lambda part: decode(model, part), z))
 
     def reconstruct(self, X: Any) -> Any:
         """Return what the model makes of X through the posterior mean, in the form of X. This is also its denoiser."""
@@ -117,20 +117,16 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self._model(dtype)
         seed = derive_seed(self.seed_, "score")
         bounds, sizes = [], []
-        # Many rows share a decoder call when K is small; the chunks of K are importance_bound's.
-        batch = inference_batch_size(self.specification_.width, n_samples=min(n_importance, 50))
-        with torch.inference_mode():
-            for rows in iterate_batches(storage.shape[0], batch):
-                part = storage[rows]
-                x = self._to_model(part, dtype)
-                estimate = importance_bound(model, x, n_importance, keys=row_keys(part), seed=seed)
-                bounds.append(estimate.log_likelihood.cpu())
-                sizes.append(estimate.effective_sample_size.cpu())
+        for rows in iterate_batches(storage.shape[0], self._batch_size):
+            part = storage[rows]
+            keys = row_keys(part).to(self._device)
+            estimate = importance_bound(model, self._to_model(part, dtype), n_importance, keys=keys, seed=seed)
+            bounds.append(estimate.log_likelihood)
+            sizes.append(estimate.effective_sample_size)
         return LikelihoodEstimate(
             log_likelihood=torch.cat(bounds),
             effective_sample_size=torch.cat(sizes),
             n_importance=n_importance,
-            estimator=estimate.estimator,
         )
 
     def score_samples(self, X: Any, *, n_importance: int = 64) -> NDArray[np.float64]:
@@ -172,7 +168,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_choice("draw", draw, ("auto", "mean", "sample"))
         check_choice("prior", prior, ("auto", "model", "mixture"))
         source = self._prior_module(label, prior)
-        how = draw if draw != "auto" else "mean" if self.schema_.kind == "images" else "sample"
+        usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
+        how = usual if draw == "auto" else draw
         random = generator(self._seed(random_state), "sample")
         model = self._model(torch.float32)
         parts = [
@@ -182,7 +179,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 rows.stop - rows.start,
                 temperature=temperature,
                 generator=random,
-                draw=cast(Literal["mean", "sample"], how),
+                draw=how,
             ).cpu()
             for rows in iterate_batches(n, self._batch_size)
         ]
@@ -243,13 +240,15 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Args:
             X: Data like those of fit.
             direction: From :meth:`attribute_direction`, or a vector of shape (latent_dim,).
-            strength: How far, in units of the spread of the latent vectors along the direction; negative goes back.
+            strength: How far: in units of the spread of the latent vectors along a learnt direction, or in lengths of
+                a vector of your own; negative goes back.
         """
         check_is_fitted(self)
         z = torch.from_numpy(self.transform(X))
-        vector = direction.vector if isinstance(direction, AttributeDirection) else torch.as_tensor(direction)
+        vector = direction.direction if isinstance(direction, AttributeDirection) else torch.as_tensor(direction)
+        step = strength * direction.spread if isinstance(direction, AttributeDirection) else strength
         model = self._model(z.dtype)
-        moved = self._map_latents(lambda part: edit(model, part, vector.to(part), strength), z)
+        moved = self._map_latents(lambda part: edit(model, part, vector.to(part), step), z)
         return self.schema_.decode(moved)
 
     # Recover
@@ -281,35 +280,24 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         check_choice("result", result, ("mean", "draws"))
-        data, observed = self._split_missing(X, mask)
-        storage, dtype = self._encode_input(data)
-        if observed is None:
-            model = self._model(dtype)
-            return self.schema_.decode(self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype))
-        kept = self.schema_.encode_mask(observed)
+        data = self._unwrapped(X)
+        dtype = self._dtype(data)
+        storage, observed = self.schema_.encode_observed(data, dtype=dtype)
+        if mask is not None:
+            observed = observed & self.schema_.encode_mask(mask)
         model = self._model(dtype)
+        if bool(observed.all()):
+            return self.schema_.decode(self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype))
         seed = derive_seed(self.seed_, "recover")
         batch = inference_batch_size(self.specification_.width, n_samples=n_draws)
         parts = []
-        with torch.inference_mode():
-            for rows in iterate_batches(storage.shape[0], batch):
-                x = self._to_model(storage[rows], dtype)
-                seen = kept[rows].to(self._device)
-                keys = row_keys(torch.where(seen, x, 0.0))
-                draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, keys=keys, seed=seed)
-                parts.append((draws.mean(0, keepdim=True) if result == "mean" else draws).cpu())
-        filled = torch.cat(parts, dim=1)
-        results = [self._restore_observed(self.schema_.decode(part), data, observed) for part in filled]
+        for rows in iterate_batches(storage.shape[0], batch):
+            x, seen = self._to_model(storage[rows], dtype), observed[rows].to(self._device)
+            how: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
+            draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, draw=how, seed=seed)
+            parts.append((draws.mean(0, keepdim=True) if result == "mean" else draws).cpu())
+        results = [self._keep_observed(self.schema_.decode(part), data, observed) for part in torch.cat(parts, dim=1)]
         return results[0] if result == "mean" else results
-
-    # Storing
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a run folder from which :func:`latentkit.load` gives this estimator back; no pickle is in it."""
-        from latentkit.estimators.runs import save
-
-        check_is_fitted(self)
-        return save(self, path)
 
     # For scikit-learn
 
@@ -357,56 +345,42 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         # A frame stays a frame, so that results come back as one; anything else is an array from here on.
         return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
 
+    def _unwrapped(self, X: Any) -> Any:
+        """X checked against what fit took; a path stays a path, which the schema reads as it read the first."""
+        if isinstance(X, Dataset):
+            return X.data
+        return X if isinstance(X, (str, os.PathLike)) else self._checked(X, reset=False)
+
+    def _dtype(self, data: Any) -> torch.dtype:
+        """The precision to compute in: that of the data."""
+        if isinstance(data, (str, os.PathLike)):
+            return torch.float64 if self.schema_.values == "real" and self.schema_.kind == "rows" else torch.float32
+        return torch.float64 if _is_double(data) else torch.float32
+
     def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:
-        data = self._take(X, None, reset=False).data
-        dtype = torch.float64 if _is_double(data) else torch.float32
+        data = self._unwrapped(X)
+        dtype = self._dtype(data)
         return self.schema_.encode(data, dtype=dtype), dtype
 
     def _one(self, x: Any) -> Any:
         """One example as a batch of one."""
         if isinstance(x, (str, os.PathLike)) or hasattr(x, "columns"):
             return x
-        ndim = len(self.schema_.user_shape) if hasattr(self.schema_, "user_shape") else len(self.schema_.event_shape)
         array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
-        if array.ndim == ndim or (array.ndim == 2 and len(self.schema_.event_shape) == 3):
+        if tuple(array.shape) == tuple(self.schema_.user_shape):
             return array[None]
-        if array.shape[0] != 1:
-            raise DataError(f"one example is wanted here; got {array.shape[0]} in an array of shape {array.shape}.")
+        if array.shape[:1] != (1,):
+            raise DataError(
+                f"one example of shape {self.schema_.user_shape} is wanted; got shape {tuple(array.shape)}."
+            )
         return array
 
-    def _split_missing(self, X: Any, mask: Any) -> tuple[Any, Any]:
-        """X with harmless numbers where something is missing, and the mask of what is observed (None: all)."""
-        data = self._take(X, None, reset=False).data
-        if mask is None:
-            if self.schema_.kind != "rows":
-                return data, None
-            array = np.asarray(data, dtype=float)
-            observed = ~np.isnan(array)
-            if observed.all():
-                return data, None
-        else:
-            observed = np.asarray(mask)
-            if observed.dtype != bool:
-                raise InvalidParameterError(f"mask must be boolean, True where observed; got dtype {observed.dtype}.")
-            array = np.asarray(data)
-            if observed.shape != array.shape[: observed.ndim] or observed.ndim < 2:
-                raise InvalidParameterError(
-                    f"mask must have the shape of the data, {array.shape}; got {observed.shape}."
-                )
-        filler = np.zeros((), dtype=array.dtype)
-        wide = observed.reshape(*observed.shape, *(1,) * (array.ndim - observed.ndim))
-        filled = np.where(wide, array, filler)
-        if hasattr(data, "columns"):
-            return type(data)(filled, columns=list(data.columns)), observed
-        return filled, observed
-
-    def _restore_observed(self, result: Any, data: Any, observed: Any) -> Any:
-        """Put back what was observed, exactly as it was given."""
-        if not isinstance(result, np.ndarray):
+    def _keep_observed(self, result: Any, data: Any, observed: Tensor) -> Any:
+        """Put back what was observed exactly as it was given, where the result is an array."""
+        if not isinstance(result, np.ndarray) or not isinstance(data, np.ndarray):
             return result
-        original = np.asarray(data)
-        wide = observed.reshape(*observed.shape, *(1,) * (original.ndim - observed.ndim))
-        return np.where(wide, original, result).astype(result.dtype)
+        kept = self.schema_.layout.from_event(observed.expand(len(data), *self.schema_.event_shape).numpy())
+        return np.where(kept, data, result).astype(result.dtype)
 
     # Tensors through the model
 
@@ -414,7 +388,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return cast(VariationalAutoencoder, model_in(self.model_, dtype))
 
     def _to_model(self, storage: Tensor, dtype: torch.dtype) -> Tensor:
-        return self.schema_.to_model(storage.to(self._device), dtype=dtype)
+        x: Tensor = self.schema_.to_model(storage.to(self._device), dtype=dtype)
+        return x
 
     def _map(self, function: Callable[[Tensor], Tensor], storage: Tensor, dtype: torch.dtype) -> Tensor:
         return map_batches(
@@ -427,10 +402,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _map_latents(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
         return map_batches(function, z, batch_size=self._batch_size, device=self._device)
-
-    def _decode(self, z: Tensor, *, draw: Literal["mean", "sample"]) -> Tensor:
-        model = self._model(z.dtype)
-        return self._map_latents(lambda part: decode(model, part), z)
 
     def _latents(self, Z: Any) -> Tensor:
         array = np.asarray(Z)
@@ -450,7 +421,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 )
             if prior == "model":
                 raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
-            return self.class_mixtures_[self._class_index(label)]
+            by_class: GaussianMixturePrior = self.class_mixtures_[self._class_index(label)]
+            return by_class
         if prior == "mixture" and mixture is None:
             raise InvalidParameterError(
                 "this model has no mixture: it was fitted with ex_post='none'. Use prior='model'."
@@ -467,7 +439,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     @property
     def _device(self) -> torch.device:
-        return next(self.model_.parameters()).device
+        return cast(torch.device, next(self.model_.parameters()).device)
 
     @property
     def _batch_size(self) -> int:

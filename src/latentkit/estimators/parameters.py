@@ -11,7 +11,7 @@ from latentkit.core.errors import InvalidParameterError
 __all__ = ["EstimatorParameterError", "validate"]
 
 
-class EstimatorParameterError(InvalidParameterError, SklearnInvalidParameterError):
+class EstimatorParameterError(InvalidParameterError, SklearnInvalidParameterError):  # type: ignore[misc]
     """A parameter that the estimator's table refuses; both latentkit's and scikit-learn's error."""
 
 

@@ -58,7 +58,7 @@ def default_batch_size(n_rows: int, event_shape: tuple[int, ...]) -> int:
     largest = 256 if len(event_shape) == 1 else 128
     while largest > 8 and largest * math.prod(event_shape) > 1 << 22:
         largest //= 2
-    wanted = 2 ** int(math.log2(max(8, n_rows / 8)))
+    wanted = 1 << int(math.log2(max(8, n_rows / 8)))
     return max(1, min(largest, wanted, n_rows))
 
 

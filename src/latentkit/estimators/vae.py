@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self, final
@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from latentkit.core.errors import InvalidParameterError
@@ -31,10 +32,10 @@ from latentkit.estimators.resolving import (
     resolve_likelihood,
     resolve_objective,
 )
-from latentkit.estimators.runs import RunWriter, estimators
+from latentkit.estimators.runs import RunWriter, estimators, save
 from latentkit.models import ModelSpecification, resolve_network
 from latentkit.objectives import objectives
-from latentkit.tasks import fit_mixture_prior
+from latentkit.tasks import fit_class_priors, fit_mixture_prior
 from latentkit.training import (
     Checkpoint,
     Engine,
@@ -51,8 +52,8 @@ from latentkit.training.engine import count_parameters
 
 __all__ = ["VAE"]
 
-#: Floating-point operations below which a training is not worth a second of measuring.
-WORTH_MEASURING = 2e12
+#: Floating-point operations of a training that is over before a measurement would be.
+SHORT = 1e11
 #: Rows used to fit the ex-post mixture, at most.
 MIXTURE_ROWS = 20_000
 
@@ -72,8 +73,8 @@ class VAE(LatentEstimator):
             own, which is copied.
         decoder: Likewise; a module of your own maps z to the likelihood's parameters.
         posterior: ``"diagonal"`` or ``"full"`` covariance of q(z given x).
-        likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"discretized_logistic"``, or ``"auto"`` for the
-            one that is proper for the kind of the data.
+        likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"discretized_logistic"``, or ``"auto"`` for
+            the one that is proper for the kind of the data.
         likelihood_options: Its arguments, such as ``{"variance": "feature"}``.
         prior: Prior that is trained against: ``"normal"``.
         ex_post: ``"mixture"`` fits a Gaussian mixture to the posteriors after training, from which :meth:`sample`
@@ -252,9 +253,7 @@ class VAE(LatentEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(  # type: ignore[override]
-        self, X: Any, y: Any = None, *, run: str | os.PathLike[str] | None = None, resume: bool = False
-    ) -> Self:
+    def fit(self, X: Any, y: Any = None, *, run: str | os.PathLike[str] | None = None, resume: bool = False) -> Self:
         """Learn the schema, the model and the ex-post priors.
 
         Args:
@@ -319,6 +318,11 @@ class VAE(LatentEstimator):
         if writer is not None:
             writer.finish(self)
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a run folder from which :func:`latentkit.load` gives this estimator back; no pickle is in it."""
+        check_is_fitted(self)
+        return save(self, path)
 
     # The parts of fit
 
@@ -395,39 +399,38 @@ class VAE(LatentEstimator):
         )
 
     def _engine(self, model: nn.Module, objective: Objective, plan: TrainingPlan, train: Feed) -> Engine:
-        n_parameters = count_parameters(model)
+        """How to compute; trainings of well below a second take the default and touch no cache."""
         epochs = plan.max_epochs if plan.max_time is None else 100
-        # Convolutions reuse a weight at every position: count pixels as a rough factor.
-        reuse = max(1, int(np.prod(self.specification_.event_shape[1:])) // 16) if self._has_convolution() else 1
-        draws = getattr(objective, "n_importance", 1)
-        work = 6.0 * n_parameters * reuse * draws * len(train) * epochs
+        n_steps = epochs * train.steps_per_epoch(plan.batch_size)
+        if 6.0 * count_parameters(model) * plan.batch_size * n_steps < SHORT and plan.max_time is None:
+            given = "float32" if self.precision == "auto" else self.precision
+            return Engine(
+                device=plan.engine.device, precision=given, threads=torch.get_num_threads(), compiled=self.compile
+            )
         sample = train.batch(slice(0, plan.batch_size))
 
-        def make_step(engine: Engine) -> Any:
-            scratch = copy.deepcopy(model)
-            step = TrainingStep(scratch, objective, _replace(plan, engine=engine))
+        def make_step(engine: Engine) -> Callable[[], Tensor]:
+            step = TrainingStep(copy.deepcopy(model), objective, replace(plan, engine=engine))
 
             def run() -> Tensor:
-                with isolated_rng(0, engine.device):
-                    return step(sample, 1.0).objective
+                return step(sample, 1.0).objective
 
             return run
 
-        return choose_engine(
-            device=plan.engine.device,
-            precision=self.precision,
-            compiled=self.compile,
-            signature=f"{self.specification_.to_dict()} {self.objective} {draws} {plan.batch_size} {plan.optimizer}",
-            make_step=make_step,
-            worth_measuring=work > WORTH_MEASURING,
-        )
-
-    def _has_convolution(self) -> bool:
-        return "conv" in (self.specification_.encoder["network"], self.specification_.decoder["network"])
+        shapes = f"{self.specification_.to_dict()} {count_parameters(model)} {len(train)} {epochs} {plan.batch_size}"
+        with isolated_rng(0, device := plan.engine.device):
+            return choose_engine(
+                device=device,
+                precision=self.precision,
+                compiled=self.compile,
+                signature=f"{shapes} {plan.optimizer} {objective}",
+                make_step=make_step,
+                n_steps=n_steps,
+            )
 
     def _with_engine(self, plan: TrainingPlan, engine: Engine, writer: Any) -> TrainingPlan:
         path = None if writer is None else writer.checkpoint_path
-        return _replace(plan, engine=engine, checkpoint_path=path)
+        return replace(plan, engine=engine, checkpoint_path=path)
 
     def _checkpoint(self, writer: Any, resume: bool) -> Checkpoint | None:
         if not resume:
@@ -443,7 +446,8 @@ class VAE(LatentEstimator):
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
         return (
             f"VAE on {n_train:,} examples of {shape} ({self.schema_.values}, "
-            f"{self.specification_.likelihood} likelihood), {self.latent_dim_} latent dimensions, batch {plan.batch_size}; {plan.engine.summary()}"
+            f"{self.specification_.likelihood} likelihood), {self.latent_dim_} latent dimensions, "
+            f"batch {plan.batch_size}; {plan.engine.summary()}"
         )
 
     def _fit_mixtures(self, storage: Tensor, dataset: Dataset) -> None:
@@ -458,17 +462,22 @@ class VAE(LatentEstimator):
             order = torch.randperm(len(rows), generator=generator(self.seed_, "mixture"))
             rows = order[:MIXTURE_ROWS].sort().values
         model = self._model(torch.float32)
-        noise = generator(self.seed_, "mixture draws")
-        draws = self._map(lambda x: model.encode(x).sample(generator=noise), storage[rows], torch.float32)
-        fit = partial(fit_mixture_prior, n_components=self.ex_post_components, seed=derive_seed(self.seed_, "mixture"))
-        self.mixture_ = fit(draws)
+
+        def moments(x: Tensor) -> Tensor:
+            posterior: Any = model.encode(x)
+            return torch.cat([posterior.mean, posterior.log_var], dim=-1)
+
+        means, log_vars = self._map(moments, storage[rows], torch.float32).chunk(2, dim=-1)
+        seed = derive_seed(self.seed_, "mixture")
+        self.mixture_ = fit_mixture_prior(means, log_vars, n_components=self.ex_post_components, seed=seed)
         if dataset.labels is None:
             return
-        codes = torch.from_numpy(np.asarray(dataset.labels))[rows]
-        names = dataset.label_names or tuple(str(code) for code in range(int(codes.max()) + 1))
-        present = [code for code in range(len(names)) if int((codes == code).sum()) >= 2]
-        self.classes_ = tuple(names[code] for code in present)
-        self.class_mixtures_ = [fit(draws[codes == code]) for code in present]
+        codes = [int(code) for code in np.asarray(dataset.labels)[rows.numpy()]]
+        mixtures = fit_class_priors(means, log_vars, codes, n_components=self.ex_post_components, seed=seed)
+        names = dataset.label_names
+        present = sorted(set(codes))
+        self.classes_ = tuple(str(code) if names is None else names[code] for code in present)
+        self.class_mixtures_ = [mixtures[code] for code in present]
 
 
 class _NeverInterrupted:
@@ -479,9 +488,3 @@ class _NeverInterrupted:
 
     def __exit__(self, *details: object) -> None:
         return None
-
-
-def _replace(plan: TrainingPlan, **changes: Any) -> TrainingPlan:
-    from dataclasses import replace
-
-    return replace(plan, **changes)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from latentkit.core.protocols import Distribution, Posterior
 from latentkit.core.registry import Registry
+from latentkit.distributions import Likelihood, Prior
+from latentkit.nn import last_layer
 
 __all__ = ["PosteriorFamily", "VariationalAutoencoder", "models"]
 
@@ -49,8 +51,8 @@ class VariationalAutoencoder(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         posterior: PosteriorFamily,
-        likelihood: nn.Module,
-        prior: nn.Module,
+        likelihood: Likelihood,
+        prior: Prior,
         latent_dim: int,
         event_shape: tuple[int, ...],
     ) -> None:
@@ -95,13 +97,12 @@ class VariationalAutoencoder(nn.Module):
     def initialise_output(self, x: Tensor) -> None:
         """Start the decoder where the average example is, given some data in model units, shape (n, *event).
 
-        The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, so that
-        training begins at the data's mean instead of searching for it.
+        The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, and a
+        learnt variance that of the data, so that training begins at the data's mean instead of searching for it.
         """
-        from latentkit.nn import last_layer
-
+        self.likelihood.initialize(x)
         layer = last_layer(self.decoder)
-        initial: Tensor = self.likelihood.initial_parameters(x)  # type: ignore[operator]
+        initial: Tensor = self.likelihood.initial_parameters(x)
         bias = None if layer is None else layer.bias
         if bias is None:
             return

@@ -28,8 +28,11 @@ from latentkit.core.parameters import check_choice
 
 __all__ = ["Engine", "choose_engine", "engine_cache_path", "measure_engine", "pick_device"]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+#: Seconds of training above which a second of measuring pays.
+WORTH_MEASURING = 10.0
+
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,32 +122,34 @@ def choose_engine(
     compiled: bool,
     signature: str,
     make_step: Callable[[Engine], Callable[[], Tensor]],
-    worth_measuring: bool,
+    n_steps: float,
 ) -> Engine:
     """Return how to compute: from the cache, by measuring, or by default.
+
+    Measuring takes about a second, so it is done where the training would take ten. What was decided is remembered
+    either way, so that equal commands make equal choices.
 
     Args:
         device: As :func:`pick_device` returns it.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         compiled: Whether the step shall go through ``torch.compile``.
-        signature: What the choice depends on besides the machine: network and batch shapes.
+        signature: What the choice depends on besides the machine: network and batch shapes, length of the training.
         make_step: Returns a training step on scratch weights for an engine; calling it runs one step.
-        worth_measuring: Whether training is long enough for a second of measuring to pay.
+        n_steps: Steps that the training will take, about.
     Raises:
         InvalidParameterError: If `precision` is unknown.
     """
-    check_choice("precision", precision, PRECISIONS)
-    base = Engine(device=device, threads=torch.get_num_threads(), compiled=compiled)
+    check_choice("precision", precision, ("auto", *PRECISIONS))
     fixed = None if precision == "auto" else cast(Precision, precision)
-    if fixed is not None:
-        base = replace(base, precision=fixed)
-    if not worth_measuring:
-        return base
+    base = Engine(device=device, threads=torch.get_num_threads(), compiled=compiled, precision=fixed or "float32")
     key = hashlib.sha256("\n".join([_machine(), signature, device, precision, str(compiled)]).encode()).hexdigest()[:24]
     remembered = _recall(key)
     if remembered is not None:
-        return replace(remembered, measured="remembered")
-    engine = measure_engine(base, make_step, precisions=(fixed,) if fixed else ("float32", "bfloat16"))
+        return remembered if remembered.measured == "default" else replace(remembered, measured="remembered")
+    if n_steps / _steps_per_second(base, make_step(base), 0.0) < WORTH_MEASURING:
+        engine = base
+    else:
+        engine = measure_engine(base, make_step, precisions=(fixed,) if fixed else PRECISIONS)
     _remember(key, engine)
     return engine
 
@@ -153,7 +158,7 @@ def measure_engine(
     base: Engine,
     make_step: Callable[[Engine], Callable[[], Tensor]],
     *,
-    precisions: tuple[str, ...],
+    precisions: tuple[Precision, ...],
     seconds: float = 0.12,
 ) -> Engine:
     """Time training steps under a few engines and return the fastest.

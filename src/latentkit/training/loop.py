@@ -319,8 +319,8 @@ class Trainer:
         self._restore(self._snapshot)
         self.state.rollbacks, self.state.rate_factor = rollbacks + 1, factor * 0.5
         text = (
-            f"step {step}: {culprit} was {value:g}; went back to step {self.state.n_steps} and halved the learning rate "
-            f"to {self.plan.learning_rate * self.state.rate_factor:.3g}"
+            f"step {step}: {culprit} was {value:g}; went back to step {self.state.n_steps} and halved the learning "
+            f"rate to {self.plan.learning_rate * self.state.rate_factor:.3g}"
         )
         self.state.events.append(text)
         self.reporter.event(text)

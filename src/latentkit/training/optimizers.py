@@ -144,13 +144,13 @@ def _build(
         raise InvalidParameterError(f"optimizer {kind.__name__} has no weight decay; use weight_decay=0.")
     if "fused" in accepted and "fused" not in arguments:
         arguments["fused"] = _can_fuse([p for parameters, _ in groups for p in parameters])
+    if not decays:  # one group steps faster than two
+        groups = [([p for parameters, _ in groups for p in parameters], 0.0)]
     members = [
         {"params": weights, **({"weight_decay": decay} if "weight_decay" in accepted else {})}
         for weights, decay in groups
         if weights
     ]
-    if not decays:  # one group steps faster than two
-        members = [{**members[0], "params": [p for member in members for p in member["params"]]}]
     try:
         return kind(members, **arguments)
     except (TypeError, ValueError) as error:
