@@ -108,7 +108,7 @@ def test_options_reach_the_networks() -> None:
     assert not any(isinstance(part, nn.ConvTranspose2d) for part in nearest.modules())
     few = build_encoder("auto", (1, 28, 28), 4, n_rows=100)
     assert isinstance(few, ConvEncoder)
-    assert few.channels == (16, 32, 32)
+    assert few.channels == (12, 24, 48)
 
 
 @pytest.mark.parametrize(

@@ -303,13 +303,13 @@ def grid_sizes(size: Sequence[int], n_stages: int) -> list[tuple[int, int]]:
 def default_channels(event_shape: Sequence[int], *, n_rows: int | None = None) -> tuple[int, ...]:
     """Channels of the stages by size of the image and number of examples.
 
-    There are as many stages as bring both sides down to 4. The first has 64 channels up to 16 x 16 pixels, 32 up to
-    96 x 96, else 16; each has twice the last, at most 64 up to 32 x 32 pixels, 128 up to 96 x 96, else 256: the work
+    There are as many stages as bring both sides down to 4. The first has 48 channels up to 16 x 16 pixels, 24 up to
+    96 x 96, else 16; each has twice the last, at most 96 up to 32 x 32 pixels, 192 up to 96 x 96, else 256: the work
     per pixel then stays about the same. Fewer than 1,000 examples get half of that.
 
     Example:
         >>> default_channels((1, 8, 8)), default_channels((1, 28, 28)), default_channels((3, 64, 64))
-        ((64,), (32, 64, 64), (32, 64, 128, 128))
+        ((48,), (24, 48, 96), (24, 48, 96, 192))
         >>> default_channels((3, 256, 256))
         (16, 32, 64, 128, 256, 256)
     """
@@ -318,8 +318,8 @@ def default_channels(event_shape: Sequence[int], *, n_rows: int | None = None) -
     n_stages = 1
     while max(grid_sizes((height, width), n_stages)[-1]) > SMALLEST_SIDE:
         n_stages += 1
-    first = 64 if pixels <= 16**2 else 32 if pixels <= 96**2 else 16
-    widest = 64 if pixels <= 32**2 else 128 if pixels <= 96**2 else 256
+    first = 48 if pixels <= 16**2 else 24 if pixels <= 96**2 else 16
+    widest = 96 if pixels <= 32**2 else 192 if pixels <= 96**2 else 256
     share = 2 if n_rows is not None and n_rows < 1000 else 1
     return tuple(min(first * 2**i, widest) // share for i in range(n_stages))
 
