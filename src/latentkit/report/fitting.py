@@ -1,0 +1,251 @@
+"""How the model was fitted: headline figures, learning curves, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from latentkit.distributions import likelihoods
+from latentkit.evaluation import bits_per_dimension
+from latentkit.report.charts import curves
+from latentkit.report.page import Chart, Method, Note, Panels, Section, Table, Tile
+from latentkit.report.subject import Subject
+from latentkit.report.wording import count, duration, number, shape, value
+
+__all__ = ["configuration", "summary", "tiles", "training"]
+
+_LIKELIHOODS = {
+    "bernoulli": "Bernoulli",
+    "categorical": "categorical",
+    "gaussian": "Gaussian",
+    "discretized_logistic": "discretised logistic",
+}
+_STOPPED = {
+    "epochs": "all epochs done",
+    "time": "the time was up",
+    "patience": "no more improvement on held-out rows",
+}
+
+
+def summary(subject: Subject) -> str:
+    """Say in two sentences what the model is."""
+    estimator, specification = subject.estimator, subject.estimator.specification_
+    likelihood = _LIKELIHOODS.get(specification.likelihood, specification.likelihood)
+    things = "images" if subject.is_images else "rows"
+    n = getattr(subject.schema, "n_examples", 0)
+    mixture = (
+        f" New data come from a mixture of {count(_n_components(subject), 'Gaussian')} fitted to the latent space "
+        "after training."
+        if subject.mixture is not None
+        else ""
+    )
+    return (
+        f"A {type(estimator).__name__} that turns {f'{n:,} ' if n else ''}{things} of {shape(subject.event_shape)} "
+        f"into {count(subject.latent_dim, 'latent number')} each, and back, with a {likelihood} likelihood.{mixture}"
+    )
+
+
+def _n_components(subject: Subject) -> int:
+    weights = subject.mixture.state_dict()
+    return int(next(tensor.shape[0] for name, tensor in weights.items() if "weight" in name))
+
+
+def tiles(subject: Subject) -> list[Tile]:
+    """Headline figures."""
+    estimator, history = subject.estimator, subject.estimator.history_
+    result = []
+    if subject.sample is not None:
+        estimate = subject.likelihood
+        places, n_importance = subject.scored
+        effective = float(estimate.effective_sample_size.median())
+        how = f"K = {n_importance}, median effective sample size {number(effective, 2)}, {count(len(places), 'row')}"
+        mean = estimate.log_likelihood.mean()
+        result.append(Tile(value=f"{number(float(mean))} nats", label="Lower bound on log p(x), mean", detail=how))
+        step = grid_step(subject)
+        if is_mass(subject) or step is not None:
+            bits = bits_per_dimension(mean, int(np.prod(subject.event_shape)), step=None if is_mass(subject) else step)
+            result.append(
+                Tile(
+                    value=f"{number(float(bits), 3)} bits",
+                    label="Per dimension",
+                    detail="the same bound; lower is better",
+                )
+            )
+    best = history[estimator.best_epoch_ - 1] if history else None
+    if best is not None and best["validation"] is not None:
+        result.append(
+            Tile(
+                value=f"{number(best['validation'])} nats",
+                label="Objective on held-out rows",
+                detail=f"best epoch, {estimator.best_epoch_}",
+            )
+        )
+    result.append(
+        Tile(
+            value=f"{estimator.n_iter_:,}", label="Epochs", detail=_STOPPED.get(estimator.stopped_, estimator.stopped_)
+        )
+    )
+    if history:
+        rates = [record["samples_per_second"] for record in history]
+        result.append(
+            Tile(
+                value=duration(history[-1]["seconds"]),
+                label="Training time",
+                detail=f"{number(float(np.median(rates)), 3)} examples a second",
+            )
+        )
+    sizes = subject.n_parameters
+    result.append(
+        Tile(
+            value=f"{sizes['all']:,}",
+            label="Parameters",
+            detail=f"encoder {sizes['encoder']:,}, decoder {sizes['decoder']:,}",
+        )
+    )
+    engine = estimator.engine_
+    threads = f", {count(engine.threads, 'thread')}" if engine.device == "cpu" else ""
+    result.append(
+        Tile(
+            value=engine.device.upper() if engine.device in ("cpu", "mps") else engine.device,
+            label="Engine",
+            detail=f"{engine.precision}{threads}{', compiled' if engine.compiled else ''}; {engine.measured}",
+        )
+    )
+    return result
+
+
+def is_mass(subject: Subject) -> bool:
+    """Whether the likelihood gives probabilities, not densities."""
+    return bool(likelihoods[subject.estimator.specification_.likelihood].discrete)
+
+
+def grid_step(subject: Subject) -> float | None:
+    """Distance of neighbouring values in model units; None for continuous data."""
+    levels = getattr(subject.schema, "n_levels", None)
+    return None if not levels else 1.0 / (levels - 1)
+
+
+def training(subject: Subject) -> Section:
+    """Learning curves."""
+    estimator, history = subject.estimator, subject.estimator.history_
+    lead = (
+        "Training raises a lower bound on the log-likelihood of the data: how well an example is rebuilt, minus what "
+        "its latent code costs (the KL divergence). Higher is better."
+    )
+    if not history:
+        return Section(
+            key="training",
+            heading="Training",
+            lead=lead,
+            blocks=[Note(text="This run has no metrics.jsonl, so there are no learning curves to show.")],
+        )
+    epochs = [record["epoch"] for record in history]
+
+    def line(name: str) -> list[float | None]:
+        return [record[name] for record in history]
+
+    validated = any(record["validation"] is not None for record in history)
+    best = estimator.best_epoch_ if validated else None
+    objective = {"training": line("objective")} | ({"held-out rows": line("validation")} if validated else {})
+    last = history[(best or len(history)) - 1]
+    charts = [
+        Chart(
+            name="training-objective",
+            art=curves(epochs, objective, best=best),
+            heading="Objective",
+            alternative=(
+                f"Line chart of the objective over {count(len(epochs), 'epoch')}: training ends at "
+                f"{number(history[-1]['objective'])} nats"
+                + (f", held-out rows reach {number(last['validation'])} nats in epoch {best}." if validated else ".")
+            ),
+        ),
+        Chart(
+            name="training-reconstruction",
+            art=curves(epochs, {"log p(x given z)": line("log_likelihood")}, best=best),
+            heading="Reconstruction",
+            alternative=f"Line chart of log p(x given z); it ends at {number(history[-1]['log_likelihood'])} nats.",
+        ),
+        Chart(
+            name="training-divergence",
+            art=curves(epochs, {"KL": line("kl")}, best=best),
+            heading="KL divergence",
+            alternative=f"Line chart of the KL divergence; it ends at {number(history[-1]['kl'])} nats.",
+        ),
+        Chart(
+            name="training-rate",
+            art=curves(epochs, {"learning rate": line("learning_rate")}, best=best, unit="", is_rate=True),
+            heading="Learning rate",
+            alternative=f"Line chart of the learning rate; its highest value is {max(line('learning_rate')):g}.",  # type: ignore[type-var]
+        ),
+    ]
+    kept = (
+        f"The weights are those of epoch {best}, the best on held-out rows."
+        if best
+        else "The weights are those of the last epoch, as no rows were held out."
+    )
+    events = [Note(text=f"During training: {event}") for event in estimator.events_]
+    return Section(
+        key="training",
+        heading="Training",
+        lead=lead,
+        blocks=[
+            Panels(charts=charts, size="large", caption=f"{kept} The first tenth of the epochs may leave the frame."),
+            *events,
+        ],
+        method=[
+            Method(
+                "Learning curves",
+                "Means over the rows of each epoch, in nats per example, summed over the features. The training curve "
+                "is measured while the weights still change and with the weight of the KL term that the epoch had; the "
+                "held-out rows are measured at the end of the epoch, at full weight and with the same noise each time.",
+            )
+        ],
+    )
+
+
+def configuration(subject: Subject) -> Section:
+    """Every setting, as resolved and as asked for."""
+    estimator, specification = subject.estimator, subject.estimator.specification_
+    names = {
+        "event_shape": "shape of an example",
+        "latent_dim": "latent dimensions",
+        "likelihood_options": "options of the likelihood",
+    }
+    resolved = [
+        (names.get(name, name.replace("_", " ")), value(setting)) for name, setting in specification.to_dict().items()
+    ]
+    resolved += [
+        ("engine", estimator.engine_.summary()),
+        ("seed", str(subject.seed)),
+        ("stopped", _STOPPED.get(estimator.stopped_, estimator.stopped_)),
+    ]
+    asked = estimator.get_params(deep=False)
+    defaults = _defaults(estimator)
+    changed = [(name, value(setting)) for name, setting in asked.items() if not _equal(setting, defaults.get(name))]
+    kept = [(name, value(setting)) for name, setting in asked.items() if name not in dict(changed)]
+    blocks = [
+        Table(rows=resolved, caption="The model, with everything resolved", compact=True),
+        Table(
+            rows=changed or [("none", "every setting has its default")],
+            caption="Settings that were given",
+            compact=True,
+        ),
+        Table(rows=kept, caption="Settings left at their defaults", compact=True),
+    ]
+    return Section(
+        key="configuration",
+        heading="Configuration",
+        lead="What the model is made of, and the settings it was fitted with. The run's config.yaml holds the same.",
+        blocks=blocks,
+    )
+
+
+def _defaults(estimator: Any) -> Mapping[str, Any]:
+    defaults: Mapping[str, Any] = type(estimator)().get_params(deep=False)
+    return defaults
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and isinstance(a, (str, int, float, bool, type(None), tuple, list, dict)) and a == b

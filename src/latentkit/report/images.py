@@ -1,0 +1,259 @@
+"""What a model of images makes: pictures beside pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.report.choosing import examples, least_likely, pairs_of_classes
+from latentkit.report.latent import needs_data, needs_labels
+from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
+from latentkit.report.pictures import Picture, grid, pairs
+from latentkit.report.subject import Subject
+from latentkit.report.wording import count, number
+from latentkit.tasks import interpolate, traverse
+
+__all__ = ["sections"]
+
+MOST_CLASSES = 12
+
+
+def sections(subject: Subject) -> list[Section]:
+    """The parts of the report that show images."""
+    return [
+        _samples(subject),
+        _by_class(subject),
+        _reconstructions(subject),
+        _traversals(subject),
+        _interpolations(subject),
+        _least_likely(subject),
+    ]
+
+
+def _columns(subject: Subject) -> int:
+    """Images in a row of a grid: fewer where they are wide."""
+    _, height, width = subject.event_shape
+    return 8 if width <= 1.5 * height else 5
+
+
+def _samples(subject: Subject) -> Section:
+    columns = _columns(subject)
+    n = columns * 6
+    charts = []
+    if subject.mixture is not None:
+        x = subject.decode(subject.latents(subject.mixture(), n, "samples"))
+        charts.append(
+            Chart(
+                name="samples-mixture",
+                art=grid(subject.pictures(x), columns=columns),
+                heading="From the fitted mixture",
+                caption="What sample() gives: codes drawn from where the training data lie.",
+                alternative=f"Grid of {n} images that the model made from codes of the fitted mixture.",
+            )
+        )
+    x = subject.decode(subject.latents(subject.prior(), n, "samples"))
+    charts.append(
+        Chart(
+            name="samples-prior",
+            art=grid(subject.pictures(x), columns=columns),
+            heading="From N(0, I)",
+            caption="Codes from the prior of training; blurs and hybrids show the gaps between it and the data.",
+            alternative=f"Grid of {n} images that the model made from standard normal codes.",
+        )
+    )
+    return Section(
+        key="samples",
+        heading="Samples",
+        lead="New images, made from random latent codes. None was picked by hand.",
+        blocks=[Panels(charts=charts, size="large")],
+        method=[
+            Method(
+                "Samples",
+                f"{n} codes from each distribution, drawn with the run's seed, all shown; each picture is the mean of "
+                "p(x given z), without pixel noise.",
+            )
+        ],
+    )
+
+
+def _by_class(subject: Subject) -> Section:
+    heading, lead = "Samples by class", "New images of one class at a time."
+    names = subject.estimator.classes_
+    if not names:
+        return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
+    strips = []
+    for index, (name, mixture) in enumerate(zip(names[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)):
+        x = subject.decode(subject.latents(mixture(), 10, "class", str(index)))
+        chart = Chart(
+            name=f"samples-class-{index}",
+            art=grid(subject.pictures(x), columns=10),
+            alternative=f"Ten new images of class {name}.",
+        )
+        strips.append(Strip(label=str(name), chart=chart))
+    more = f" {len(names) - MOST_CLASSES} further classes are not shown." if len(names) > MOST_CLASSES else ""
+    return Section(
+        key="classes",
+        heading=heading,
+        lead=lead,
+        short="Classes",
+        blocks=[Strips(strips=strips, caption=f"Ten images of each class.{more}")],
+        method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
+    )
+
+
+def _reconstructions(subject: Subject) -> Section:
+    heading = "Reconstructions"
+    lead = "Originals above, and below them what is left after the way through the latent code and back."
+    if subject.sample is None:
+        return Section(key="reconstructions", heading=heading, lead=lead, blocks=[needs_data("Reconstructions")])
+    columns = _columns(subject)
+    places = examples(subject, 4 * columns, "reconstructions")
+    above = subject.pictures(subject.sample.x[places])
+    below = subject.pictures(subject.reconstructions[places])
+    charts = []
+    for index, start in enumerate(range(0, len(places), 2 * columns)):
+        part = slice(start, start + 2 * columns)
+        charts.append(
+            Chart(
+                name=f"reconstructions-{index + 1}",
+                art=pairs(above[part], below[part], columns=columns),
+                alternative=f"{count(len(above[part]), 'original')}, each with its reconstruction below.",
+            )
+        )
+    return Section(
+        key="reconstructions",
+        heading=heading,
+        lead=lead,
+        blocks=[
+            Panels(charts=charts, size="large", caption="In each pair: the original above, its reconstruction below.")
+        ],
+        method=[
+            Method(
+                "Reconstructions",
+                "The mean of p(x given z) at the posterior mean. The examples were chosen by the run's seed, the "
+                "classes in turns where there are labels.",
+            )
+        ],
+    )
+
+
+def _traversals(subject: Subject) -> Section:
+    steps = 11
+    values = torch.linspace(-3.0, 3.0, steps)
+    if subject.sample is not None:
+        place = int(examples(subject, 1, "traversal")[0])
+        start = subject.posterior[0][place : place + 1]
+        origin = f"row {subject.sample.rows[place]} of the data"
+    else:
+        start = torch.zeros(1, subject.latent_dim)
+        origin = "z = 0, the centre of the prior"
+    figures = subject.summary
+    strips = []
+    for dim in subject.dimensions[:8]:
+        with torch.inference_mode():
+            x = traverse(subject.model, start.to(subject.device), int(dim), values=values.to(subject.device))
+        chart = Chart(
+            name=f"traversal-{dim}",
+            art=_row(subject, x),
+            alternative=f"{steps} images along latent dimension {dim}, from −3 to 3.",
+        )
+        detail = "" if figures is None else f"{number(float(figures.kl_per_dimension[dim]), 3)} nats"
+        strips.append(Strip(label=f"dimension {dim}", detail=detail, chart=chart))
+    ranked = "" if subject.sample is not None else " Ranked by samples of the model itself, as no data were given."
+    return Section(
+        key="traversals",
+        heading="Traversals",
+        lead="One latent number moves from −3 to 3 while the others stay: what does this dimension mean?",
+        blocks=[Strips(strips=strips, caption=f"The dimensions with the most KL; all start from {origin}.{ranked}")],
+        method=[
+            Method(
+                "Traversals",
+                f"{steps} evenly spaced values of one dimension in units of the prior's standard deviation; the other "
+                f"dimensions keep the posterior mean of {origin}. Pictures are means of p(x given z).",
+            )
+        ],
+    )
+
+
+def _interpolations(subject: Subject) -> Section:
+    heading = "Interpolations"
+    lead = "From one example to another through the latent space. The outermost pictures are the originals."
+    if subject.sample is None:
+        return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data("Interpolations")])
+    means = subject.posterior[0]
+    strips = []
+    for number_of_pair, (a, b) in enumerate(pairs_of_classes(subject, 6)):
+        with torch.inference_mode():
+            ends = means[a : a + 1].to(subject.device), means[b : b + 1].to(subject.device)
+            x = interpolate(subject.model, *ends, steps=9)
+        way = x.reshape(-1, *subject.event_shape).cpu()
+        whole = torch.cat([subject.sample.x[a : a + 1], way, subject.sample.x[b : b + 1]])
+        names = f"{subject.label(a)} to {subject.label(b)}" if subject.class_names else ""
+        ends_text = f"row {subject.sample.rows[a]} to {subject.sample.rows[b]}"
+        chart = Chart(
+            name=f"interpolation-{number_of_pair}",
+            art=_row(subject, whole),
+            alternative=f"Eleven images on the way from {ends_text}{f', class {names}' if names else ''}.",
+        )
+        strips.append(Strip(label=names or ends_text, detail=ends_text if names else "", chart=chart))
+    blocks: list[Block] = [Strips(strips=strips)] if strips else [Note(text="It takes two examples to go between.")]
+    return Section(
+        key="interpolations",
+        heading=heading,
+        lead=lead,
+        blocks=blocks,
+        method=[
+            Method(
+                "Interpolations",
+                "Nine steps on a spherical path between two posterior means (White, 2016), decoded to the mean. The "
+                "pairs were chosen by the run's seed, of different classes where there are labels.",
+            )
+        ],
+    )
+
+
+def _least_likely(subject: Subject) -> Section:
+    heading = "Least likely examples"
+    lead = "Where the model is most surprised: oddities, errors in the data, or what it did not learn."
+    if subject.sample is None:
+        return Section(key="unlikely", heading=heading, lead=lead, blocks=[needs_data("Scores")], short="Least likely")
+    strips = []
+    for place, bound in least_likely(subject, 12):
+        row, name = subject.sample.rows[place], subject.label(place)
+        of_class = f", class {name}" if name else ""
+        below = subject.reconstructions[place : place + 1]
+        both = pairs(subject.pictures(subject.sample.x[place : place + 1]), subject.pictures(below), columns=1)
+        chart = Chart(
+            name=f"unlikely-{row}",
+            art=both,
+            alternative=f"Row {row} with its reconstruction below, {number(bound)} nats{of_class}.",
+        )
+        strips.append(
+            Strip(label=f"row {row}{f' · {name}' if name else ''}", detail=f"{number(bound)} nats", chart=chart)
+        )
+    return Section(
+        key="unlikely",
+        heading=heading,
+        lead=lead,
+        short="Least likely",
+        blocks=[Strips(strips=strips, inline=True, caption="Original above, reconstruction below.")],
+        method=[least_likely_method(subject)],
+    )
+
+
+def least_likely_method(subject: Subject) -> Method:
+    """How rows were scored, in words."""
+    places, n_importance = subject.scored
+    assert subject.sample is not None, "asked only where there are data"
+    return Method(
+        "Least likely",
+        f"The lowest bounds on log p(x) with K = {n_importance} among {count(len(places), 'row')} of the "
+        f"{subject.sample.n_total:,}; rows are counted from 0.",
+    )
+
+
+def _row(subject: Subject, x: Tensor) -> Picture:
+    images: NDArray[np.uint8] = subject.pictures(x.reshape(-1, *subject.event_shape).cpu())
+    return grid(images, columns=len(images))

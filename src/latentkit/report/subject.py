@@ -1,0 +1,234 @@
+"""What a report is about: a fitted estimator and, where there are data, a sample of them seen through the model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentkit.core.protocols import Distribution
+from latentkit.core.seeds import derive_seed, generator, row_keys
+from latentkit.data import Dataset
+from latentkit.data.containers import to_array
+from latentkit.estimators.base import LatentEstimator
+from latentkit.evaluation import LatentSummary, LikelihoodEstimate, importance_bound, summarize_latents
+from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.tasks import sample_latents
+
+__all__ = ["Sample", "Subject"]
+
+#: Rows of the data that a report looks at, at most.
+MOST_ROWS = 2000
+#: Numbers in those rows, at most: large images are fewer.
+MOST_NUMBERS = 1 << 26
+#: Floating-point operations that the bound may cost: some seconds on one core.
+LIKELIHOOD_BUDGET = 1.5e11
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows of the data in model units.
+
+    Attributes:
+        x: Model units, shape (n, *event).
+        rows: Their places in the data, from 0, ascending.
+        labels: Class codes, shape (n,); None without labels.
+        n_total: Rows that there are.
+        source: Where the data came from.
+    """
+
+    x: Tensor
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    n_total: int
+    source: str
+
+    @property
+    def n(self) -> int:
+        """Number of rows in the sample."""
+        return len(self.rows)
+
+
+class Subject:
+    """A fitted estimator with everything that several parts of the report need; computed once, when first needed.
+
+    Args:
+        estimator: Fitted.
+        data: Data to look at; None for none.
+    """
+
+    def __init__(self, estimator: LatentEstimator, data: Dataset | None) -> None:
+        self.estimator: Any = estimator
+        self.schema: Any = self.estimator.schema_
+        self.model = cast(VariationalAutoencoder, self.estimator.model_)
+        self.seed = int(self.estimator.seed_)
+        self.latent_dim = int(self.estimator.latent_dim_)
+        self.event_shape = tuple(int(size) for size in self.estimator.specification_.event_shape)
+        self.is_images = self.schema.kind == "images"
+        self.mixture = self.estimator.mixture_
+        self.sample = None if data is None else self._draw(data)
+        self.class_names = self._names(data)
+
+    # The data
+
+    def _draw(self, data: Dataset) -> Sample:
+        """A sample of the rows, the same for the same seed."""
+        storage = self.schema.encode(data.data)
+        n = int(storage.shape[0])
+        size = max(1, min(n, MOST_ROWS, MOST_NUMBERS // math.prod(self.event_shape)))
+        rows = torch.arange(n)
+        if size < n:
+            rows = torch.randperm(n, generator=generator(self.seed, "report", "rows"))[:size].sort().values
+        labels = None if data.labels is None else np.asarray(data.labels, np.int64)[rows.numpy()]
+        return Sample(self.schema.to_model(storage[rows]).float(), rows.numpy(), labels, n, data.source)
+
+    def _names(self, data: Dataset | None) -> tuple[str, ...]:
+        """Name of each class code; empty without labels."""
+        if data is None or data.labels is None:
+            return ()
+        if data.label_names is not None:
+            return tuple(str(name) for name in data.label_names)
+        return tuple(str(code) for code in range(int(np.max(data.labels)) + 1))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features of rows."""
+        names = self.schema.feature_names
+        if names is not None:
+            return tuple(str(name) for name in names)
+        return tuple(f"column {index}" for index in range(self.event_shape[0]))
+
+    def values(self, x: Tensor) -> NDArray[np.float64]:
+        """Rows in the user's units, shape (n, features)."""
+        array = to_array(self.schema.decode(x))
+        return np.asarray(array, np.float64).reshape(len(x), -1)
+
+    def pictures(self, x: Tensor) -> NDArray[np.uint8]:
+        """Images as bytes to look at, shape (n, height, width[, channels])."""
+        return np.asarray(self.schema.pictures(x), np.uint8)
+
+    def label(self, place: int) -> str:
+        """Name of the class of a row of the sample; empty without labels."""
+        if self.sample is None or self.sample.labels is None:
+            return ""
+        return self.class_names[int(self.sample.labels[place])]
+
+    # The model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def n_parameters(self) -> dict[str, int]:
+        """Trained numbers of encoder, decoder, and all parts together."""
+        parts = {"encoder": self.model.encoder, "decoder": self.model.decoder, "all": cast(nn.Module, self.model)}
+        return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
+
+    def prior(self) -> Distribution:
+        """The prior that was trained."""
+        return self.model.prior()
+
+    def latents(self, distribution: Distribution, n: int, *purpose: str) -> Tensor:
+        """Draws of z for one purpose, shape (n, latent)."""
+        return sample_latents(distribution, n, generator=generator(self.seed, "report", *purpose)).cpu().float()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Means of p(x given z), model units, shape (n, *event)."""
+        return map_batches(lambda part: self.model.decode(part).mean, z, batch_size=self._batch, device=self.device)
+
+    def draw(self, z: Tensor, *purpose: str) -> Tensor:
+        """Draws from p(x given z), model units, shape (n, *event)."""
+        random = generator(self.seed, "report", *purpose, "noise", device=self.device)
+        return map_batches(
+            lambda part: self.model.decode(part).sample(generator=random),
+            z,
+            batch_size=self._batch,
+            device=self.device,
+        )
+
+    @cached_property
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """Means and log-variances of q(z given x) of the sample, each of shape (n, latent)."""
+        assert self.sample is not None, "asked only where there are data"
+        return self._encode(self.sample.x)
+
+    @cached_property
+    def reconstructions(self) -> Tensor:
+        """The sample through the posterior mean, model units, shape (n, *event)."""
+        return self.decode(self.posterior[0])
+
+    @cached_property
+    def summary(self) -> LatentSummary | None:
+        """The posteriors by dimension: of the data, else of the model's own samples; None for a single row."""
+        if self.sample is not None:
+            return summarize_latents(*self.posterior) if self.sample.n > 1 else None
+        source = self.mixture() if self.mixture is not None else self.prior()
+        own = self.draw(self.latents(source, 512, "own data"), "own data")
+        return summarize_latents(*self._encode(own))
+
+    @cached_property
+    def dimensions(self) -> NDArray[np.int64]:
+        """Latent dimensions, the one with the most KL first."""
+        if self.summary is None:
+            return np.arange(self.latent_dim)
+        return np.argsort(-self.summary.kl_per_dimension.numpy(), kind="stable")
+
+    @cached_property
+    def likelihood(self) -> LikelihoodEstimate:
+        """The bound on log p(x) of the first :attr:`n_scored` rows of the scored order, K by their cost."""
+        assert self.sample is not None, "asked only where there are data"
+        places, n_importance = self.scored
+        x = self.sample.x[places].to(self.device)
+        # The seed of the estimator's own scores: a row has the same score here and there for the same K.
+        return importance_bound(self.model, x, n_importance, keys=row_keys(x), seed=derive_seed(self.seed, "score"))
+
+    @cached_property
+    def scored(self) -> tuple[NDArray[np.int64], int]:
+        """Places in the sample of the rows that are scored, and the number K of importance samples that time allows.
+
+        The choice follows the number of floating-point operations of one decoding, so it is the same on every machine.
+        """
+        assert self.sample is not None, "asked only where there are data"
+        cost = max(1.0, self._decoding_operations())
+        n, n_importance = self.sample.n, 64
+        while n * n_importance * cost > LIKELIHOOD_BUDGET:
+            if n_importance > 16:
+                n_importance //= 2
+            elif n > 200:
+                n = max(200, n // 2)
+            elif n_importance > 4:
+                n_importance //= 2
+            elif n > 24:
+                n = max(24, n // 2)
+            else:
+                break
+        places = torch.randperm(self.sample.n, generator=generator(self.seed, "report", "scored"))[:n]
+        return places.sort().values.numpy(), n_importance
+
+    def _decoding_operations(self) -> float:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
+        # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
+        return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        def moments(part: Tensor) -> Tensor:
+            posterior: Any = self.model.encode(part)
+            return torch.cat([posterior.mean, posterior.log_var], dim=-1)
+
+        both = map_batches(moments, x, batch_size=self._batch, device=self.device)
+        return both[:, : self.latent_dim], both[:, self.latent_dim :]
+
+    @property
+    def _batch(self) -> int:
+        return inference_batch_size(self.estimator.specification_.width)

@@ -1,0 +1,331 @@
+"""What a model of rows makes: numbers beside numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.report.charts import change_chart, error_bars, marginal, path_heatmap
+from latentkit.report.choosing import examples, least_likely, pairs_of_classes
+from latentkit.report.images import least_likely_method
+from latentkit.report.latent import needs_data, needs_labels
+from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
+from latentkit.report.subject import Subject
+from latentkit.report.wording import count, number
+from latentkit.tasks import interpolate, traverse
+
+__all__ = ["sections"]
+
+#: Columns shown in tables, and features shown in charts, at most.
+MOST_COLUMNS, MOST_MARGINALS, MOST_FEATURES, MOST_CLASSES = 8, 12, 20, 12
+
+
+def sections(subject: Subject) -> list[Section]:
+    """The parts of the report that show rows."""
+    return [
+        _samples(subject),
+        _by_class(subject),
+        _reconstructions(subject),
+        _traversals(subject),
+        _interpolations(subject),
+        _least_likely(subject),
+    ]
+
+
+def _more(n_shown: int, n: int, noun: str = "column") -> str:
+    return "" if n <= n_shown else f" The first {n_shown} of {count(n, noun)}."
+
+
+def _spread(subject: Subject) -> NDArray[np.float64]:
+    """Standard deviation of each feature in model units: of the data where there are some; 1 for constant features."""
+    if subject.sample is None:
+        return np.ones(subject.event_shape[0])
+    spread = subject.sample.x.double().std(0, correction=0).numpy()
+    return np.where(spread > 1e-9, spread, 1.0)
+
+
+def _centre(subject: Subject) -> NDArray[np.float64]:
+    if subject.sample is None:
+        return np.zeros(subject.event_shape[0])
+    return np.asarray(subject.sample.x.double().mean(0).numpy(), np.float64)
+
+
+def _samples(subject: Subject) -> Section:
+    names = subject.feature_names
+    source = subject.mixture() if subject.mixture is not None else subject.prior()
+    n = 1000 if subject.sample is None else max(200, subject.sample.n)
+    drawn = subject.values(subject.draw(subject.latents(source, n, "samples"), "samples"))
+    prior = subject.values(subject.draw(subject.latents(subject.prior(), n, "samples"), "samples"))
+    data = None if subject.sample is None else subject.values(subject.sample.x)
+    shown = min(len(names), MOST_COLUMNS)
+
+    def table(values: NDArray[np.float64], caption: str) -> Table:
+        return Table(
+            header=names[:shown],
+            rows=[[number(cell) for cell in row[:shown]] for row in values[:6]],
+            numeric=range(shown),
+            caption=caption + _more(shown, len(names)),
+        )
+
+    blocks: list[Block] = []
+    if subject.mixture is not None:
+        blocks.append(table(drawn, "Six new rows from the fitted mixture, as sample() gives them."))
+    blocks.append(table(prior, "Six new rows from N(0, I), the prior of training."))
+    charts = [
+        Chart(
+            name=f"marginal-{index}",
+            art=marginal(None if data is None else data[:, index], drawn[:, index], name=names[index]),
+            alternative=_compare(names[index], None if data is None else data[:, index], drawn[:, index]),
+        )
+        for index in range(min(len(names), MOST_MARGINALS))
+    ]
+    against = "Grey: the data. Blue: " if data is not None else "Blue: "
+    blocks.append(
+        Panels(
+            charts=charts,
+            size="small",
+            caption=f"{against}{count(n, 'new row')}, by feature.{_more(MOST_MARGINALS, len(names), 'feature')}",
+        )
+    )
+    if data is None:
+        blocks.append(needs_data("Histograms that compare the samples with data"))
+    return Section(
+        key="samples",
+        heading="Samples",
+        lead="New rows, made from random latent codes. Good samples spread as the data do, feature by feature.",
+        blocks=blocks,
+        method=[
+            Method(
+                "Samples",
+                f"{count(n, 'code')} drawn with the run's seed, each followed by one draw from p(x given z), in the "
+                "units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
+            )
+        ],
+    )
+
+
+def _compare(name: str, data: NDArray[np.float64] | None, samples: NDArray[np.float64]) -> str:
+    def moments(values: NDArray[np.float64]) -> str:
+        return f"mean {number(values.mean(), 3)}, standard deviation {number(values.std(), 3)}"
+
+    compared = "" if data is None else f"; data: {moments(data)}"
+    return f"Histogram of {name}. Samples: {moments(samples)}{compared}."
+
+
+def _by_class(subject: Subject) -> Section:
+    heading, lead = "Samples by class", "New rows of one class at a time: does each class keep its averages?"
+    classes = subject.estimator.classes_
+    if not classes:
+        return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
+    names = subject.feature_names
+    shown = min(len(names), 6)
+    data = None if subject.sample is None or subject.sample.labels is None else subject.values(subject.sample.x)
+    rows = []
+    for index, (name, mixture) in enumerate(
+        zip(classes[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)
+    ):
+        new = subject.values(subject.draw(subject.latents(mixture(), 500, "class", str(index)), "class", str(index)))
+        rows.append([str(name), "new", *(number(cell, 3) for cell in new.mean(0)[:shown])])
+        if data is not None and name in subject.class_names:
+            assert subject.sample is not None
+            members = data[subject.sample.labels == subject.class_names.index(name)]
+            cells = (number(cell, 3) for cell in members.mean(0)[:shown]) if len(members) else ("",) * shown
+            rows.append(["", "data", *cells])
+    return Section(
+        key="classes",
+        heading=heading,
+        lead=lead,
+        short="Classes",
+        blocks=[
+            Table(
+                header=["class", "rows", *names[:shown]],
+                rows=rows,
+                numeric=range(2, 2 + shown),
+                caption=f"Means of 500 new rows of each class{'' if data is None else ', and of the data'}."
+                + _more(shown, len(names)),
+            )
+        ],
+        method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
+    )
+
+
+def _reconstructions(subject: Subject) -> Section:
+    heading = "Reconstructions"
+    lead = (
+        "How much of each feature survives the way through the latent code and back. At 0 it comes back whole; at 1 "
+        "the model knows no more than its average."
+    )
+    if subject.sample is None:
+        return Section(key="reconstructions", heading=heading, lead=lead, blocks=[needs_data("Reconstructions")])
+    x, back = subject.sample.x.double().numpy(), subject.reconstructions.double().numpy()
+    errors = np.sqrt(np.square(x - back).mean(0)) / _spread(subject)
+    names = subject.feature_names
+    order = np.argsort(-errors, kind="stable")[:MOST_FEATURES]
+    largest = f": the {MOST_FEATURES} largest of {len(names)}" if len(names) > MOST_FEATURES else ""
+    chart = Chart(
+        name="reconstruction-error",
+        art=error_bars(errors[order], [names[index] for index in order]),
+        heading=f"Error per feature{largest}",
+        alternative=(
+            f"Bar chart of the reconstruction error per feature. Largest: {names[order[0]]} "
+            f"({number(errors[order[0]], 2)}); mean over all features {number(errors.mean(), 2)}."
+        ),
+    )
+    shown = min(len(names), MOST_COLUMNS - 2)
+    originals = subject.values(subject.sample.x)
+    returned = subject.values(subject.reconstructions)
+    rows = []
+    for place in examples(subject, 4, "reconstructions"):
+        row = f"{subject.sample.rows[place]:,}"
+        rows.append([row, "original", *(number(cell) for cell in originals[place, :shown])])
+        rows.append(["", "returned", *(number(cell) for cell in returned[place, :shown])])
+    table = Table(
+        header=["row", "", *names[:shown]],
+        rows=rows,
+        numeric=range(2, 2 + shown),
+        caption="Four rows and what comes back of them." + _more(shown, len(names)),
+    )
+    return Section(
+        key="reconstructions",
+        heading=heading,
+        lead=lead,
+        blocks=[Panels(charts=[chart], size="large"), table],
+        method=[
+            Method(
+                "Reconstruction error",
+                f"Root of the mean squared difference over {count(subject.sample.n, 'row')} between the data and the "
+                "mean of p(x given z) at the posterior mean, divided by the feature's standard deviation; for constant "
+                "features, in model units.",
+            )
+        ],
+    )
+
+
+def _traversals(subject: Subject) -> Section:
+    steps = 25
+    values = torch.linspace(-3.0, 3.0, steps)
+    if subject.sample is not None:
+        start = subject.posterior[0].mean(0, keepdim=True)
+        origin = "the mean code of the data"
+    else:
+        start, origin = torch.zeros(1, subject.latent_dim), "z = 0, the centre of the prior"
+    names, figures = subject.feature_names, subject.summary
+    charts = []
+    for dim in subject.dimensions[:6]:
+        with torch.inference_mode():
+            x = traverse(subject.model, start.to(subject.device), int(dim), values=values.to(subject.device))
+        tracks = _standard(subject, x.reshape(steps, -1))
+        moves = np.ptp(tracks, axis=0)
+        order = np.argsort(-moves, kind="stable")[: min(4, len(names))]
+        cost = "" if figures is None else f" · {number(float(figures.kl_per_dimension[dim]), 3)} nats"
+        most = ", ".join(f"{names[index]} by {number(moves[index], 2)}" for index in order)
+        charts.append(
+            Chart(
+                name=f"traversal-{dim}",
+                art=change_chart(values.numpy(), tracks[:, order], [names[index] for index in order]),
+                heading=f"Dimension {dim}{cost}",
+                alternative=f"Line chart of the features that follow latent dimension {dim} most: {most}.",
+            )
+        )
+    ranked = "" if subject.sample is not None else " Ranked by samples of the model itself, as no data were given."
+    return Section(
+        key="traversals",
+        heading="Traversals",
+        lead="One latent number moves from −3 to 3 while the others stay: which features follow it?",
+        blocks=[
+            Panels(
+                charts=charts,
+                caption=f"The dimensions with the most KL, and the features that each moves most, from {origin}.{ranked}",
+            )
+        ],
+        method=[
+            Method(
+                "Traversals",
+                f"{steps} values of one dimension in units of the prior's standard deviation; the others "
+                f"stay at {origin}. Features are means of p(x given z), {_units(subject)}.",
+            )
+        ],
+    )
+
+
+def _interpolations(subject: Subject) -> Section:
+    heading = "Interpolations"
+    lead = "From one row to another through the latent space: the features change together, not one by one."
+    if subject.sample is None:
+        return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data("Interpolations")])
+    means, names = subject.posterior[0], subject.feature_names
+    charts = []
+    for index, (a, b) in enumerate(pairs_of_classes(subject, 2)):
+        with torch.inference_mode():
+            ends = means[a : a + 1].to(subject.device), means[b : b + 1].to(subject.device)
+            x = interpolate(subject.model, *ends, steps=15)
+        way = _standard(subject, x.reshape(15, -1))
+        order = np.sort(np.argsort(-np.ptp(way, axis=0), kind="stable")[:MOST_FEATURES])
+        labels = [f"row {subject.sample.rows[place]}" for place in (a, b)]
+        if subject.class_names:
+            labels = [f"{label} · {subject.label(place)}" for label, place in zip(labels, (a, b), strict=True)]
+        charts.append(
+            Chart(
+                name=f"interpolation-{index}",
+                art=path_heatmap(way[:, order], [names[place] for place in order], (labels[0], labels[1])),
+                heading=f"{labels[0]} to {labels[1]}",
+                alternative=f"Heat map of {count(len(order), 'feature')} on the way from {labels[0]} to {labels[1]}.",
+            )
+        )
+    blocks: list[Block] = [Note(text="It takes two rows to go between.")]
+    if charts:
+        few = f" The {MOST_FEATURES} features that change most." if len(names) > MOST_FEATURES else ""
+        blocks = [Panels(charts=charts, size="large", caption=f"Colours: features {_units(subject)}.{few}")]
+    return Section(
+        key="interpolations",
+        heading=heading,
+        lead=lead,
+        blocks=blocks,
+        method=[
+            Method(
+                "Interpolations",
+                "Fifteen steps on a spherical path between two posterior means (White, 2016), decoded to the mean. The "
+                "pairs were chosen by the run's seed, of different classes where there are labels.",
+            )
+        ],
+    )
+
+
+def _least_likely(subject: Subject) -> Section:
+    heading = "Least likely rows"
+    lead = "Where the model is most surprised: oddities, errors in the data, or what it did not learn."
+    if subject.sample is None:
+        return Section(key="unlikely", heading=heading, lead=lead, blocks=[needs_data("Scores")], short="Least likely")
+    names, spread = subject.feature_names, _spread(subject)
+    values = subject.values(subject.sample.x)
+    rows = []
+    for place, bound in least_likely(subject, 10):
+        off = (subject.sample.x[place] - subject.reconstructions[place]).double().numpy() / spread
+        worst = np.argsort(-np.abs(off), kind="stable")[:3]
+        text = ", ".join(
+            f"{names[index]} = {number(values[place, index])} ({number(off[index], 2)} sd)" for index in worst
+        )
+        cells = [f"{subject.sample.rows[place]:,}", number(bound)]
+        rows.append([*cells, subject.label(place), text] if subject.class_names else [*cells, text])
+    middle = ["class"] if subject.class_names else []
+    header = ["row", "bound, nats", *middle, "what differs most from its reconstruction"]
+    name, method = least_likely_method(subject)
+    return Section(
+        key="unlikely",
+        heading=heading,
+        lead=lead,
+        short="Least likely",
+        blocks=[Table(header=header, rows=rows, numeric=(0, 1))],
+        method=[Method(name, f"{method} A difference is in standard deviations (sd) of the feature.")],
+    )
+
+
+def _standard(subject: Subject, x: Tensor) -> NDArray[np.float64]:
+    """Model units as standard deviations from the mean of the data, shape (n, features)."""
+    return (x.cpu().double().numpy() - _centre(subject)) / _spread(subject)
+
+
+def _units(subject: Subject) -> str:
+    return "in standard deviations from the mean" if subject.sample is not None else "in model units"

@@ -1,0 +1,92 @@
+"""Numbers and names as people write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["count", "duration", "number", "shape", "value"]
+
+
+def number(x: float, digits: int = 4) -> str:
+    """Return a number with at most `digits` significant digits, a true minus sign, and no needless zeros.
+
+    Example:
+        >>> number(-98.2671), number(0.00012), number(1234567.0), number(0.0)
+        ('−98.27', '1.2e−4', '1,234,567', '0')
+    """
+    x = float(x)
+    if not math.isfinite(x):
+        return "not a number" if math.isnan(x) else "∞" if x > 0 else "−∞"
+    if x == 0:
+        return "0"
+    size = abs(x)
+    if size < 1e-3 or size >= 1e9:
+        mantissa, exponent = f"{x:.{max(0, digits - 2)}e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    text = f"{x:,.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", "−")
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """Return a number of things.
+
+    Example:
+        >>> count(1, "row"), count(60000, "row"), count(2, "class", "classes")
+        ('1 row', '60,000 rows', '2 classes')
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration.
+
+    Example:
+        >>> duration(7.25), duration(130), duration(7500)
+        ('7.2 s', '2 min 10 s', '2 h 5 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def shape(event_shape: Sequence[int]) -> str:
+    """Return the shape of one example.
+
+    Example:
+        >>> shape((30,)), shape((1, 28, 28)), shape((3, 32, 48))
+        ('30 features', '28 × 28 pixels', '32 × 48 pixels with 3 channels')
+    """
+    if len(event_shape) == 1:
+        return count(event_shape[0], "feature")
+    channels, height, width = event_shape
+    return f"{height} × {width} pixels" + (f" with {channels} channels" if channels > 1 else "")
+
+
+def value(x: Any) -> str:
+    """Return a setting.
+
+    Example:
+        >>> value(None), value(True), value((500, 500)), value({"variance": "feature"}), value(0.001)
+        ('none', 'yes', '500, 500', 'variance: feature', '0.001')
+    """
+    if x is None:
+        return "none"
+    if isinstance(x, bool):
+        return "yes" if x else "no"
+    if isinstance(x, float):
+        return f"{x:g}".replace("-", "−")
+    if isinstance(x, Mapping):
+        return "; ".join(f"{key}: {value(item)}" for key, item in x.items()) or "none"
+    if isinstance(x, (list, tuple)):
+        return ", ".join(value(item) for item in x) or "none"
+    if isinstance(x, (str, int)):
+        return str(x)
+    return f"own {type(x).__name__}"

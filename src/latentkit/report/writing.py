@@ -1,0 +1,137 @@
+"""Writing the report of a fitted estimator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sklearn.utils.validation import check_is_fitted
+
+from latentkit import __version__
+from latentkit.core.files import write_bytes, write_text
+from latentkit.data import Dataset
+from latentkit.estimators.base import LatentEstimator
+from latentkit.report import fitting, images, latent, tables
+from latentkit.report.page import Method, Page, Section, Table, render
+from latentkit.report.pictures import Picture
+from latentkit.report.style import draw_png
+from latentkit.report.subject import Sample, Subject
+from latentkit.report.wording import count
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    estimator: LatentEstimator,
+    path: str | os.PathLike[str],
+    *,
+    data: Dataset | None = None,
+    plots: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Write one page that shows what a model learnt, and how well.
+
+    The page is whole in itself: it holds its pictures and style, asks nothing of the network and runs no script. At
+    most 2000 rows of the data are looked at, the same ones each time; equal estimators and data give equal pages.
+
+    Args:
+        estimator: A fitted estimator.
+        path: Where to write the page, such as ``run/report.html``.
+        data: Data like those of fit, for the parts that compare the model with data; without them these parts say how
+            to get them.
+        plots: Folder that receives each picture as a PNG as well; None for none.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        SchemaMismatchError: If the data are not like those that the estimator was fitted on.
+        DataError: If the data hold text, NaN or infinity.
+        StorageError: If a file cannot be written; a page that was there before is intact.
+
+    Example:
+        >>> from latentkit import VAE, read
+        >>> digits = read("digits")
+        >>> vae = VAE(max_epochs=5).fit(digits.data, digits.labels)
+        >>> write_report(vae, "report.html", data=digits)  # doctest: +SKIP
+        PosixPath('report.html')
+    """
+    check_is_fitted(estimator)
+    target = Path(path)
+    subject = Subject(estimator, data)
+    page = _page(subject)
+    write_text(target, render(page))
+    if plots is not None:
+        for section in page.sections:
+            for chart in section.charts:
+                content = chart.art.png if isinstance(chart.art, Picture) else draw_png(chart.art)
+                write_bytes(Path(plots) / f"{chart.name}.png", content)
+    return target
+
+
+def _page(subject: Subject) -> Page:
+    of_kind = images.sections(subject) if subject.is_images else tables.sections(subject)
+    sections = [
+        fitting.training(subject),
+        latent.dimensions(subject),
+        *of_kind[:-1],
+        latent.space(subject),
+        of_kind[-1],
+        fitting.configuration(subject),
+    ]
+    title = "What this VAE learnt"
+    if subject.sample is not None and subject.sample.source not in ("", "memory"):
+        title = f"What a {type(subject.estimator).__name__} learnt from {_last_part(subject.sample.source)}"
+    return Page(
+        title=title,
+        summary=fitting.summary(subject),
+        tiles=fitting.tiles(subject),
+        sections=[*sections, _methods(subject, sections)],
+        version=__version__,
+        notes=_notes(subject.sample),
+    )
+
+
+def _last_part(source: str) -> str:
+    return source.rstrip("/").rsplit("/", 1)[-1] or source
+
+
+def _notes(sample: Sample | None) -> list[str]:
+    if sample is None:
+        return ["This report was made without data. For scores, reconstructions and maps: latentkit report RUN DATA"]
+    return [
+        f"Figures on data: {count(sample.n, 'row')}"
+        + (f" of {sample.n_total:,}, drawn with the run's seed" if sample.n < sample.n_total else ", all there are")
+        + f", from {sample.source}. Where these are the rows of training, the figures flatter the model."
+    ]
+
+
+def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
+    """How each figure was computed: one entry per part."""
+    rows: list[Method] = []
+    if subject.sample is not None:
+        places, n_importance = subject.scored
+        units = "probabilities" if fitting.is_mass(subject) else "densities in model units"
+        rows.append(
+            Method(
+                "Bound on log p(x)",
+                f"For each row, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from the "
+                f"encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. Mean "
+                f"over {count(len(places), 'row')}, summed over the features, in nats; {units}. K and the number of "
+                "rows follow from the cost of decoding. The effective sample size (Kish) says how many of the K draws "
+                "count: near 1 the bound is loose.",
+            )
+        )
+        if fitting.is_mass(subject) or fitting.grid_step(subject) is not None:
+            grid = " The density is turned into a probability by the step of the grid."
+            how = "" if fitting.is_mass(subject) else grid
+            rows.append(
+                Method("Bits per dimension", f"The bound divided by the number of features and by −log 2.{how}")
+            )
+    rows += [entry for section in sections for entry in section.method]
+    return Section(
+        key="methods",
+        heading="How each figure was computed",
+        short="Methods",
+        blocks=[Table(rows=rows)],
+    )
