@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +51,24 @@ class OpenedRun:
         recorded = Reading.recorded(self.config)
         wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
         try:
-            return read_data(source, wanted, printer)
+            return self._shaped(read_data(source, wanted, printer))
         except InvalidParameterError:
             if labels is not None or array is not None or wanted == wanted.without_names():
                 raise
         # These data have no such column or member: they may hold the same numbers under other names.
-        return read_data(source, wanted.without_names(), printer)
+        return self._shaped(read_data(source, wanted.without_names(), printer))
+
+    def _shaped(self, dataset: Dataset) -> Dataset:
+        """Tables hold the pixels of images side by side: bring them into shape again."""
+        shape = self.schema.user_shape
+        if self.schema.kind != "images" or dataset.kind != "rows":
+            return dataset
+        from latentkit.data.containers import to_array
+
+        values = to_array(dataset.data, source=dataset.source)
+        if values.ndim != 2 or values.shape[1] != prod(shape):
+            return dataset
+        return replace(dataset, data=values.reshape(-1, *shape), kind="images")
 
 
 def open_run(path: Path) -> OpenedRun:
