@@ -177,8 +177,10 @@ def _on_grid(event: AnyArray, low: float, high: float) -> bool:
         exact = (block.astype(np.float64) - low) * (255 / (high - low))
         return cast(AnyArray, np.abs(exact - np.rint(exact)) < TOLERANCE)
 
-    # A half-precision float lies up to 0.06 levels from its level, so that the test would say no to all of them.
-    return event.dtype != np.float16 and _all(event, test)
+    # Half precision strays too far from the levels to tell; and values that span less than a level are no pixels of
+    # 8 bits, but very small reals that all lie near level 0.
+    spans = float(event.max()) - float(event.min()) > 0.5 * (high - low) / 255
+    return event.dtype != np.float16 and spans and _all(event, test)
 
 
 def _standardized(event: AnyArray, notes: list[str] | None = None) -> StandardizedValues:

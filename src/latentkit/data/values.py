@@ -24,7 +24,7 @@ __all__ = ["LevelValues", "RangeValues", "StandardizedValues", "ValueName", "Val
 ValueName: TypeAlias = Literal["binary", "byte", "unit", "real"]
 
 #: How far, in levels, a float may lie from its level and still be that level: float32 rounding of k/255.
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 
 
 class Values(Protocol):
