@@ -141,7 +141,7 @@ def variance_bars(variances: Numbers, order: Numbers, threshold: float) -> Figur
 @house_style()
 def marginal(data: Numbers | None, samples: Numbers, *, name: str) -> Figure:
     """Histogram of one feature: data as an area, samples as a line."""
-    figure, axes = new_axes(2.5, 1.65)
+    figure, axes = new_axes(2.5, 1.7)
     both = samples if data is None else np.concatenate([data, samples])
     both = both[np.isfinite(both)]
     low, high = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
@@ -193,17 +193,9 @@ def change_chart(values: Numbers, tracks: Numbers, names: Sequence[str]) -> Figu
     roles = ("first", "second", "third", "fourth")
     styles = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)))
     for column, (name, role, style) in enumerate(zip(names, roles, styles, strict=False)):
-        axes.plot(values, tracks[:, column], color=INKS[role], linestyle=style, linewidth=1.8, label=shorten(name, 26))
+        axes.plot(values, tracks[:, column], color=INKS[role], linestyle=style, linewidth=1.8, label=shorten(name, 20))
     axes.set_xlabel("z, in standard deviations of the prior")
-    axes.legend(
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(-0.02, -0.24),
-        fontsize=8.5,
-        ncols=2,
-        handlelength=2.2,
-        borderpad=0,
-    )
+    figure.legend(frameon=False, loc="outside lower left", fontsize=8.5, ncols=2, handlelength=2.0, borderpad=0)
     return figure
 
 

@@ -34,12 +34,18 @@ def pairs_of_classes(subject: Subject, n: int) -> list[tuple[int, int]]:
     assert subject.sample is not None, "asked only where there are data"
     if subject.sample.n < 2:
         return []
-    chosen = examples(subject, 2 * n, "interpolation")
+    order = [int(place) for place in examples(subject, min(subject.sample.n, 20 * n), "interpolation")]
     labels = subject.sample.labels
-    half = len(chosen) // 2
-    result = [(int(a), int(b)) for a, b in zip(chosen[:half], chosen[half : 2 * half], strict=True)]
-    if labels is not None:
-        result = [(a, b) for a, b in result if labels[a] != labels[b]] or result
+    codes = {place: place if labels is None else int(labels[place]) for place in order}
+    n_classes = len(set(codes.values()))
+    result: list[tuple[int, int]] = []
+    while len(order) > 1 and len(result) < n:
+        first = order.pop(0)
+        # Half a turn further are other classes than in the last pair.
+        others = [place for place in order if codes[place] != codes[first]] or order
+        second = others[min(n_classes // 2, len(others) - 1)] if labels is not None else others[0]
+        order.remove(second)
+        result.append((first, second))
     return result
 
 

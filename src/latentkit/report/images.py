@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from latentkit.tasks import interpolate, traverse
 __all__ = ["sections"]
 
 MOST_CLASSES = 12
+#: Numbers in an image from which on fewer are shown, so that the page stays light.
+LARGE = 6000
 
 
 def sections(subject: Subject) -> list[Section]:
@@ -35,12 +39,16 @@ def sections(subject: Subject) -> list[Section]:
 def _columns(subject: Subject) -> int:
     """Images in a row of a grid: fewer where they are wide."""
     _, height, width = subject.event_shape
-    return 8 if width <= 1.5 * height else 5
+    return 8 if width <= 1.5 * height and not _is_large(subject) else 5
+
+
+def _is_large(subject: Subject) -> bool:
+    return prod(subject.event_shape) > LARGE
 
 
 def _samples(subject: Subject) -> Section:
     columns = _columns(subject)
-    n = columns * 6
+    n = columns * (4 if _is_large(subject) else 6)
     charts = []
     if subject.mixture is not None:
         x = subject.decode(subject.latents(subject.mixture(), n, "samples"))
@@ -83,13 +91,14 @@ def _by_class(subject: Subject) -> Section:
     names = subject.estimator.classes_
     if not names:
         return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
+    n = 5 if _is_large(subject) else 10
     strips = []
     for index, (name, mixture) in enumerate(zip(names[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)):
-        x = subject.decode(subject.latents(mixture(), 10, "class", str(index)))
+        x = subject.decode(subject.latents(mixture(), n, "class", str(index)))
         chart = Chart(
             name=f"samples-class-{index}",
-            art=grid(subject.pictures(x), columns=10),
-            alternative=f"Ten new images of class {name}.",
+            art=grid(subject.pictures(x), columns=n),
+            alternative=f"{n} new images of class {name}.",
         )
         strips.append(Strip(label=str(name), chart=chart))
     more = f" {len(names) - MOST_CLASSES} further classes are not shown." if len(names) > MOST_CLASSES else ""
@@ -98,7 +107,7 @@ def _by_class(subject: Subject) -> Section:
         heading=heading,
         lead=lead,
         short="Classes",
-        blocks=[Strips(strips=strips, caption=f"Ten images of each class.{more}")],
+        blocks=[Strips(strips=strips, caption=f"{n} images of each class.{more}")],
         method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
     )
 
@@ -140,7 +149,7 @@ def _reconstructions(subject: Subject) -> Section:
 
 
 def _traversals(subject: Subject) -> Section:
-    steps = 11
+    steps = 7 if _is_large(subject) else 11
     values = torch.linspace(-3.0, 3.0, steps)
     if subject.sample is not None:
         place = int(examples(subject, 1, "traversal")[0])
@@ -151,7 +160,7 @@ def _traversals(subject: Subject) -> Section:
         origin = "z = 0, the centre of the prior"
     figures = subject.summary
     strips = []
-    for dim in subject.dimensions[:8]:
+    for dim in subject.dimensions[: 5 if _is_large(subject) else 8]:
         with torch.inference_mode():
             x = traverse(subject.model, start.to(subject.device), int(dim), values=values.to(subject.device))
         chart = Chart(
@@ -183,11 +192,12 @@ def _interpolations(subject: Subject) -> Section:
     if subject.sample is None:
         return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data("Interpolations")])
     means = subject.posterior[0]
+    steps = 5 if _is_large(subject) else 9
     strips = []
-    for number_of_pair, (a, b) in enumerate(pairs_of_classes(subject, 6)):
+    for number_of_pair, (a, b) in enumerate(pairs_of_classes(subject, 4 if _is_large(subject) else 6)):
         with torch.inference_mode():
             ends = means[a : a + 1].to(subject.device), means[b : b + 1].to(subject.device)
-            x = interpolate(subject.model, *ends, steps=9)
+            x = interpolate(subject.model, *ends, steps=steps)
         way = x.reshape(-1, *subject.event_shape).cpu()
         whole = torch.cat([subject.sample.x[a : a + 1], way, subject.sample.x[b : b + 1]])
         names = f"{subject.label(a)} to {subject.label(b)}" if subject.class_names else ""
@@ -195,7 +205,7 @@ def _interpolations(subject: Subject) -> Section:
         chart = Chart(
             name=f"interpolation-{number_of_pair}",
             art=_row(subject, whole),
-            alternative=f"Eleven images on the way from {ends_text}{f', class {names}' if names else ''}.",
+            alternative=f"{steps + 2} images on the way from {ends_text}{f', class {names}' if names else ''}.",
         )
         strips.append(Strip(label=names or ends_text, detail=ends_text if names else "", chart=chart))
     blocks: list[Block] = [Strips(strips=strips)] if strips else [Note(text="It takes two examples to go between.")]
@@ -207,7 +217,7 @@ def _interpolations(subject: Subject) -> Section:
         method=[
             Method(
                 "Interpolations",
-                "Nine steps on a spherical path between two posterior means (White, 2016), decoded to the mean. The "
+                f"{steps} steps on a spherical path between two posterior means (White, 2016), decoded to the mean. The "
                 "pairs were chosen by the run's seed, of different classes where there are labels.",
             )
         ],

@@ -14,7 +14,7 @@ __all__ = ["Picture", "grid", "pairs"]
 Pixels = NDArray[np.uint8]
 
 #: Sides of a tile in the file, in pixels: smaller images are enlarged by whole factors, larger ones are reduced.
-SMALLEST_TILE, LARGEST_TILE = 96, 128
+SMALLEST_TILE, LARGEST_TILE = 96, 96
 
 
 @dataclass(frozen=True, slots=True)

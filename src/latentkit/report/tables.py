@@ -237,7 +237,7 @@ def _traversals(subject: Subject) -> Section:
         blocks=[
             Panels(
                 charts=charts,
-                caption=f"The dimensions with the most KL, and the features that each moves most, from {origin}.{ranked}",
+                caption=f"The dimensions with the most KL, and the features each moves most, from {origin}.{ranked}",
             )
         ],
         method=[
@@ -269,7 +269,11 @@ def _interpolations(subject: Subject) -> Section:
         charts.append(
             Chart(
                 name=f"interpolation-{index}",
-                art=path_heatmap(way[:, order], [names[place] for place in order], (labels[0], labels[1])),
+                art=path_heatmap(
+                    way[:, order],
+                    [names[place] for place in order],
+                    (f"row {subject.sample.rows[a]}", f"row {subject.sample.rows[b]}"),
+                ),
                 heading=f"{labels[0]} to {labels[1]}",
                 alternative=f"Heat map of {count(len(order), 'feature')} on the way from {labels[0]} to {labels[1]}.",
             )
