@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -15,11 +17,19 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 from torch import Tensor
 
-from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
-from latentkit.core.parameters import check_choice, check_integer
+from latentkit.core.errors import (
+    DataError,
+    InvalidParameterError,
+    LatentkitError,
+    SchemaMismatchError,
+    UnsupportedOperationError,
+)
+from latentkit.core.parameters import check_choice, check_integer, check_real, suggestion
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
+from latentkit.data.containers import is_frame, to_array
 from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.evaluation import LikelihoodEstimate, importance_bound
 from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
@@ -32,7 +42,7 @@ from latentkit.tasks import (
     encode,
     interpolate,
     recover,
-    sample,
+    sample_latents,
     traverse,
 )
 
@@ -71,10 +81,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Latent vectors, shape (n, latent_dim); float64 for float64 data, else float32. Nothing is drawn, so equal
             rows have equal vectors.
         """
-        check_is_fitted(self)
-        storage, dtype = self._encode_input(X)
-        model = self._model(dtype)
-        return self._map(lambda x: encode(model, x), storage, dtype).numpy()
+        return self._posterior_means(X).numpy()
 
     def inverse_transform(self, Z: Any) -> Any:
         """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.
@@ -172,16 +179,10 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         how = usual if draw == "auto" else draw
         random = generator(self._seed(random_state), "sample")
         model = self._model(torch.float32)
+        # The mixture lies on the CPU, wherever the model is.
+        z = sample_latents(source(), n, temperature=temperature, generator=random).to(self._device)
         parts = [
-            sample(
-                model,
-                source(),
-                rows.stop - rows.start,
-                temperature=temperature,
-                generator=random,
-                draw=how,
-            ).cpu()
-            for rows in iterate_batches(n, self._batch_size)
+            decode(model, z[rows], draw=how, generator=random).cpu() for rows in iterate_batches(n, self._batch_size)
         ]
         return self.schema_.decode(torch.cat(parts))
 
@@ -197,10 +198,11 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             path: ``"spherical"`` keeps to the radii at which posteriors lie; ``"linear"`` goes straight.
         """
         check_is_fitted(self)
-        ends = torch.from_numpy(np.concatenate([self.transform(self._one(a)), self.transform(self._one(b))]))
-        model = self._model(ends.dtype)
+        first, last = self._one_latent(a), self._one_latent(b)
+        dtype = torch.promote_types(first.dtype, last.dtype)
+        model = self._model(dtype)
         with torch.inference_mode():
-            x = interpolate(model, ends[:1].to(self._device), ends[1:].to(self._device), steps=steps, path=path)
+            x = interpolate(model, first.to(self._device, dtype), last.to(self._device, dtype), steps=steps, path=path)
         return self.schema_.decode(x.reshape(-1, *self.specification_.event_shape).cpu())
 
     def traverse(
@@ -218,11 +220,16 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
         check_integer("steps", steps, low=1)
-        start = torch.zeros(1, self.latent_dim_) if x is None else torch.from_numpy(self.transform(self._one(x)))
-        path = torch.linspace(-span, span, steps) if values is None else torch.as_tensor(list(values))
+        check_real("span", span)
+        start = torch.zeros(1, self.latent_dim_) if x is None else self._one_latent(x)
+        path = (
+            torch.linspace(-span, span, steps, dtype=start.dtype)
+            if values is None
+            else torch.tensor([check_real("values", value) for value in values], dtype=start.dtype)
+        )
         model = self._model(start.dtype)
         with torch.inference_mode():
-            result = traverse(model, start.to(self._device), dim, values=path.to(self._device, start.dtype))
+            result = traverse(model, start.to(self._device), dim, values=path.to(self._device))
         return self.schema_.decode(result.reshape(-1, *self.specification_.event_shape).cpu())
 
     def attribute_direction(self, X: Any, y: Any) -> AttributeDirection:
@@ -230,9 +237,10 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Args:
             X: Data like those of fit.
-            y: The attribute: two classes, or numbers, shape (n,).
+            y: The attribute: two classes of any type, or numbers, shape (n,). Of two texts the direction leads to
+                the one that is later in the alphabet.
         """
-        return attribute_direction(torch.from_numpy(self.transform(X)), torch.as_tensor(np.asarray(y)))
+        return attribute_direction(self._posterior_means(X), _attribute(y))
 
     def edit(self, X: Any, direction: AttributeDirection | NDArray[Any], *, strength: float = 1.0) -> Any:
         """Return X moved along a latent direction, in the form of X.
@@ -243,8 +251,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             strength: How far: in units of the spread of the latent vectors along a learnt direction, or in lengths of
                 a vector of your own; negative goes back.
         """
-        check_is_fitted(self)
-        z = torch.from_numpy(self.transform(X))
+        check_real("strength", strength)
+        z = self._posterior_means(X)
         vector = direction.direction if isinstance(direction, AttributeDirection) else torch.as_tensor(direction)
         step = strength * direction.spread if isinstance(direction, AttributeDirection) else strength
         model = self._model(z.dtype)
@@ -272,22 +280,27 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             mask: True where X is observed, in the shape of X.
             n_draws: Completions per example.
             n_steps: Steps of the Markov chain per draw; more steps come closer to the conditional distribution.
-            result: ``"mean"`` of the draws, or the ``"draws"`` themselves as a list of `n_draws` results.
+            result: ``"mean"`` of the draws, or the ``"draws"`` themselves as a list of `n_draws` results (equal ones
+                where nothing is missing).
         Raises:
-            InvalidParameterError: If the mask has another shape than X.
+            SchemaMismatchError: If the mask has another shape than X.
         References:
             Rezende et al., 2014, arXiv:1401.4082, appendix F; Mattei and Frellsen, 2018, arXiv:1802.04826.
         """
         check_is_fitted(self)
+        check_integer("n_draws", n_draws, low=1)
+        check_integer("n_steps", n_steps)
         check_choice("result", result, ("mean", "draws"))
         data = self._unwrapped(X)
         dtype = self._dtype(data)
-        storage, observed = self.schema_.encode_observed(data, dtype=dtype)
-        if mask is not None:
-            observed = observed & self.schema_.encode_mask(mask)
+        if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
+            data = read(os.fspath(data)).data  # kept, so that what was observed can be put back as it was given
+        storage, observed = observe(self.schema_, data, mask, dtype)
         model = self._model(dtype)
         if bool(observed.all()):
-            return self.schema_.decode(self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype))
+            clean = self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype)
+            results = [self.schema_.decode(clean) for _ in range(1 if result == "mean" else n_draws)]
+            return results[0] if result == "mean" else results
         seed = derive_seed(self.seed_, "recover")
         batch = inference_batch_size(self.specification_.width, n_samples=n_draws)
         parts = []
@@ -296,7 +309,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             how: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
             draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, draw=how, seed=seed)
             parts.append((draws.mean(0, keepdim=True) if result == "mean" else draws).cpu())
-        results = [self._keep_observed(self.schema_.decode(part), data, observed) for part in torch.cat(parts, dim=1)]
+        results = [
+            keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in torch.cat(parts, dim=1)
+        ]
         return results[0] if result == "mean" else results
 
     # For scikit-learn
@@ -315,6 +330,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
         """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
+        if reset and hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit; rows with names set it again
         if isinstance(X, Dataset):
             dataset = X
         elif isinstance(X, (str, os.PathLike)):
@@ -326,10 +343,12 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             if labels.ndim < 1 or labels.shape[0] != dataset.n:
                 raise DataError(f"y must have one label per example: X has {dataset.n}, y has shape {labels.shape}.")
             codes, names = _label_codes(labels)
-            dataset = Dataset(dataset.data, dataset.source, dataset.kind, codes, names, dataset.notes)
+            dataset = replace(dataset, labels=codes, label_names=names)
         return dataset
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
+        if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
+            X = to_array(X)  # a list of images
         shape = getattr(X, "shape", None)
         if shape is not None and len(shape) >= 3:
             if reset:
@@ -339,9 +358,16 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             if reset:
                 self.n_features_in_ = math.prod(X.shape[1:])
             return X
-        values = validate_data(
-            self, X, reset=reset, dtype="numeric", ensure_all_finite=False, ensure_min_samples=2 if reset else 1
-        )
+        try:
+            values = validate_data(
+                self, X, reset=reset, dtype="numeric", ensure_all_finite=False, ensure_min_samples=2 if reset else 1
+            )
+        except ValueError as error:
+            if isinstance(error, LatentkitError):
+                raise
+            to_array(X)  # where the cause is text, this says in which row and column
+            kind = DataError if reset else SchemaMismatchError
+            raise kind(str(error)) from error
         # A frame stays a frame, so that results come back as one; anything else is an array from here on.
         return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
 
@@ -362,9 +388,23 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         dtype = self._dtype(data)
         return self.schema_.encode(data, dtype=dtype), dtype
 
+    def _posterior_means(self, X: Any) -> Tensor:
+        """:meth:`transform` as a tensor, whatever `set_output` makes of it."""
+        check_is_fitted(self)
+        storage, dtype = self._encode_input(X)
+        model = self._model(dtype)
+        return self._map(lambda x: encode(model, x), storage, dtype)
+
+    def _one_latent(self, x: Any) -> Tensor:
+        """The posterior mean of one example, shape (1, latent)."""
+        z = self._posterior_means(self._one(x))
+        if len(z) != 1:
+            raise DataError(f"one example is wanted; got {len(z)}. Choose a row.")
+        return z
+
     def _one(self, x: Any) -> Any:
         """One example as a batch of one."""
-        if isinstance(x, (str, os.PathLike)) or hasattr(x, "columns"):
+        if isinstance(x, (str, os.PathLike)) or is_frame(x):
             return x
         array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
         if tuple(array.shape) == tuple(self.schema_.user_shape):
@@ -374,13 +414,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"one example of shape {self.schema_.user_shape} is wanted; got shape {tuple(array.shape)}."
             )
         return array
-
-    def _keep_observed(self, result: Any, data: Any, observed: Tensor) -> Any:
-        """Put back what was observed exactly as it was given, where the result is an array."""
-        if not isinstance(result, np.ndarray) or not isinstance(data, np.ndarray):
-            return result
-        kept = self.schema_.layout.from_event(observed.expand(len(data), *self.schema_.event_shape).numpy())
-        return np.where(kept, data, result).astype(result.dtype)
 
     # Tensors through the model
 
@@ -410,6 +443,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 f"latent vectors must be numbers of shape (n, {self.latent_dim_}); got shape {array.shape}, "
                 f"dtype {array.dtype}."
             )
+        if not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise DataError(f"latent vectors must be finite; row {row} (counted from 0) holds NaN or infinity.")
         return torch.from_numpy(array.astype(np.float64 if array.dtype == np.float64 else np.float32))
 
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
@@ -417,7 +453,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if label is not None:
             if not self.class_mixtures_:
                 raise UnsupportedOperationError(
-                    "this model was fitted without labels, so it cannot sample by class. Fit with y, or with --labels."
+                    "this model was fitted without labels, or with ex_post='none', so it cannot sample by class. Fit "
+                    "with y (or --labels) and ex_post='mixture'."
                 )
             if prior == "model":
                 raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
@@ -434,7 +471,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _class_index(self, label: Any) -> int:
         names = [str(name) for name in self.classes_]
         if str(label) not in names:
-            raise InvalidParameterError(f"label must be one of: {', '.join(names)}; got {label!r}.")
+            raise InvalidParameterError(
+                f"label must be one of: {', '.join(names)}; got {label!r}.{suggestion(str(label), names)}"
+            )
         return names.index(str(label))
 
     @property
@@ -447,9 +486,16 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _seed(self, random_state: int | np.random.RandomState | None) -> int:
         chosen = self.random_state if random_state is None else random_state
+        if chosen is None:
+            return secrets.randbelow(2**31)  # not numpy's global generator: the user's random state is left alone
         if isinstance(chosen, (int, np.integer)):
-            return int(chosen)
-        return int(check_random_state(chosen).randint(2**31 - 1))
+            return check_integer("random_state", chosen)
+        try:
+            return int(check_random_state(chosen).randint(2**31 - 1))
+        except ValueError:
+            raise InvalidParameterError(
+                f"random_state must be None, an integer of at least 0 or a numpy.random.RandomState; got {chosen!r}."
+            ) from None
 
 
 def _is_double(data: Any) -> bool:
@@ -458,6 +504,20 @@ def _is_double(data: Any) -> bool:
         return str(dtype).endswith("float64")
     dtypes = getattr(data, "dtypes", None)
     return dtypes is not None and all(str(kind).lower() in ("float64", "int64") for kind in dtypes)
+
+
+def _attribute(y: Any) -> Tensor:
+    """Labels as numbers: two classes of any type as 0 and 1, numbers as they are."""
+    values = np.asarray(y)
+    if values.dtype.kind in "biuf":
+        return torch.from_numpy(values.astype(np.float64))
+    names, codes = np.unique(values.astype(str), return_inverse=True)
+    if len(names) != 2:
+        raise InvalidParameterError(
+            f"an attribute is numbers or two classes; got {len(names)} of them. Choose one against the rest, as in "
+            f"y == {str(names[0]) if len(names) else 'label'!r}."
+        )
+    return torch.from_numpy(codes.reshape(values.shape).astype(np.float64))
 
 
 def _label_codes(labels: NDArray[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:

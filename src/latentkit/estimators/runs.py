@@ -20,8 +20,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +36,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError, RunVersionError, StorageError
-from latentkit.core.files import atomic_path, sha256, write_json, write_text
+from latentkit.core.files import atomic_path, sha256, storage_errors, write_json, write_text
 from latentkit.core.parameters import suggestion
 from latentkit.core.registry import Registry
 from latentkit.core.version import __version__
@@ -51,6 +54,9 @@ __all__ = ["RUN_FORMAT", "RunWriter", "estimators", "load", "read_config", "save
 RUN_FORMAT = 1
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
+ENVIRONMENT = "environment.json"
+#: Beginning of the name of the folder in which new files are written; one is left behind where a process was killed.
+STAGE = ".writing."
 #: Parts of a plan that are written elsewhere, or that belong to the machine.
 _NOT_WRITTEN = ("kl_weight", "engine", "checkpoint_path", "seed")
 #: Packages whose versions may change a result.
@@ -78,11 +84,13 @@ class RunWriter:
         self._written = 0.0
         if resume:
             self._config = read_config(folder)
-            if "training" not in self._config:
-                raise RunError(f"{folder} has no training to resume. Fit without --resume.")
+            if "data" not in self._config or "training" not in self._config:
+                raise RunError(
+                    f"{folder} has no training to resume: it was saved, not trained there. Fit without --resume."
+                )
         elif folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a folder. Choose another place for the run.")
-        elif folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+        elif folder.exists() and not (folder / CONFIG).exists() and any(not _is_stage(p) for p in folder.iterdir()):
             raise RunError(f"{folder} holds other files. Choose an empty folder for the run.")
 
     def seed(self, estimator: LatentEstimator) -> int:
@@ -113,14 +121,15 @@ class RunWriter:
         data = {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind, "reading": dict(dataset.reading)}
         if self.resume:
             _check_same(self._config, estimator, data)
-        else:
+        self._config = {**describe(estimator), "data": data, "training": training}
+        with staged(self.folder) as stage:
+            write_json(stage / SCHEMA, estimator.schema_.describe())
+            write_json(stage / ENVIRONMENT, environment())
+            write_config(stage, self._config)
+        if not self.resume:
             for name in (WEIGHTS, METRICS):
                 (self.folder / name).unlink(missing_ok=True)
             self.checkpoint_path.unlink(missing_ok=True)
-        self._config = {**describe(estimator), "data": data, "training": training}
-        write_config(self.folder, self._config)
-        write_json(self.folder / SCHEMA, estimator.schema_.describe())
-        write_json(self.folder / "environment.json", environment())
 
     def epoch(self, history: Sequence[EpochRecord]) -> None:
         """Write the metrics so far, at most once a second."""
@@ -130,7 +139,8 @@ class RunWriter:
 
     def finish(self, estimator: LatentEstimator) -> None:
         """Write what training gave."""
-        write_fitted(self.folder, estimator, self._config)
+        with staged(self.folder) as stage:
+            write_fitted(stage, estimator, self._config)
 
 
 def save(estimator: LatentEstimator, folder: str | os.PathLike[str]) -> Path:
@@ -142,10 +152,30 @@ def save(estimator: LatentEstimator, folder: str | os.PathLike[str]) -> Path:
     target = Path(folder)
     writer = RunWriter(target, resume=False)
     config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
-    write_json(writer.folder / SCHEMA, estimator.schema_.describe())
-    write_json(target / "environment.json", environment())
-    write_fitted(target, estimator, config)
+    with staged(target) as stage:
+        write_json(stage / ENVIRONMENT, environment())
+        write_fitted(stage, estimator, config)
+    writer.checkpoint_path.unlink(missing_ok=True)  # of another training
     return target
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside the files of a run; what is written there moves into the run when the block ends well.
+
+    A full disk is met while the new files are written, and the run that is there stays whole; moving needs no space.
+    The configuration, which vouches for the others, moves last.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))
+    try:
+        yield stage
+        with storage_errors(folder):
+            for file in sorted(stage.iterdir(), key=lambda file: file.name == CONFIG):
+                file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def load(
@@ -171,35 +201,79 @@ def load(
 
     path = Path(folder)
     config = read_config(path)
-    weights_path = path / WEIGHTS
     if "fitted" not in config:
         raise RunError(f"{path} was not trained to the end. Go on with: latentkit fit DATA -o {path} --resume")
-    expected = config["fitted"]["sha256"]
-    for name in (WEIGHTS, SCHEMA):
-        if not (path / name).exists():
-            raise DamagedRunError(f"{path / name} is missing. Restore it from a copy, or fit again.")
-        if sha256(path / name) != expected[name]:
-            raise DamagedRunError(
-                f"{path / name} is damaged: it does not have the content that was written. "
-                "Restore it from a copy, or fit again."
-            )
+    own = {name: module for name, module in (("encoder", encoder), ("decoder", decoder)) if module is not None}
     try:
-        tensors = load_file(weights_path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedRunError(f"{weights_path} is damaged ({error}). Restore it from a copy, or fit again.") from error
-    kind = estimators[config["estimator"]]
-    known = kind().get_params()
-    parameters = {name: _from_yaml(value) for name, value in config["parameters"].items() if name in known}
-    own = {"encoder": encoder, "decoder": decoder}
-    parameters.update({name: module for name, module in own.items() if module is not None})
-    estimator = kind(**parameters)
-    _restore(estimator, config, tensors, json.loads((path / SCHEMA).read_text(encoding="utf-8")), encoder, decoder)
+        for name in (WEIGHTS, SCHEMA):
+            _check_content(path / name, config["fitted"]["sha256"][name])
+        kind = estimators[config["estimator"]]
+        known = kind().get_params()
+        parameters = {name: _from_yaml(value) for name, value in config["parameters"].items() if name in known}
+        specification = ModelSpecification.from_dict(config["model"])
+        choices = {"encoder": specification.encoder["network"], "decoder": specification.decoder["network"]}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise _damaged_config(path / CONFIG, error) from error
+    for name in own:
+        if choices[name] != "custom":
+            raise InvalidParameterError(
+                f"the {name} of this run is {choices[name]!r} and its weights stand in the run; leave {name}= out."
+            )
+    estimator = kind(**{**parameters, **own})
+    schema = schema_from_description(json.loads((path / SCHEMA).read_text(encoding="utf-8")))
+    try:
+        model = specification.build(encoder=encoder, decoder=decoder)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if "custom" in choices.values():
+            raise  # a module of the user's own is missing or wrong
+        raise _damaged_config(path / CONFIG, error) from error
+    try:
+        tensors = load_file(path / WEIGHTS)
+        _restore(estimator, config, tensors, model)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
+        if own and isinstance(error, RuntimeError):
+            raise InvalidParameterError(
+                f"the weights of the run do not fit your {' and '.join(own)}; give the module with which it was "
+                f"fitted. {error}"
+            ) from error
+        raise _damaged_config(path / CONFIG, error) from error
+    estimator.specification_, estimator.schema_ = specification, schema
+    estimator.latent_dim_ = specification.latent_dim
     estimator.model_.to(pick_device(device))
-    metrics = path / METRICS
-    estimator.history_ = (
-        [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.exists() else []
-    )
+    estimator.history_ = _read_metrics(path / METRICS)
     return estimator
+
+
+def _is_stage(path: Path) -> bool:
+    return path.name.startswith(STAGE)
+
+
+def _check_content(file: Path, expected: str) -> None:
+    if not file.exists():
+        raise DamagedRunError(f"{file} is missing. Restore it from a copy, or fit again.")
+    if sha256(file) != expected:
+        raise DamagedRunError(
+            f"{file} is damaged: it does not have the content that was written. Restore it from a copy, or fit again."
+        )
+
+
+def _damaged_config(file: Path, error: Exception) -> DamagedRunError:
+    return DamagedRunError(
+        f"{file} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or fit again."
+    )
+
+
+def _read_metrics(file: Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        return []
+    try:
+        return [dict(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (TypeError, ValueError) as error:
+        raise DamagedRunError(
+            f"{file} is damaged ({error}). Restore it from a copy, or remove it: it holds the history of training only."
+        ) from error
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -239,7 +313,11 @@ def describe(estimator: LatentEstimator) -> dict[str, Any]:
         "format": RUN_FORMAT,
         "latentkit": __version__,
         "estimator": _name_of(type(estimator)),
-        "parameters": {name: _to_yaml(value) for name, value in estimator.get_params(deep=False).items()},
+        "parameters": {
+            # A generator cannot be written; the seed that it gave can.
+            name: estimator.seed_ if name == "random_state" and hasattr(value, "randint") else _to_yaml(value)
+            for name, value in estimator.get_params(deep=False).items()
+        },
         "model": estimator.specification_.to_dict(),
     }
 
@@ -265,6 +343,7 @@ def write_fitted(folder: Path, estimator: LatentEstimator, config: dict[str, Any
     for name, mixture in mixtures:
         tensors.update({f"{name}/{key}": tensor for key, tensor in mixture.state_dict().items()})
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_json(folder / SCHEMA, estimator.schema_.describe())
     with atomic_path(folder / WEIGHTS) as temporary:
         try:
             save_file(flat, temporary)
@@ -329,28 +408,15 @@ def model_card(estimator: LatentEstimator, config: Mapping[str, Any], fitted: Ma
 
 
 def _restore(
-    estimator: LatentEstimator,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    schema: dict[str, Any],
-    encoder: nn.Module | None,
-    decoder: nn.Module | None,
+    estimator: LatentEstimator, config: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module
 ) -> None:
     fitted = config["fitted"]
-    specification = ModelSpecification.from_dict(config["model"])
-    model = specification.build(encoder=encoder, decoder=decoder)
     sections: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         section, name = key.split("/", 1)
         sections.setdefault(section, {})[name] = tensor
-    try:
-        model.load_state_dict(sections["model"])
-    except (KeyError, RuntimeError) as error:
-        raise DamagedRunError(f"the weights do not fit the model that config.yaml describes: {error}") from error
+    model.load_state_dict(sections["model"])
     estimator.model_ = model.eval()
-    estimator.specification_ = specification
-    estimator.schema_ = schema_from_description(schema)
-    estimator.latent_dim_ = specification.latent_dim
     estimator.seed_ = int(config["training"]["seed"])
     estimator.engine_ = Engine(**config["training"]["engine"])
     estimator.n_iter_, estimator.best_epoch_ = fitted["epochs"], fitted["best_epoch"]
@@ -395,14 +461,18 @@ def _name_of(kind: type) -> str:
 def _to_yaml(value: Any) -> Any:
     if isinstance(value, nn.Module):
         return f"custom: {type(value).__name__}"
-    if isinstance(value, (str, bool, int, float, type(None))):
+    if type(value) in (str, bool, int, float, type(None)):
         return value
     if isinstance(value, Mapping):
         return {str(key): _to_yaml(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [_to_yaml(item) for item in value]
-    return int(value) if hasattr(value, "__index__") else str(value)
+    if hasattr(value, "item"):
+        return value.item()  # a number of numpy
+    return str(value)
 
 
 def _from_yaml(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, Mapping):
+        return {key: _from_yaml(item) for key, item in value.items()}
+    return tuple(_from_yaml(item) for item in value) if isinstance(value, list) else value

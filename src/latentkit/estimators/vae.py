@@ -293,20 +293,22 @@ class VAE(LatentEstimator):
         self.engine_ = engine
 
         reporter = make_reporter(self.verbose)
+        interruption = Interruption() if writer is not None else _NeverInterrupted()
+        # Built before anything is written: a wrong optimiser or schedule must not cost the run that is there.
+        trainer = Trainer(
+            model,
+            objective,
+            plan,
+            train=train,
+            validation=validation,
+            reporter=reporter,
+            is_interrupted=lambda: interruption.requested,
+            on_epoch=None if writer is None else writer.epoch,
+        )
         reporter.start(self._headline(dataset, len(train), plan))
         if writer is not None:
             writer.begin(self, dataset, plan)
-        with Interruption() if writer is not None else _NeverInterrupted() as interruption:
-            trainer = Trainer(
-                model,
-                objective,
-                plan,
-                train=train,
-                validation=validation,
-                reporter=reporter,
-                is_interrupted=lambda: interruption.requested,
-                on_epoch=None if writer is None else writer.epoch,
-            )
+        with interruption:
             result = trainer.run(self._checkpoint(writer, resume))
         self.model_ = model
         self.history_ = [record.to_dict() for record in result.history]
@@ -332,6 +334,11 @@ class VAE(LatentEstimator):
         order = torch.randperm(n_rows, generator=generator(self.seed_, "split"))
         if n_validation < 5:
             n_validation = 0
+        if n_rows - n_validation < 2:
+            raise InvalidParameterError(
+                f"validation_fraction={self.validation_fraction!r} of {n_rows} examples leaves {n_rows - n_validation} "
+                "to learn from; at least 2 are needed. Use a smaller fraction, or 0 for none."
+            )
         return order[n_validation:].sort().values, order[:n_validation].sort().values
 
     def _specify(self, n_rows: int) -> ModelSpecification:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from math import prod
@@ -10,7 +11,8 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.distributions import likelihoods, posteriors, priors
+from latentkit.core.parameters import suggestion
+from latentkit.distributions import Likelihood, likelihoods, posteriors, priors
 from latentkit.models.vae import VariationalAutoencoder
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
@@ -90,7 +92,7 @@ class ModelSpecification:
             InvalidParameterError: If a part is unknown, has a wrong option, or is the user's own and was not given.
         """
         posterior = posteriors[self.posterior]
-        likelihood = likelihoods[self.likelihood](self.event_shape, **self.likelihood_options)
+        likelihood = self._likelihood()
         common: dict[str, Any] = {
             "activation": self.activation,
             "normalization": self.normalization,
@@ -116,6 +118,18 @@ class ModelSpecification:
             latent_dim=self.latent_dim,
             event_shape=self.event_shape,
         )
+
+    def _likelihood(self) -> Likelihood:
+        family = likelihoods[self.likelihood]
+        allowed = [name for name in inspect.signature(family).parameters if name != "event_shape"]
+        for name in self.likelihood_options:
+            if name not in allowed:
+                raise InvalidParameterError(
+                    f"likelihood_options has {name!r}, which likelihood {self.likelihood!r} does not know; it takes "
+                    f"{', '.join(allowed) or 'no options'}.{suggestion(str(name), allowed)}"
+                )
+        likelihood: Likelihood = family(self.event_shape, **self.likelihood_options)
+        return likelihood
 
     @property
     def width(self) -> int:
