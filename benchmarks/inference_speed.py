@@ -1,0 +1,122 @@
+"""Encoding and importance-sampled likelihood against pythae, 784-500-500-20 network, MNIST images.
+
+    python benchmarks/inference_speed.py [--rounds 3]
+
+Encoding: 10,000 test images through ``VAE.transform`` and pythae's ``embed``. Likelihood: K = 5000 importance samples
+an image; seconds per image on a few images (pythae evaluates one at a time, so its cost does not depend on how many).
+Both models are trained for one epoch first: speed does not depend on how well they are trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+import warnings
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+
+from _measuring import contest, data_folder, main, median, peak_memory_mb, ratio, store
+
+K = 5000
+
+
+def images() -> tuple[Any, Any]:
+    """Training and test images, uint8."""
+    import numpy as np
+
+    with np.load(data_folder() / "images" / "mnist.npz") as file:
+        return file["x_train"][:2000], file["x_test"]
+
+
+def best(function: Any, *, seconds: float) -> float:
+    """Shortest of several calls."""
+    times = []
+    deadline = time.perf_counter() + seconds
+    while not times or time.perf_counter() < deadline:
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def run_latentkit() -> dict[str, Any]:
+    from latentkit import VAE
+
+    train, test = images()
+    train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        vae = VAE(20, encoder=(500, 500), decoder=(500, 500), likelihood="bernoulli", max_epochs=1, random_state=0)
+        vae.fit(train)
+    encode = best(lambda: vae.transform(test), seconds=3)
+    score = best(lambda: vae.score_samples(test[:50], n_importance=K), seconds=3)
+    return {"encode_per_second": len(test) / encode, "ms_per_image": 1e3 * score / 50, "peak_mb": peak_memory_mb()}
+
+
+def run_pythae() -> dict[str, Any]:
+    import torch
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.pipelines import TrainingPipeline
+    from pythae.trainers import BaseTrainerConfig
+    from torch import nn
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU())
+            self.mean, self.log_var = nn.Linear(500, 20), nn.Linear(500, 20)
+
+        def forward(self, x: Any) -> Any:
+            h = self.body(x.reshape(len(x), -1))
+            return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [nn.Linear(20, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 784), nn.Sigmoid()]
+            self.body = nn.Sequential(*layers)
+
+        def forward(self, z: Any) -> Any:
+            return ModelOutput(reconstruction=self.body(z).reshape(len(z), 1, 28, 28))
+
+    train, test = (torch.from_numpy(part).float().div_(255).reshape(-1, 1, 28, 28) for part in images())
+    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
+    model = VAE(config, encoder=Encoder(), decoder=Decoder())
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        trainer = BaseTrainerConfig(output_dir=folder, num_epochs=1, learning_rate=1e-3)
+        TrainingPipeline(model=model, training_config=trainer)(train_data=train)
+    model.eval()
+    encode = best(lambda: model.embed(test), seconds=3)
+    with torch.no_grad():
+        score = best(lambda: model.get_nll(test[:5], n_samples=K, batch_size=100), seconds=3)
+    return {"encode_per_second": len(test) / encode, "ms_per_image": 1e3 * score / 5, "peak_mb": peak_memory_mb()}
+
+
+def child(arguments: list[str]) -> dict[str, Any]:
+    return run_pythae() if arguments[0] == "pythae" else run_latentkit()
+
+
+def parent(options: Any) -> None:
+    results = contest(__file__, {"pythae": ["pythae"], "latentkit": ["latentkit"]}, rounds=options.rounds)
+    ours, theirs = results["latentkit"], results["pythae"]
+    figures = {
+        "n_importance": K,
+        "pythae_encode_per_second": round(median(theirs, "encode_per_second")),
+        "latentkit_encode_per_second": round(median(ours, "encode_per_second")),
+        "encode_ratio": round(ratio(ours, theirs, "encode_per_second"), 2),
+        "pythae_ms_per_image": round(median(theirs, "ms_per_image"), 2),
+        "latentkit_ms_per_image": round(median(ours, "ms_per_image"), 2),
+        "likelihood_ratio": round(ratio(theirs, ours, "ms_per_image"), 2),
+    }
+    print(figures)
+    store("inference_speed", figures)
+
+
+if __name__ == "__main__":
+    main(child, parent)
