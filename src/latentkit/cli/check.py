@@ -41,7 +41,7 @@ def check(
     dataset = read_data(data, reading, printer)
     from latentkit.data import learn_schema
 
-    schema = learn_schema(dataset.data)
+    schema = learn_schema(dataset)
     summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
     chosen = chosen_model(schema, dataset.n)
     suggested = _suggestion(data, labels, array, size, color.value, skip_bad)

@@ -11,7 +11,7 @@ from latentkit.cli.application import START, command
 from latentkit.cli.options import ArrayName, Color, Json, Labels, SkipBad
 from latentkit.cli.places import choose_place
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, parse_size, read_data
+from latentkit.cli.reading import Reading, naming, parse_size, read_data
 from latentkit.cli.resuming import has_run, resume_run
 from latentkit.cli.settings import Preset, combine, parse_settings, setting_names
 from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
@@ -140,7 +140,8 @@ def fit_run(
         printer.note(note)
     estimator = estimators[model](**{"verbose": int(not printer.quiet), **settings})
     try:
-        estimator.fit(dataset, run=place, resume=resume)  # type: ignore[call-arg]
+        with naming(dataset):
+            estimator.fit(dataset, run=place, resume=resume)  # type: ignore[call-arg]
     except (KeyboardInterrupt, TrainingInterrupted):
         printer.note(f"go on with: latentkit fit --resume -o {place}")
         raise

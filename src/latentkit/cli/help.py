@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["HelpfulCommand", "HelpfulGroup", "examples"]
+__all__ = ["HelpfulCommand", "HelpfulGroup", "Interrupted", "examples"]
 
 #: Lines that are longer are hard to read.
 MAX_WIDTH = 96
@@ -19,8 +19,18 @@ def examples(*lines: str) -> str:
     return "\n".join(lines)
 
 
+class Interrupted(Exception):
+    """A command was interrupted; the parser would swallow a KeyboardInterrupt together with what it says."""
+
+
 class HelpfulCommand(TyperCommand):
     """A command whose help opens with examples."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            raise Interrupted(str(interruption) or "interrupted") from interruption
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         console = _console()

@@ -18,6 +18,7 @@ import typer
 
 from latentkit.cli.application import app
 from latentkit.cli.failures import FAILED, INTERRUPTED, WRONG_USAGE, UsageError, describe, usage_message
+from latentkit.cli.help import Interrupted
 
 __all__ = ["main"]
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except UsageError as error:
             _complain(usage_message(error, arguments))
             return WRONG_USAGE
-        except (KeyboardInterrupt, typer.Abort) as error:
+        except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
             _complain(str(error) or "interrupted")
             return INTERRUPTED
         except Exception as error:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.printing import Printer
-from latentkit.core.errors import InvalidParameterError
+from latentkit.core.errors import DataError, InvalidParameterError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from latentkit.data import ArraySchema, Dataset
 
-__all__ = ["Reading", "as_array", "parse_rows", "parse_size", "read_data"]
+__all__ = ["Reading", "as_array", "naming", "parse_rows", "parse_size", "read_data"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,17 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     place = Path(source).expanduser()
     known_as = str(place.resolve()) if place.exists() else source
     return replace(dataset, reading={"source": known_as, **reading.describe()})
+
+
+@contextmanager
+def naming(dataset: Dataset) -> Iterator[None]:
+    """Put the source of the data before the message of an error that does not say where it was met."""
+    try:
+        yield
+    except DataError as error:
+        if dataset.source in str(error):
+            raise
+        raise type(error)(f"{dataset.source}: {error}") from error
 
 
 def as_array(dataset: Dataset, schema: ArraySchema) -> np.ndarray[Any, Any]:

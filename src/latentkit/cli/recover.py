@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -73,7 +74,7 @@ def recover(
     observed = None if mask is None else observed_mask(opened.schema, mask, len(examples))
     if is_picture(output):
         examples, observed = examples[:n], None if observed is None else observed[:n]
-        files = write_recovery(opened, examples, observed, output, n_draws=draws, n_steps=steps)
+        files, _ = write_recovery(opened, examples, observed, output, n_draws=draws, n_steps=steps)
         printer.written(f"{len(examples)} damaged images above their completions", files)
     else:
         filled = opened.estimator.recover(examples, observed, n_draws=draws, n_steps=steps, result=result.value)
@@ -95,20 +96,24 @@ def observed_mask(schema: Any, mask: str, n: int) -> Any:
 
 def write_recovery(
     opened: OpenedRun, examples: Any, observed: Any, output: str, *, n_draws: int, n_steps: int = 50
-) -> Any:
-    """Write damaged images, the mean of their completions and some completions under each other; return the files."""
+) -> tuple[list[Path], Any]:
+    """Write damaged images, the mean of their completions and some completions under each other.
+
+    Returns:
+        The files, and the means as pictures.
+    """
     import numpy as np
 
     schema = opened.schema
     if observed is None:
-        cleaned = opened.estimator.recover(examples)
-        return write_blocks([pictures(examples, schema), pictures(cleaned, schema)], output)
+        cleaned = pictures(opened.estimator.recover(examples), schema)
+        return write_blocks([pictures(examples, schema), cleaned], output), cleaned
     completions = opened.estimator.recover(examples, observed, n_draws=n_draws, n_steps=n_steps, result="draws")
     drawn = [pictures(completion, schema) for completion in completions]
     originals = pictures(examples, schema)
     damaged = np.where(_like(observed, originals), originals, 127).astype(np.uint8)
     mean = np.mean(np.stack(drawn), axis=0).round().astype(np.uint8)
-    return write_blocks([damaged, mean, *drawn[:SHOWN_DRAWS]], output)
+    return write_blocks([damaged, mean, *drawn[:SHOWN_DRAWS]], output), mean
 
 
 def _like(observed: Any, images: Any) -> Any:

@@ -31,6 +31,7 @@ def show_strip(console: Any, images: Any, *, indent: int = 2) -> None:
     def grey(value: int) -> Color:
         return Color.from_rgb(value, value, value)
 
+    console.print()
     for top in range(0, height, 2):
         segments = [Segment(" " * indent)]
         for image in shown:
@@ -41,3 +42,4 @@ def show_strip(console: Any, images: Any, *, indent: int = 2) -> None:
                 segments.append(Segment("▀", Style(color=grey(upper), bgcolor=back)))
             segments.append(Segment(" " * GAP))
         console.print(Text.assemble(*((segment.text, segment.style or "") for segment in segments)), soft_wrap=True)
+    console.print()

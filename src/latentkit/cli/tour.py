@@ -99,9 +99,7 @@ def _tell(printer: Printer, number: int, stop: Stop) -> None:
     printer.line(f"{number}. {stop.title}", style="bold")
     printer.line(f"   {stop.text}")
     if stop.strip is not None:
-        printer.line()
         show_strip(printer.console, stop.strip, indent=3)
-        printer.line()
     for file in stop.files:
         printer.line(f"   {file}", style="green")
     printer.line(f"   $ {stop.command}", style="cyan")
@@ -167,7 +165,7 @@ def _reduce(opened: OpenedRun, dataset: Dataset, folder: Path) -> Stop:
 
 
 def _score(opened: OpenedRun, dataset: Dataset, folder: Path) -> Stop:
-    digits = as_array(dataset, opened.schema)[:300]
+    digits = as_array(dataset, opened.schema)[:150]
     columns, _ = likelihood_columns(opened.estimator, opened.estimator.log_likelihood(digits, n_importance=64))
     negatives = opened.estimator.score_samples(digits.max() - digits, n_importance=64)
     mean, other = float(columns["log_likelihood"].mean()), float(negatives.mean())
@@ -192,13 +190,13 @@ def _recover(opened: OpenedRun, dataset: Dataset, folder: Path) -> Stop:
     observed = np.ones(digits.shape, dtype=bool)
     observed[:, digits.shape[1] // 2 :] = False
     [mask] = write_data(observed[0], str(folder / "upper-half.npy"), opened.schema)
-    filled = opened.estimator.recover(digits, observed)
+    files, filled = write_recovery(opened, digits, observed, str(folder / "recovered.png"), n_draws=20)
     return Stop(
         title="Recover",
         text="The lower half was hidden. Below: the mean of 20 completions, then single ones, each a possible answer.",
-        files=write_recovery(opened, digits, observed, str(folder / "recovered.png"), n_draws=20),
+        files=files,
         command=f"latentkit recover {opened.path} digits --mask {mask} -o recovered.png",
-        strip=pictures(filled, opened.schema),
+        strip=filled,
     )
 
 
