@@ -18,7 +18,7 @@ from latentkit.cli import main
 from tests.cli.conftest import QUICK
 
 #: Long enough to be stopped in the middle, several times.
-LONG = ("--set", "max_epochs=250", *QUICK[2:], "--set", "patience=null", "--set", "weight_averaging=0.9")
+LONG = ("--set", "max_epochs=200", *QUICK[2:], "--set", "patience=null", "--set", "weight_averaging=0.9")
 WEIGHTS = "weights.safetensors"
 
 
@@ -93,7 +93,8 @@ def test_full_disk_in_a_real_process(images_run, tmp_path) -> None:
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        f"from latentkit.cli import main; sys.exit(main(['sample', {str(images_run)!r}, '-n', '200', '-o', {str(target)!r}]))"
+        "from latentkit.cli import main;"
+        f"sys.exit(main(['sample', {str(images_run)!r}, '-n', '200', '-o', {str(target)!r}]))"
     )
     done = subprocess.run(
         [sys.executable, "-B", "-c", limited], capture_output=True, text=True, timeout=60, check=False
@@ -118,7 +119,7 @@ def test_resuming_with_other_settings(latentkit, images_run, images_file) -> Non
         (("--set", "latent_dim=9"), "latent_dim is 3; got 9"),
         (("--seed", "5"), "random_state is 0; got 5"),
         (("--time", "1m"), "max_time is None; got '1m'"),
-        (("--array", "y"), "array"),
+        (("--array", "y"), "got array=y"),
     ):
         outcome = latentkit("fit", images_file, "--resume", "-o", images_run, *arguments)
         assert outcome.code == 2

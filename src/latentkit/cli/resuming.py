@@ -41,8 +41,8 @@ def resume_run(
     recorded = Reading.recorded(config)
     if reading != Reading() and replace(reading, fit=recorded.fit) != recorded:
         raise InvalidParameterError(
-            f"--resume reads the data as the run did: {_words(recorded)}. Leave the reading options out, or fit "
-            "into another folder."
+            f"--resume reads the data as the run did: {_words(recorded)}; got {_words(reading)}. Leave the reading "
+            "options out, or fit into another folder."
         )
     source = data if data is not None else _source(folder, config)
     if "fitted" in config:
