@@ -1,0 +1,149 @@
+"""Write the figures of benchmarks/results into the tables of README.md and README.zh-CN.md.
+
+python benchmarks/_tables.py [--check]
+
+With --check nothing is written; the exit status tells whether the tables are those of the results.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- figures: written by benchmarks/_tables.py -->", "<!-- end of figures -->"
+
+WORDS: dict[str, dict[str, str]] = {
+    "README.md": {
+        "head": "| What | latentkit | Compared with |",
+        "mlp128": "Train 784-500-500-20 on MNIST, batch 128",
+        "mlp1024": "The same, batch 1024",
+        "table256": "Train 32-64-64-8 on a table, batch 256",
+        "conv128": "Train pythae's own MNIST convolutions, batch 128",
+        "memory": "Peak memory of the first of these",
+        "encode": "Encode 10,000 images",
+        "likelihood": "log p(x) with K = 5000",
+        "conv": "Default conv net after a third of the time, test ELBO",
+        "precision": "bfloat16 against float32, test ELBO after {epochs} epochs",
+        "static": "Statically binarised MNIST, test NLL (K = 5000), {minutes:.0f} min",
+        "ex_post": "Fréchet distance of samples (features of a digit classifier)",
+        "startup": "`latentkit --help`, `import latentkit`",
+        "rate": "{0} samples/s",
+        "image": "{0} ms an image",
+        "versus": "pythae: {0} (**{1}x**)",
+        "nats": "{0} nats",
+        "mixture": "{0} with the mixture fitted after training",
+        "normal": "{0} with N(0, I); floor {1}",
+        "iwae": "VAE of the IWAE paper, 3,280 epochs: 88.71; pythae: 89.78",
+        "torch": "`import torch` alone: {0} s",
+        "own": "its own nets: {0} nats",
+        "machine": "Medians on {cpu}, {threads} threads, torch {torch}; side by side with pythae 0.1.2 in one run. "
+        "Each row is one command in [benchmarks/](benchmarks); the files it wrote lie in "
+        "[benchmarks/results/](benchmarks/results).",
+    },
+    "README.zh-CN.md": {
+        "head": "| 项目 | latentkit | 对比 |",
+        "mlp128": "在 MNIST 上训练 784-500-500-20，批大小 128",
+        "mlp1024": "同上，批大小 1024",
+        "table256": "在表格上训练 32-64-64-8，批大小 256",
+        "conv128": "训练 pythae 自带的 MNIST 卷积网络，批大小 128",
+        "memory": "第一行训练的内存峰值",
+        "encode": "编码 10,000 张图像",
+        "likelihood": "K = 5000 的 log p(x)",
+        "conv": "默认卷积网络只用三分之一时间的测试 ELBO",
+        "precision": "bfloat16 与 float32 之差，{epochs} 轮后的测试 ELBO",
+        "static": "静态二值化 MNIST 测试 NLL（K = 5000），{minutes:.0f} 分钟",
+        "ex_post": "样本的 Fréchet 距离（数字分类器特征）",
+        "startup": "`latentkit --help`、`import latentkit`",
+        "rate": "{0} 样本/秒",
+        "image": "每张图像 {0} 毫秒",
+        "versus": "pythae：{0}（**{1} 倍**）",
+        "nats": "{0} 纳特",
+        "mixture": "训练后拟合的高斯混合：{0}",
+        "normal": "N(0, I)：{0}；下限 {1}",
+        "iwae": "IWAE 论文中的 VAE（3,280 轮）：88.71；pythae：89.78",
+        "torch": "仅 `import torch`：{0} 秒",
+        "own": "其自带网络：{0} 纳特",
+        "machine": "在 {cpu}、{threads} 线程、torch {torch} 上取中位数；与 pythae 0.1.2 在同一次运行中并排测量。"
+        "每一行对应 [benchmarks/](benchmarks) 中的一条命令，结果文件在 [benchmarks/results/](benchmarks/results)。",
+    },
+}
+
+
+def results() -> dict[str, Any]:
+    """Content of every file of results."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def table(words: dict[str, str], found: dict[str, Any]) -> str:
+    """The table in one language, of the results that there are."""
+    figures = {name: content["figures"] for name, content in found.items()}
+    rows: list[tuple[str, str, str]] = []
+    speed = figures.get("training_speed", {})
+    for case in ("mlp128", "mlp1024", "table256", "conv128"):
+        if case in speed:
+            row = speed[case]
+            ours = words["rate"].format(f"{row['latentkit_samples_per_second']:,}")
+            theirs = words["versus"].format(f"{row['pythae_samples_per_second']:,}", row["ratio"])
+            rows.append((words[case], ours, theirs))
+    if "mlp128" in speed:
+        row = speed["mlp128"]
+        rows.append((words["memory"], f"{row['latentkit_peak_mb']} MB", f"pythae: {row['pythae_peak_mb']} MB"))
+    if "inference_speed" in figures:
+        row = figures["inference_speed"]
+        ours = words["rate"].format(f"{row['latentkit_encode_per_second']:,}")
+        theirs = words["versus"].format(f"{row['pythae_encode_per_second']:,}", row["encode_ratio"])
+        rows.append((words["encode"], ours, theirs))
+        ours = words["image"].format(row["latentkit_ms_per_image"])
+        theirs = words["versus"].format(row["pythae_ms_per_image"], row["likelihood_ratio"])
+        rows.append((words["likelihood"], ours, theirs))
+    if "conv_quality" in figures:
+        row = figures["conv_quality"]
+        theirs = "pythae, " + words["own"].format(row["pythae_networks"]["test_elbo"])
+        rows.append((words["conv"], words["nats"].format(row["default"]["test_elbo"]), theirs))
+    if "static_mnist" in figures:
+        row = figures["static_mnist"]
+        what = words["static"].format(minutes=row["training_seconds"] / 60)
+        rows.append((what, words["nats"].format(row["test_nll"]), words["iwae"]))
+    if "precision_quality" in figures:
+        row = figures["precision_quality"]
+        what = words["precision"].format(epochs=row["epochs"])
+        rows.append((what, words["nats"].format(f"{row['mean_difference']:+}"), ""))
+    if "ex_post" in figures:
+        row = figures["ex_post"]
+        normal = words["normal"].format(row["samples_from_standard_normal"], row["floor_train_against_test"])
+        rows.append((words["ex_post"], words["mixture"].format(row["samples_from_mixture"]), normal))
+    if "startup" in figures:
+        row = figures["startup"]
+        times = [row[name]["median_seconds"] for name in ("latentkit --help", "import latentkit", "import torch")]
+        rows.append((words["startup"], f"{times[0]} s, {times[1]} s", words["torch"].format(times[2])))
+    machine = next((found[name]["machine"] for name in ("training_speed", *found) if name in found), None)
+    note = "" if machine is None else words["machine"].format(**machine) + "\n"
+    lines = [words["head"], "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
+    return "\n".join(lines) + "\n\n" + note
+
+
+def main() -> int:
+    found = results()
+    stale = []
+    for name, words in WORDS.items():
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        _, after = rest.split(END)
+        new = f"{before}{BEGIN}\n{table(words, found)}{END}{after}"
+        if new != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        print(f"the tables of {', '.join(stale)} are not those of benchmarks/results: run python benchmarks/_tables.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
