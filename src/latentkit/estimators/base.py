@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import secrets
@@ -25,6 +26,7 @@ from latentkit.core.errors import (
     UnsupportedOperationError,
 )
 from latentkit.core.parameters import check_choice, check_integer, check_real, suggestion
+from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
 from latentkit.data.containers import is_frame, to_array
@@ -32,7 +34,7 @@ from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.evaluation import LikelihoodEstimate, importance_bound
-from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.models import VariationalAutoencoder, WithPrior, inference_batch_size, map_batches
 from latentkit.models.inference import iterate_batches
 from latentkit.tasks import (
     AttributeDirection,
@@ -103,7 +105,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Score
 
-    def log_likelihood(self, X: Any, *, n_importance: int = 64) -> LikelihoodEstimate:
+    def log_likelihood(
+        self, X: Any, *, n_importance: int = 64, prior: Literal["model", "mixture"] = "model"
+    ) -> LikelihoodEstimate:
         """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
 
         .. math:: L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
@@ -111,6 +115,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Args:
             X: Data like those of fit.
             n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows.
+            prior: p(z) of the bound: the one that was trained against, or the ``"mixture"`` fitted afterwards, from
+                which :meth:`sample` draws.
         Returns:
             Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
             sample sizes. Each row's draws depend on its content alone: the same rows give the same numbers in any
@@ -120,8 +126,12 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         check_integer("n_importance", n_importance, low=1)
+        check_choice("prior", prior, ("model", "mixture"))
         storage, dtype = self._encode_input(X)
-        model = self._model(dtype)
+        model: LatentVariableModel = self._model(dtype)
+        if prior == "mixture":
+            mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
+            model = WithPrior(model, mixture)
         seed = derive_seed(self.seed_, "score")
         bounds, sizes = [], []
         for rows in iterate_batches(storage.shape[0], self._batch_size):
@@ -349,6 +359,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _checked(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
             X = to_array(X)  # a list of images
+        if not reset and is_frame(X) and self.schema_.feature_names and not hasattr(self, "feature_names_in_"):
+            return X  # fitted on a file: scikit-learn was not told the names, and the schema knows them
         shape = getattr(X, "shape", None)
         if shape is not None and len(shape) >= 3:
             if reset:
@@ -460,12 +472,18 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
             by_class: GaussianMixturePrior = self.class_mixtures_[self._class_index(label)]
             return by_class
-        if prior == "mixture" and mixture is None:
-            raise InvalidParameterError(
-                "this model has no mixture: it was fitted with ex_post='none'. Use prior='model'."
-            )
+        if prior == "mixture":
+            return self._mixture()
         if prior == "model" or mixture is None:
             return cast(Callable[[], Any], self._model(torch.float32).prior)
+        return mixture
+
+    def _mixture(self) -> GaussianMixturePrior:
+        mixture: GaussianMixturePrior | None = self.mixture_
+        if mixture is None:
+            raise InvalidParameterError(
+                "this model was fitted with ex_post='none', without a mixture. Use prior='model'."
+            )
         return mixture
 
     def _class_index(self, label: Any) -> int:

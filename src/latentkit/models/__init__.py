@@ -2,11 +2,12 @@
 
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.specification import ModelSpecification, resolve_network
-from latentkit.models.vae import VariationalAutoencoder, models
+from latentkit.models.vae import VariationalAutoencoder, WithPrior, models
 
 __all__ = [
     "ModelSpecification",
     "VariationalAutoencoder",
+    "WithPrior",
     "inference_batch_size",
     "iterate_batches",
     "map_batches",

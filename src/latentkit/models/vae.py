@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from latentkit.core.protocols import Distribution, Posterior
+from latentkit.core.protocols import Distribution, LatentVariableModel, Posterior
 from latentkit.core.registry import Registry
 from latentkit.distributions import Likelihood, Prior
 from latentkit.nn import last_layer
 
-__all__ = ["PosteriorFamily", "VariationalAutoencoder", "models"]
+__all__ = ["PosteriorFamily", "VariationalAutoencoder", "WithPrior", "models"]
 
 models: Registry[type[nn.Module]] = Registry("model")
 
@@ -112,3 +113,40 @@ class VariationalAutoencoder(nn.Module):
             per_channel = initial.flatten(2).mean(-1) if initial.dim() > 2 else initial
             if per_channel.numel() == bias.numel():
                 bias.copy_(per_channel.reshape(bias.shape))
+
+
+class WithPrior:
+    """A model whose prior is replaced, for measuring it under a prior that was fitted after training.
+
+    Args:
+        model: Its encoder and decoder are used as they are.
+        prior: Gives the other p(z).
+
+    Example:
+        >>> from latentkit.distributions import StandardNormalPrior
+        >>> from latentkit.models import ModelSpecification
+        >>> layers = {"network": "mlp", "widths": [8]}
+        >>> model = ModelSpecification(event_shape=(3,), latent_dim=2, encoder=layers, decoder=layers).build()
+        >>> WithPrior(model, StandardNormalPrior(2)).prior().mean
+        tensor([0., 0.])
+    """
+
+    def __init__(self, model: LatentVariableModel, prior: Callable[[], Distribution]) -> None:
+        self._model = model
+        self._prior = prior
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Return q(z given x) of the model."""
+        return self._model.encode(x)
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Return p(x given z) of the model."""
+        return self._model.decode(z)
+
+    def prior(self) -> Distribution:
+        """Return the other p(z)."""
+        return self._prior()
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of the model."""
+        return self._model.parameters()
