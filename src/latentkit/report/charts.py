@@ -71,7 +71,7 @@ def curves(
             xytext=(-4 if right else 4, 2),
             ha="right" if right else "left",
             color=INKS["soft"],
-            fontsize=8.5,
+            fontsize=9.5,
         )
     if not is_rate and np.isfinite(lowest) and highest > lowest:
         margin = 0.06 * (highest - lowest)
@@ -89,7 +89,7 @@ def curves(
             loc="lower left",
             bbox_to_anchor=(-0.02, 1.0),
             ncols=len(lines),
-            fontsize=9,
+            fontsize=10,
             handlelength=1.4,
             columnspacing=1.2,
             borderpad=0,
@@ -124,7 +124,7 @@ def variance_bars(variances: Numbers, order: Numbers, threshold: float) -> Figur
         textcoords="offset points",
         ha="right",
         color=INKS["second"],
-        fontsize=8.5,
+        fontsize=9.5,
     )
     roles = ["first" if value > threshold else "quiet" for value in values]
     axes.vlines(np.arange(len(order)), 1e-6, values, color=INKS["line"], linewidth=1)
@@ -165,8 +165,8 @@ def marginal(data: Numbers | None, samples: Numbers, *, name: str) -> Figure:
 
 
 @house_style()
-def error_bars(errors: Numbers, names: Sequence[str]) -> Figure:
-    """Reconstruction error per feature, largest first, as horizontal bars."""
+def error_bars(errors: Numbers, names: Sequence[str], *, largest: float) -> Figure:
+    """Reconstruction error per feature, largest first, as horizontal bars on an axis up to `largest`."""
     order = np.argsort(errors, kind="stable")
     figure, axes = new_axes(5.2, 0.6 + 0.24 * len(order))
     axes.barh(np.arange(len(order)), errors[order], color=INKS["first"], height=0.7)
@@ -174,7 +174,7 @@ def error_bars(errors: Numbers, names: Sequence[str]) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x", color=INKS["line"], linewidth=0.8)
     axes.axvline(1.0, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.set_xlim(0, max(1.08, float(errors.max()) * 1.05 if len(errors) else 1.08))
+    axes.set_xlim(0, max(1.08, largest * 1.05))
     axes.set_xlabel("error relative to the feature's standard deviation")
     axes.margins(y=0.02)
     return figure

@@ -217,8 +217,8 @@ def _interpolations(subject: Subject) -> Section:
         method=[
             Method(
                 "Interpolations",
-                f"{steps} steps on a spherical path between two posterior means (White, 2016), decoded to the mean. The "
-                "pairs were chosen by the run's seed, of different classes where there are labels.",
+                f"{steps} steps on a spherical path between two posterior means (White, 2016), decoded to the mean. "
+                "The pairs were chosen by the run's seed, of different classes where there are labels.",
             )
         ],
     )

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentkit.core.protocols import Distribution
-from latentkit.core.seeds import derive_seed, generator, row_keys
+from latentkit.core.seeds import generator
 from latentkit.data import Dataset
-from latentkit.data.containers import to_array
+from latentkit.data.containers import is_frame, to_array
 from latentkit.estimators.base import LatentEstimator
-from latentkit.evaluation import LatentSummary, LikelihoodEstimate, importance_bound, summarize_latents
+from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
 from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
 from latentkit.tasks import sample_latents
 
@@ -36,6 +36,7 @@ class Sample:
     """Rows of the data in model units.
 
     Attributes:
+        data: The rows in the user's form.
         x: Model units, shape (n, *event).
         rows: Their places in the data, from 0, ascending.
         labels: Class codes, shape (n,); None without labels.
@@ -43,6 +44,7 @@ class Sample:
         source: Where the data came from.
     """
 
+    data: Any
     x: Tensor
     rows: NDArray[np.int64]
     labels: NDArray[np.int64] | None
@@ -79,14 +81,15 @@ class Subject:
 
     def _draw(self, data: Dataset) -> Sample:
         """A sample of the rows, the same for the same seed."""
-        storage = self.schema.encode(data.data)
-        n = int(storage.shape[0])
+        n = data.n
         size = max(1, min(n, MOST_ROWS, MOST_NUMBERS // math.prod(self.event_shape)))
         rows = torch.arange(n)
         if size < n:
             rows = torch.randperm(n, generator=generator(self.seed, "report", "rows"))[:size].sort().values
         labels = None if data.labels is None else np.asarray(data.labels, np.int64)[rows.numpy()]
-        return Sample(self.schema.to_model(storage[rows]).float(), rows.numpy(), labels, n, data.source)
+        chosen = _rows_of(data.data, rows.numpy()) if size < n else data.data
+        x = self.schema.to_model(self.schema.encode(chosen)).float()
+        return Sample(chosen, x, rows.numpy(), labels, n, data.source)
 
     def _names(self, data: Dataset | None) -> tuple[str, ...]:
         """Name of each class code; empty without labels."""
@@ -183,12 +186,12 @@ class Subject:
 
     @cached_property
     def likelihood(self) -> LikelihoodEstimate:
-        """The bound on log p(x) of the first :attr:`n_scored` rows of the scored order, K by their cost."""
+        """The bound on log p(x) of the rows of :attr:`scored`: the same figures that the estimator's scores have."""
         assert self.sample is not None, "asked only where there are data"
         places, n_importance = self.scored
-        x = self.sample.x[places].to(self.device)
-        # The seed of the estimator's own scores: a row has the same score here and there for the same K.
-        return importance_bound(self.model, x, n_importance, keys=row_keys(x), seed=derive_seed(self.seed, "score"))
+        chosen = self.sample.data if len(places) == self.sample.n else _rows_of(self.sample.data, places)
+        estimate: LikelihoodEstimate = self.estimator.log_likelihood(chosen, n_importance=n_importance)
+        return estimate
 
     @cached_property
     def scored(self) -> tuple[NDArray[np.int64], int]:
@@ -232,3 +235,12 @@ class Subject:
     @property
     def _batch(self) -> int:
         return inference_batch_size(self.estimator.specification_.width)
+
+
+def _rows_of(data: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of an array, tensor or frame, in the same form."""
+    if not is_frame(data):
+        return data[rows]
+    import narwhals as nw
+
+    return nw.from_native(data, eager_only=True)[rows.tolist()].to_native()

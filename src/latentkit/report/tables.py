@@ -19,7 +19,7 @@ from latentkit.tasks import interpolate, traverse
 __all__ = ["sections"]
 
 #: Columns shown in tables, and features shown in charts, at most.
-MOST_COLUMNS, MOST_MARGINALS, MOST_FEATURES, MOST_CLASSES = 8, 12, 20, 12
+MOST_COLUMNS, MOST_MARGINALS, MOST_FEATURES, MOST_CLASSES, MOST_BARS = 8, 12, 20, 12, 20
 
 
 def sections(subject: Subject) -> list[Section]:
@@ -162,16 +162,25 @@ def _reconstructions(subject: Subject) -> Section:
     x, back = subject.sample.x.double().numpy(), subject.reconstructions.double().numpy()
     errors = np.sqrt(np.square(x - back).mean(0)) / _spread(subject)
     names = subject.feature_names
-    order = np.argsort(-errors, kind="stable")[:MOST_FEATURES]
-    largest = f": the {MOST_FEATURES} largest of {len(names)}" if len(names) > MOST_FEATURES else ""
-    chart = Chart(
-        name="reconstruction-error",
-        art=error_bars(errors[order], [names[index] for index in order]),
-        heading=f"Error per feature{largest}",
-        alternative=(
-            f"Bar chart of the reconstruction error per feature. Largest: {names[order[0]]} "
-            f"({number(errors[order[0]], 2)}); mean over all features {number(errors.mean(), 2)}."
-        ),
+    order = np.argsort(-errors, kind="stable")[: 2 * MOST_BARS]
+    parts = [order] if len(order) <= MOST_BARS // 2 else [order[: -(-len(order) // 2)], order[-(-len(order) // 2) :]]
+    of_all = f" of {len(names)}" if len(names) > len(order) else ""
+    headings = ("Error per feature", "Smaller errors") if len(parts) > 1 else ("Error per feature",)
+    charts = [
+        Chart(
+            name=f"reconstruction-error-{index + 1}",
+            art=error_bars(errors[part], [names[place] for place in part], largest=float(errors.max())),
+            heading=heading_of_part,
+            alternative=(
+                f"Bar chart of the reconstruction error of {count(len(part), 'feature')}, from {names[part[0]]} "
+                f"({number(errors[part[0]], 2)}) to {names[part[-1]]} ({number(errors[part[-1]], 2)})."
+            ),
+        )
+        for index, (part, heading_of_part) in enumerate(zip(parts, headings, strict=True))
+    ]
+    caption = (
+        f"Largest first{f', the first {len(order)}{of_all}' if of_all else ''}; the mean over all features is "
+        f"{number(errors.mean(), 2)}."
     )
     shown = min(len(names), MOST_COLUMNS - 2)
     originals = subject.values(subject.sample.x)
@@ -191,7 +200,7 @@ def _reconstructions(subject: Subject) -> Section:
         key="reconstructions",
         heading=heading,
         lead=lead,
-        blocks=[Panels(charts=[chart], size="large"), table],
+        blocks=[Panels(charts=charts, size="large", caption=caption), table],
         method=[
             Method(
                 "Reconstruction error",

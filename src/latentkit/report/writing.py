@@ -50,9 +50,10 @@ def write_report(
         StorageError: If a file cannot be written; a page that was there before is intact.
 
     Example:
-        >>> from latentkit import VAE, read
+        >>> from latentkit import VAE
+        >>> from latentkit.data import read
         >>> digits = read("digits")
-        >>> vae = VAE(max_epochs=5).fit(digits.data, digits.labels)
+        >>> vae = VAE(max_epochs=5).fit(digits.data, digits.labels)  # doctest: +SKIP
         >>> write_report(vae, "report.html", data=digits)  # doctest: +SKIP
         PosixPath('report.html')
     """
@@ -102,7 +103,7 @@ def _notes(sample: Sample | None) -> list[str]:
     return [
         f"Figures on data: {count(sample.n, 'row')}"
         + (f" of {sample.n_total:,}, drawn with the run's seed" if sample.n < sample.n_total else ", all there are")
-        + f", from {sample.source}. Where these are the rows of training, the figures flatter the model."
+        + f", from {_last_part(sample.source)}. Where these are the rows of training, the figures flatter the model."
     ]
 
 

@@ -1,0 +1,107 @@
+"""The page in a browser that has no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentkit.data import Dataset
+from latentkit.estimators import VAE
+from latentkit.report import write_report
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield program
+        program.close()
+
+
+@pytest.fixture(scope="module")
+def pages(
+    tmp_path_factory: pytest.TempPathFactory, image_model: VAE, images: Dataset, row_model: VAE, rows: Dataset
+) -> list[Path]:
+    folder = tmp_path_factory.mktemp("report")
+    return [
+        write_report(image_model, folder / "images.html", data=images),
+        write_report(row_model, folder / "rows.html", data=rows),
+        write_report(row_model, folder / "nothing.html"),
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_the_page_needs_nothing_and_fits(browser: Any, pages: list[Path], which: int, width: int, scheme: str) -> None:
+    path = pages[which]
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("data:", path.as_uri()))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    broken = "[...document.images].filter(image => !image.complete || !image.naturalWidth).length"
+    assert page.evaluate(broken) == 0
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(246, 247, 248)" if scheme == "light" else "rgb(17, 20, 24)")
+    context.close()
+
+
+def test_words_stand_out_from_their_ground(browser: Any, pages: list[Path]) -> None:
+    """Contrast of text of at least 4.5 to 1 (WCAG 2.2, 1.4.3), in both schemes."""
+    script = """() => {
+        const light = text => {
+            const part = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+                .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
+        };
+        const probe = document.createElement('p');
+        document.body.append(probe);
+        const colour = name => { probe.style.color = `var(--${name})`; return light(getComputedStyle(probe).color); };
+        const worst = [];
+        for (const ink of ['ink', 'soft', 'first', 'second'])
+            for (const ground of ['paper', 'ground']) {
+                const [a, b] = [colour(ink), colour(ground)].sort((x, y) => y - x);
+                worst.push((a + 0.05) / (b + 0.05));
+            }
+        return Math.min(...worst);
+    }"""
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(pages[2].as_uri())
+        assert page.evaluate(script) >= 4.5
+        context.close()
+
+
+def test_the_page_can_be_printed(browser: Any, pages: list[Path]) -> None:
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(pages[1].as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    context.close()
