@@ -74,7 +74,7 @@ def test_edit_moves_by_strength_whatever_the_length_of_the_direction() -> None:
 
 def planted(n: int = 600, dim: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    z = torch.randn(n, dim, generator=generator)
+    z = torch.randn(n, dim, generator=generator) * torch.linspace(0.6, 1.6, dim)
     z[:, -1] *= 1e-3  # a dimension that carries nothing
     direction = torch.randn(dim, generator=generator)
     direction[-1] = 0

@@ -17,9 +17,10 @@ from latentkit.distributions import ObservationDistribution
 
 __all__ = ["recover"]
 
-_N_FROM_PRIOR: Final = 256  # candidates that all rows share
+_N_FROM_PRIOR: Final = 1024  # candidates that all rows share: one call of the decoder scores them for the whole batch
 _N_FROM_POSTERIOR: Final = 32  # candidates of each row and round
 _N_ROUNDS: Final = 3
+_POOL_SIZE: Final = 20  # effective number of candidates that steps are made of
 _ELEMENTS: Final = 1 << 24  # numbers that one decoded block may hold
 
 
@@ -39,14 +40,15 @@ def recover(
     .. math:: x_{mis} \sim p(x_{mis} \mid x_{obs}) = \int p(x_{mis} \mid z) p(z \mid x_{obs}) dz
 
     The latent vector is drawn from p(z given x_obs) by `n_draws` independent Markov chains for each row. They start
-    from candidates of the prior and of the encoder (with the missing features filled in, three rounds), resampled by
+    from candidates of the prior and of the encoder (with the missing features filled in, in three rounds), resampled by
     their importance weights. Each step is a Metropolis-within-Gibbs update,
 
     .. math:: x_{mis} \sim p(x_{mis} \mid z), \quad z' \sim q(z \mid x), \quad
               \log a = \log\frac{p(x, z')}{q(z' \mid x)} - \log\frac{p(x, z)}{q(z \mid x)}
 
-    and a random walk of z under p(x_obs given z) p(z), which keeps the chain moving where the encoder is wrong about
-    rows with holes. Both leave p(z, x_mis given x_obs) as it is, so draws are exact in the limit of many steps.
+    and a random walk of z under p(x_obs given z) p(z), with Gaussian steps and steps along differences of candidates,
+    which keeps the chain moving where the encoder is wrong about rows with holes. Both leave p(z, x_mis given x_obs) as
+    it is, so draws are exact in the limit of many steps.
 
     What a row draws depends on its content, its mask and the seed, not on its batch or place there (for likelihoods
     whose draws know a :class:`latentkit.core.seeds.RowGenerator`, and up to the rounding of the networks' products).
@@ -72,7 +74,8 @@ def recover(
 
     References:
         Mattei and Frellsen, 2018, Leveraging the Exact Likelihood of Deep Latent Variable Models, section 4,
-        arXiv:1802.04826. Rezende et al., 2014, arXiv:1401.4082, appendix F (the start).
+        arXiv:1802.04826. ter Braak, 2006, A Markov Chain Monte Carlo Version of the Genetic Algorithm Differential
+        Evolution (steps along differences).
     """
     check_integer("n_draws", n_draws, low=1)
     check_integer("n_steps", n_steps)
@@ -127,6 +130,25 @@ def _mixed_mean(first: _Pool, second: _Pool) -> Tensor:
     return shares[0] * first.mean + shares[1] * second.mean
 
 
+def _shares(log_weights: Tensor) -> Tensor:
+    """Weights that sum to 1 over candidates; equal ones where every candidate is impossible."""
+    return log_weights.softmax(0).nan_to_num(nan=1.0 / log_weights.shape[0])
+
+
+def _flattened_shares(log_weights: Tensor, n_effective: int) -> Tensor:
+    """Weights of a power of at most 1, for each row the largest tried that leaves `n_effective` candidates in play."""
+    power = torch.ones_like(log_weights[0])
+    for _ in range(20):
+        shares = _shares(power * log_weights)
+        power = torch.where(shares.square().sum(0) * n_effective > 1.0, 0.7 * power, power)
+    return _shares(power * log_weights)
+
+
+def _taken(candidates: Tensor, numbers: Tensor) -> Tensor:
+    """The candidates, shape (candidates, batch, latent), of these numbers, shape (draws, batch)."""
+    return candidates[numbers, torch.arange(candidates.shape[1], device=candidates.device)]
+
+
 class _Chains:
     """Markov chains on z for every row and draw; z has shape (draws, batch, latent)."""
 
@@ -155,13 +177,13 @@ class _Chains:
         )
         log_likelihood = torch.cat((from_prior.log_likelihood, from_posterior.log_likelihood))
         log_weights = (log_likelihood + log_prior - log_proposal).double().nan_to_num(nan=-math.inf)
-        weights = log_weights.softmax(0).nan_to_num(nan=1.0 / len(candidates))
-        self._z = candidates[self._choose(weights, n_draws), torch.arange(own.shape[1], device=self._x.device)]
-        # the width of p(z given x_obs), or the encoder's where one candidate has all the weight
-        shares = weights.unsqueeze(-1)
-        centre = (shares * candidates).sum(0)
-        width = (shares * (candidates - centre).square()).sum(0).sqrt().to(own)
-        self._widest_step = torch.maximum(width, own.std(0)) * (2.4 / latent_dim**0.5)
+        first = self._choose(_shares(log_weights), n_draws)
+        self._z = _taken(candidates, first)
+        self._candidates = candidates
+        self._candidate_shares = _flattened_shares(log_weights, _POOL_SIZE)
+        centre = (self._candidate_shares.unsqueeze(-1) * candidates).sum(0)
+        variance = (self._candidate_shares.unsqueeze(-1) * (candidates - centre).square()).sum(0)
+        self._width = torch.maximum(variance.sqrt().to(own), own.std(0))
 
     def step(self) -> None:
         """Update every chain by one Metropolis-within-Gibbs step and one step of a random walk."""
@@ -198,10 +220,23 @@ class _Chains:
         )
 
     def _random_walk(self, log_likelihood: Tensor) -> None:
+        """Propose a step of many sizes that does not depend on where the chain is, so that it is symmetric.
+
+        Half of the steps are Gaussian; the others go along the difference of two candidates, as wide as the posterior
+        is in that direction, and half of those go all the way: from one mode to another.
+        """
         n_draws, n, latent_dim = self._z.shape
-        # steps of many sizes, from a hundredth of the width to all of it: one of them fits whatever the shape
-        size = torch.exp(math.log(0.01) * self._source.uniform((n_draws, n, 1), dtype=self._dtype))
-        proposal = self._z + size * self._widest_step * self._noise(n_draws, latent_dim)
+        size = 2.4 * torch.exp(math.log(0.05) * self._source.uniform((n_draws, n, 1), dtype=self._dtype))
+        usual = latent_dim**-0.5
+        difference = _taken(self._candidates, self._choose(self._candidate_shares, n_draws)) - _taken(
+            self._candidates, self._choose(self._candidate_shares, n_draws)
+        )
+        noise = self._width * self._noise(n_draws, latent_dim)
+        kind = self._source.uniform((n_draws, n, 1), dtype=self._dtype)
+        length = torch.where(kind < 0.25, 1.0, 0.5**0.5 * usual * size)
+        # a trace of noise in every step reaches where no candidate lies
+        step = torch.where(kind < 0.5, length * difference + 0.01 * usual * noise, usual * size * noise)
+        proposal = self._z + step
         log_ratio = (
             self._decode(proposal).log_prob(self._x, mask=self._mask)
             - log_likelihood
