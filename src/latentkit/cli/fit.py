@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from latentkit.cli.application import START, command
+from latentkit.cli.fitting import fit_run
 from latentkit.cli.options import ArrayName, Color, Json, Labels, SkipBad
-from latentkit.cli.places import choose_place
+from latentkit.cli.places import choose_place, has_run
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, naming, parse_size, read_data
-from latentkit.cli.resuming import has_run, resume_run
+from latentkit.cli.reading import Reading, parse_size, read_data
+from latentkit.cli.resuming import resume_run
 from latentkit.cli.settings import Preset, combine, parse_settings, setting_names
-from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
+from latentkit.core.errors import InvalidParameterError
 
-if TYPE_CHECKING:
-    from latentkit.data import Dataset
-
-__all__ = ["fit", "fit_run", "outcome", "tell_outcome"]
+__all__ = ["fit"]
 
 
 @command(
@@ -121,77 +119,3 @@ def fit(
     chosen = combine("good" if preset is None else preset.value, time, given, seed or 0)
     dataset = read_data(data, reading, printer)
     fit_run(model, chosen, dataset, place, printer, report=report)
-
-
-def fit_run(
-    model: str,
-    settings: dict[str, Any],
-    dataset: Dataset,
-    place: Path,
-    printer: Printer,
-    *,
-    resume: bool = False,
-    report: bool = True,
-) -> Any:
-    """Fit a model into a run, tell how it went and return the estimator."""
-    from latentkit.estimators.runs import estimators
-
-    for note in dataset.notes:
-        printer.note(note)
-    estimator = estimators[model](**{"verbose": int(not printer.quiet), **settings})
-    try:
-        with naming(dataset):
-            estimator.fit(dataset, run=place, resume=resume)  # type: ignore[call-arg]
-    except (KeyboardInterrupt, TrainingInterrupted):
-        printer.note(f"go on with: latentkit fit --resume -o {place}")
-        raise
-    tell_outcome(estimator, dataset, place, printer, report=report)
-    return estimator
-
-
-def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: Printer, *, report: bool) -> None:
-    """Write the report, and print what came of a training and what to do with it."""
-    values = outcome(estimator, place)
-    if report:
-        from latentkit.report import write_report
-
-        page = place / "report.html"
-        write_report(estimator, page, data=dataset)
-        values["report"] = page
-    last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
-    printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")
-    figures = [("bound", _bound(values)), ("run", str(place))]
-    printer.pairs(figures + ([("report", str(values["report"]))] if report else []))
-    is_images = estimator.schema_.kind == "images"
-    printer.commands(
-        "next",
-        [
-            f"latentkit sample {place} -n 64 -o {'samples.png' if is_images else 'samples.csv'}",
-            f"latentkit reconstruct {place} DATA -o {'reconstructions.png' if is_images else 'reconstructions.csv'}",
-            f"latentkit score {place} DATA -o scores.csv",
-        ],
-    )
-    printer.document(values)
-
-
-def outcome(estimator: Any, place: Path) -> dict[str, Any]:
-    """What came of a training, as values."""
-    best = estimator.history_[max(estimator.best_epoch_, 1) - 1] if estimator.history_ else {}
-    return {
-        "run": place,
-        "epochs": estimator.n_iter_,
-        "best_epoch": estimator.best_epoch_,
-        "stopped": estimator.stopped_,
-        "seconds": estimator.history_[-1]["seconds"] if estimator.history_ else 0.0,
-        "objective_nats": best.get("objective"),
-        "validation_nats": best.get("validation"),
-        "latent_dim": estimator.latent_dim_,
-        "classes": list(estimator.classes_),
-        "events": list(estimator.events_),
-    }
-
-
-def _bound(values: dict[str, Any]) -> str:
-    training = "" if values["objective_nats"] is None else f"{values['objective_nats']:.2f} nats in training"
-    held_out = values["validation_nats"]
-    return training if held_out is None else f"{held_out:.2f} nats on held-out rows, {training}"

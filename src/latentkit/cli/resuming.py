@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latentkit.cli.places import has_run
+from latentkit.cli.fitting import fit_run, tell_outcome
 from latentkit.cli.printing import Printer, plain
 from latentkit.cli.reading import Reading, read_data
 from latentkit.core.errors import InvalidParameterError, RunError
 
-__all__ = ["has_run", "resume_run"]
+__all__ = ["resume_run"]
 
 
 def resume_run(
@@ -32,7 +32,6 @@ def resume_run(
         RunError: If there is no run, or it does not say where its data are.
         InvalidParameterError: If a given setting differs from the run's.
     """
-    from latentkit.cli.fit import fit_run, tell_outcome
     from latentkit.estimators import load
     from latentkit.estimators.runs import read_config
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.edit import has_attribute
-from latentkit.cli.fit import outcome
+from latentkit.cli.fitting import outcome
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.outputs import pictures, write_blocks, write_data, write_table
 from latentkit.cli.printing import Printer
