@@ -214,7 +214,11 @@ def configuration(subject: Subject) -> Section:
         "likelihood_options": "options of the likelihood",
     }
     resolved = [
-        (names.get(name, name.replace("_", " ")), value(setting)) for name, setting in specification.to_dict().items()
+        (
+            names.get(name, name.replace("_", " ")),
+            _network(setting) if name in ("encoder", "decoder") else value(setting),
+        )
+        for name, setting in specification.to_dict().items()
     ]
     resolved += [
         ("engine", estimator.engine_.summary()),
@@ -240,6 +244,11 @@ def configuration(subject: Subject) -> Section:
         lead="What the model is made of, and the settings it was fitted with. The run's config.yaml holds the same.",
         blocks=blocks,
     )
+
+
+def _network(choice: Mapping[str, Any]) -> str:
+    sizes = choice.get("widths") or choice.get("channels") or ()
+    return " ".join([str(choice["network"]), "-".join(str(size) for size in sizes)]).strip()
 
 
 def _defaults(estimator: Any) -> Mapping[str, Any]:
