@@ -361,6 +361,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X = to_array(X)  # a list of images
         if not reset and is_frame(X) and self.schema_.feature_names and not hasattr(self, "feature_names_in_"):
             return X  # fitted on a file: scikit-learn was not told the names, and the schema knows them
+        if not reset and self.schema_.kind == "images":
+            return to_array(X) if isinstance(X, (list, tuple)) else X  # the schema's message knows height and width
         shape = getattr(X, "shape", None)
         if shape is not None and len(shape) >= 3:
             if reset:
