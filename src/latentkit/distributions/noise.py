@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from latentkit.core.seeds import RowGenerator
+
 __all__ = ["drawn_shape", "gumbel", "logistic", "standard_normal", "uniform"]
 
 
@@ -27,6 +29,8 @@ def standard_normal(shape: Sequence[int], *, like: Tensor, generator: torch.Gene
     """
     if generator is None:
         return torch.randn(shape, dtype=like.dtype, device=like.device)
+    if isinstance(generator, RowGenerator):
+        return generator.normal(shape, dtype=like.dtype).to(like.device)
     return torch.randn(shape, dtype=like.dtype, device=generator.device, generator=generator).to(like.device)
 
 
@@ -34,11 +38,15 @@ def uniform(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | 
     """Return uniform numbers in [0, 1) with the device and dtype of `like`, drawn on the generator's own device."""
     if generator is None:
         return torch.rand(shape, dtype=like.dtype, device=like.device)
+    if isinstance(generator, RowGenerator):
+        return generator.uniform(shape, dtype=like.dtype).to(like.device)
     return torch.rand(shape, dtype=like.dtype, device=generator.device, generator=generator).to(like.device)
 
 
 def gumbel(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return standard Gumbel numbers: the argmax of logits + Gumbel is a draw from the categories."""
+    if isinstance(generator, RowGenerator):
+        return -torch.log(-torch.log(uniform(shape, like=like, generator=generator)))
     device = like.device if generator is None else generator.device
     exponential = torch.empty(shape, dtype=like.dtype, device=device).exponential_(generator=generator)
     return -exponential.log().to(like.device)
@@ -46,5 +54,4 @@ def gumbel(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | N
 
 def logistic(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return standard logistic numbers: a Gumbel number minus another."""
-    first, second = gumbel((2, *shape), like=like, generator=generator).unbind(0)
-    return first - second
+    return gumbel(shape, like=like, generator=generator) - gumbel(shape, like=like, generator=generator)

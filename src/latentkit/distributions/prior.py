@@ -99,9 +99,9 @@ class GaussianMixture:
     @property
     def stddev(self) -> Tensor:
         """Standard deviation of each dimension, shape (latent,)."""
-        second_moments = self.means.square() + self.cholesky.square().sum(-1)
-        second_moment = (self.log_weights.exp().unsqueeze(-1) * second_moments).sum(0)
-        return (second_moment - self.mean.square()).clamp_min(0.0).sqrt()
+        # Around the mean: the difference of raw moments would cancel for components far from zero.
+        variances = (self.means - self.mean).square() + self.cholesky.square().sum(-1)
+        return (self.log_weights.exp().unsqueeze(-1) * variances).sum(0).sqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats of `value`, shape (*batch, latent) to (*batch,)."""

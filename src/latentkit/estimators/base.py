@@ -106,7 +106,12 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     # Score
 
     def log_likelihood(
-        self, X: Any, *, n_importance: int = 64, prior: Literal["model", "mixture"] = "model"
+        self,
+        X: Any,
+        *,
+        n_importance: int = 64,
+        prior: Literal["model", "mixture"] = "model",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
 
@@ -117,6 +122,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows.
             prior: p(z) of the bound: the one that was trained against, or the ``"mixture"`` fitted afterwards, from
                 which :meth:`sample` draws.
+            precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
         Returns:
             Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
             sample sizes. Each row's draws depend on its content alone: the same rows give the same numbers in any
@@ -127,7 +133,10 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         check_integer("n_importance", n_importance, low=1)
         check_choice("prior", prior, ("model", "mixture"))
+        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
         storage, dtype = self._encode_input(X)
+        wanted = self.engine_.precision if precision == "auto" else precision
+        bf16 = wanted == "bfloat16" and dtype == torch.float32
         model: LatentVariableModel = self._model(dtype)
         if prior == "mixture":
             mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
@@ -137,7 +146,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         for rows in iterate_batches(storage.shape[0], self._batch_size):
             part = storage[rows]
             keys = row_keys(part).to(self._device)
-            estimate = importance_bound(model, self._to_model(part, dtype), n_importance, keys=keys, seed=seed)
+            x = self._to_model(part, dtype)
+            estimate = importance_bound(model, x, n_importance, keys=keys, seed=seed, bf16=bf16)
             bounds.append(estimate.log_likelihood)
             sizes.append(estimate.effective_sample_size)
         return LikelihoodEstimate(

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils._param_validation import InvalidParameterError as SklearnInvalidParameterError
 
 from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import suggestion
 
 __all__ = ["EstimatorParameterError", "validate"]
 
@@ -24,4 +25,13 @@ def validate(estimator: Any) -> None:
     try:
         estimator._validate_params()  # noqa: SLF001 (scikit-learn's own way)
     except SklearnInvalidParameterError as error:
-        raise EstimatorParameterError(str(error)) from None
+        raise EstimatorParameterError(f"{error}{_suggestion(estimator, str(error))}") from None
+
+
+def _suggestion(estimator: Any, message: str) -> str:
+    """The word that was meant, where the parameter that the message names takes words."""
+    for name, constraints in estimator._parameter_constraints.items():  # noqa: SLF001 (scikit-learn's own table)
+        if message.startswith(f"The {name!r} parameter"):
+            words = [word for constraint in constraints for word in getattr(constraint, "options", ())]
+            return suggestion(str(getattr(estimator, name)), sorted(words))
+    return ""

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import check_choice
 from latentkit.core.protocols import Schema
 from latentkit.objectives import kl_schedules, objectives
 
@@ -27,6 +28,10 @@ STEPS = 10_000
 
 #: Latent draws per example that "auto" takes for the objectives that want several.
 IMPORTANCE = {"iwae": 5, "dreg": 5}
+
+
+#: Share of training over which the KL term's weight rises, by default.
+KL_WARM_UP = 0.1
 
 
 class LikelihoodWarning(UserWarning):
@@ -144,10 +149,17 @@ def resolve_kl_schedule(name: str, warm_up: float) -> Callable[[float], float]:
     """Return the schedule of the KL term's weight; `warm_up` is its ramp, where it has one.
 
     Raises:
-        InvalidParameterError: If there is no schedule of this name.
+        InvalidParameterError: If there is no schedule of this name, or it has no ramp and another one than the default
+            is asked for.
     """
+    check_choice("kl_schedule", name, kl_schedules.names())
     kind: Any = kl_schedules[name]
     known = {item.name for item in fields(kind)}
+    if "fraction" not in known and warm_up not in (0.0, KL_WARM_UP):
+        raise InvalidParameterError(
+            f"kl_schedule {name!r} has no warm-up of its own length; got kl_warm_up={warm_up!r}. Use "
+            "kl_schedule='linear', or leave it out."
+        )
     if "fraction" in known:
         schedule: Callable[[float], float] = kind(fraction=warm_up) if warm_up else kl_schedules["constant"]()
         return schedule

@@ -269,6 +269,11 @@ class VAE(LatentEstimator):
             DivergenceError: If training met NaN again and again.
         """
         validate(self)
+        if self.ex_post == "none" and self.ex_post_components != 10:
+            raise InvalidParameterError(
+                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
+                "ex_post='mixture', or leave it out."
+            )
         dataset = self._take(X, y, reset=True)
         self.schema_ = learn_schema(dataset.data)
         storage = self.schema_.encode(dataset.data)
@@ -386,6 +391,11 @@ class VAE(LatentEstimator):
             max_epochs = int(self.max_epochs)
         else:
             max_epochs = default_epochs(train.steps_per_epoch(batch_size)) if max_time is None else 100_000
+        if self.patience not in ("auto", None) and not self.validation_fraction:
+            raise InvalidParameterError(
+                f"patience={self.patience!r} needs a validation part to judge by, and validation_fraction is 0. Set "
+                "one, or leave patience out."
+            )
         patience = max(10, min(max_epochs, 1000) // 10) if self.patience == "auto" else self.patience
         return TrainingPlan(
             max_epochs=max_epochs,
