@@ -157,11 +157,13 @@ def _expectation_maximization(rows: NDArray[np.float64], n_components: int, *, s
     """Weights, centres and covariances as float64 tensors, or None where scikit-learn cannot fit as many components."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     mixture = GaussianMixture(
         n_components, covariance_type="full", reg_covar=_REGULARIZATION, max_iter=100, random_state=seed
     )
-    with warnings.catch_warnings():
+    # The products are small: a second thread wins little, and beside a busy neighbour it costs minutes.
+    with threadpool_limits(limits=1), warnings.catch_warnings():
         # a hundred steps without full convergence, or fewer distinct rows than components, still give a good prior
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
