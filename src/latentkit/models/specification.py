@@ -17,6 +17,7 @@ from latentkit.models.vae import VariationalAutoencoder
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
 from latentkit.nn.convolutional import default_channels
+from latentkit.nn.families import check_sizes, networks
 from latentkit.nn.mlp import default_widths
 
 __all__ = ["ModelSpecification", "NetworkChoice", "resolve_network"]
@@ -100,8 +101,8 @@ class ModelSpecification:
         }
         n_outputs = posterior.n_parameters(self.latent_dim)
         output_shape = (likelihood.n_parameters, *self.event_shape)
-        encoder_spec, encoder_options = _arguments("encoder", self.encoder, encoder, common)
-        decoder_spec, decoder_options = _arguments("decoder", self.decoder, decoder, common)
+        encoder_spec, encoder_options = _arguments("encoder", self.encoder, encoder, common, len(self.event_shape))
+        decoder_spec, decoder_options = _arguments("decoder", self.decoder, decoder, common, len(self.event_shape))
         if self.decoder["network"] == "conv":
             decoder_options["upsampling"] = self.upsampling
         elif self.upsampling != "transposed":
@@ -159,7 +160,7 @@ class ModelSpecification:
 
 
 def _arguments(
-    role: str, choice: NetworkChoice, own: nn.Module | None, common: dict[str, Any]
+    role: str, choice: NetworkChoice, own: nn.Module | None, common: dict[str, Any], n_event_dims: int
 ) -> tuple[NetworkSpec, dict[str, Any]]:
     if choice["network"] == "custom":
         if own is None:
@@ -168,5 +169,14 @@ def _arguments(
                 f"give it as {role}=, as when the model was fitted."
             )
         return own, common
+    if choice["network"] not in networks:
+        raise InvalidParameterError(
+            f"{role} must be 'auto', one of: {', '.join(networks)}, a tuple of widths such as (500, 500), or a module "
+            f"of your own; got {choice['network']!r}.{suggestion(str(choice['network']), networks)}"
+        )
+    if choice["network"] == "conv" and n_event_dims != 3:
+        raise InvalidParameterError(f"{role}='conv' needs images, and these data are rows. Use {role}='mlp' or 'auto'.")
+    if "widths" in choice:
+        check_sizes(f"{role} widths", choice["widths"])
     options = {**common, **{name: tuple(value) for name, value in choice.items() if name in ("widths", "channels")}}
     return choice["network"], options

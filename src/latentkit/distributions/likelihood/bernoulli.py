@@ -52,9 +52,12 @@ class Bernoulli:
         """Log-mass of `value` in nats, shape (*batch,); features with a false `mask` do not count."""
         if mask is None:
             # As a dot product the first term needs no array of its own: a third of the pass on 1024 x 784 logits.
-            logits = self.logits.flatten(-self.n_event_dims)
-            ones = value.to(logits.dtype).flatten(-self.n_event_dims)
-            return torch.linalg.vecdot(logits, ones) - F.softplus(logits, threshold=_SOFTPLUS_LINEAR).sum(-1)
+            dtype = torch.promote_types(self.logits.dtype, value.dtype)
+            logits, ones = (part.to(dtype).flatten(-self.n_event_dims) for part in (self.logits, value))
+            log_mass: Tensor = torch.linalg.vecdot(logits, ones) - F.softplus(logits, threshold=_SOFTPLUS_LINEAR).sum(
+                -1
+            )
+            return log_mass
         value = value.masked_fill(~mask, 0.0)
         elements = value * self.logits - F.softplus(self.logits, threshold=_SOFTPLUS_LINEAR)
         return sum_observed(elements, mask, self.n_event_dims)
