@@ -165,7 +165,7 @@ def _arguments(
     if choice["network"] == "custom":
         if own is None:
             raise InvalidParameterError(
-                f"this model has an {role} of your own, which a run does not hold; "
+                f"the {role} of this model is a module of your own, which a run does not hold; "
                 f"give it as {role}=, as when the model was fitted."
             )
         return own, common
