@@ -199,7 +199,7 @@ def _principal_components(means: NDArray[Any]) -> tuple[NDArray[Any], NDArray[An
 def _neighbour_map(means: NDArray[Any], seed: int) -> NDArray[Any]:
     """A t-SNE map on one thread: two that wait for each other beside a busy neighbour took ten times as long."""
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if not means.std(0).any():
         return np.zeros((len(means), 2))

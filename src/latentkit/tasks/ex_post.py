@@ -157,7 +157,7 @@ def _expectation_maximization(rows: NDArray[np.float64], n_components: int, *, s
     """Weights, centres and covariances as float64 tensors, or None where scikit-learn cannot fit as many components."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     mixture = GaussianMixture(
         n_components, covariance_type="full", reg_covar=_REGULARIZATION, max_iter=100, random_state=seed
