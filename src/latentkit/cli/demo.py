@@ -21,7 +21,7 @@ def demo(
     ] = Path("latentkit-demo"),
     as_json: Json = False,
 ) -> None:
-    """Fit handwritten digits in half a minute and show everything that a model does."""
+    """Fit handwritten digits and show everything that a model does."""
     from latentkit.cli.tour import tour
 
     tour(output, Printer(as_json=as_json))

@@ -59,9 +59,9 @@ def recover(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Fill in what is missing, given what is there; without anything missing, take noise away.
+    """Fill in what is missing, given what is there; or take noise away.
 
-    Empty cells of tables count as missing. A .png shows the damaged images, the mean of their completions and some
+    Empty cells of tables count as missing; with nothing missing, noise is taken away. A .png shows the damaged images, the mean of their completions and some
     of these.
     """
     opened = open_run(run)

@@ -31,7 +31,7 @@ def report(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Write one page with curves, samples, reconstructions, traversals and the latent map."""
+    """Write one page that shows what a model learnt, and how well."""
     printer = Printer(as_json=as_json)
     opened = open_run(run)
     dataset = None if data is None else opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)

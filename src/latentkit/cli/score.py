@@ -34,9 +34,9 @@ def score(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Score each example: a lower bound on log p(x), in nats and bits per dimension.
+    """Score each example: a lower bound on log p(x).
 
-    Low scores are examples unlike those that the model has learnt from. An effective sample size near 1 says that the
+    In nats, and in bits per dimension. Low scores are examples unlike those that the model has learnt from. An effective sample size near 1 says that the
     bound is loose: raise K.
     """
     check_output(output, tables_only=True)

@@ -62,6 +62,8 @@ def tour(folder: Path, printer: Printer, settings: dict[str, Any] | None = None)
         printer: Where it is told.
         settings: Of the model, instead of :data:`SETTINGS`.
     """
+    from threadpoolctl import threadpool_limits
+
     from latentkit.estimators import VAE
     from latentkit.report import write_report
 
@@ -75,11 +77,13 @@ def tour(folder: Path, printer: Printer, settings: dict[str, Any] | None = None)
     values = outcome(vae, run)
     _tell(printer, 1, _trained(values))
     stops = [_trained(values)]
-    for visit in (_generate, _by_class, _reconstruct, _reduce, _score, _recover, _interpolate, _traverse, _edit):
-        stops.append(visit(opened, dataset, folder))
-        _tell(printer, len(stops), stops[-1])
     page = folder / "report.html"
-    write_report(opened.estimator, page, data=dataset)
+    # Everything here is small: threads as the training used them, or they would spin beside a busy neighbour.
+    with vae.engine_.applied(), threadpool_limits(vae.engine_.threads):
+        for visit in (_generate, _by_class, _reconstruct, _reduce, _score, _recover, _interpolate, _traverse, _edit):
+            stops.append(visit(opened, dataset, folder))
+            _tell(printer, len(stops), stops[-1])
+        write_report(opened.estimator, page, data=dataset)
     printer.line()
     printer.line("All of it on one page", style="bold")
     printer.line(f"  {page}", style="green")
