@@ -74,9 +74,13 @@ def test_a_run_wants_them_back_and_says_which(tmp_path: Path) -> None:
     vae = small(**modules).fit(rows())
     vae.save(tmp_path / "run")
     assert read_config(tmp_path / "run")["parameters"]["encoder"] == "custom: Net"
-    with pytest.raises(InvalidParameterError, match="the encoder of this model is a module of your own.* give it as encoder="):
+    with pytest.raises(
+        InvalidParameterError, match="the encoder of this model is a module of your own.* give it as encoder="
+    ):
         load(tmp_path / "run")
-    with pytest.raises(InvalidParameterError, match="the decoder of this model is a module of your own.* give it as decoder="):
+    with pytest.raises(
+        InvalidParameterError, match="the decoder of this model is a module of your own.* give it as decoder="
+    ):
         load(tmp_path / "run", encoder=Net(5, 7))
     restored = load(tmp_path / "run", **pair())  # fresh weights, which the run replaces
     np.testing.assert_array_equal(restored.transform(rows()), vae.transform(rows()))

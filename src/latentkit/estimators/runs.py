@@ -111,7 +111,7 @@ class RunWriter:
         """Write what is known before training: settings, schema, environment."""
         training = {
             **{
-                name: value
+                name: _to_yaml(value)
                 for name, value in vars(plan).items()
                 if name not in ("kl_weight", "engine", "checkpoint_path")
             },
@@ -318,7 +318,7 @@ def describe(estimator: LatentEstimator) -> dict[str, Any]:
             name: estimator.seed_ if name == "random_state" and hasattr(value, "randint") else _to_yaml(value)
             for name, value in estimator.get_params(deep=False).items()
         },
-        "model": estimator.specification_.to_dict(),
+        "model": _to_yaml(estimator.specification_.to_dict()),
     }
 
 
@@ -435,7 +435,7 @@ def _restore(
 
 def _check_same(config: Mapping[str, Any], estimator: LatentEstimator, data: Mapping[str, Any]) -> None:
     """A training can only be resumed with the model and data that it was started with."""
-    now = json.loads(json.dumps(estimator.specification_.to_dict()))
+    now = _to_yaml(estimator.specification_.to_dict())
     for name, value in config["model"].items():
         if now.get(name) != value:
             raise InvalidParameterError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, Self, cast, final
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import parse_duration
-from latentkit.core.protocols import Objective
+from latentkit.core.protocols import LatentVariableModel, Objective
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
 from latentkit.data import Dataset, learn_schema
 from latentkit.distributions import GaussianMixturePrior
@@ -299,7 +299,8 @@ class VAE(LatentEstimator):
 
         reporter = make_reporter(self.verbose)
         interruption = Interruption() if writer is not None else _NeverInterrupted()
-        # Built before anything is written: a wrong optimiser or schedule must not cost the run that is there.
+        # Tried and built before anything is written: a wrong setting must not cost the run that is there.
+        _try(model, objective, train)
         trainer = Trainer(
             model,
             objective,
@@ -422,7 +423,7 @@ class VAE(LatentEstimator):
         if 6.0 * count_parameters(model) * plan.batch_size * n_steps < SHORT and plan.max_time is None:
             given = "float32" if self.precision == "auto" else self.precision
             return Engine(
-                device=plan.engine.device, precision=given, threads=torch.get_num_threads(), compiled=self.compile
+                device=plan.engine.device, precision=given, threads=torch.get_num_threads(), compiled=bool(self.compile)
             )
         sample = train.batch(slice(0, plan.batch_size))
 
@@ -439,7 +440,7 @@ class VAE(LatentEstimator):
             return choose_engine(
                 device=device,
                 precision=self.precision,
-                compiled=self.compile,
+                compiled=bool(self.compile),
                 signature=f"{shapes} {plan.optimizer} {objective}",
                 make_step=make_step,
                 n_steps=n_steps,
@@ -495,6 +496,13 @@ class VAE(LatentEstimator):
         present = sorted(set(codes))
         self.classes_ = tuple(str(code) if names is None else names[code] for code in present)
         self.class_mixtures_ = [mixtures[code] for code in present]
+
+
+def _try(model: nn.Module, objective: Objective, train: Feed) -> None:
+    """Evaluate the objective once, for the errors of parts that do not go together."""
+    with isolated_rng(0, train.device), torch.no_grad():
+        objective(cast(LatentVariableModel, model.eval()), train.batch(slice(0, 2)))
+    model.train()
 
 
 class _NeverInterrupted:
