@@ -61,8 +61,8 @@ def recover(
 ) -> None:
     """Fill in what is missing, given what is there; or take noise away.
 
-    Empty cells of tables count as missing; with nothing missing, noise is taken away. A .png shows the damaged images, the mean of their completions and some
-    of these.
+    Empty cells of tables count as missing; with nothing missing, noise is taken away. A .png shows the damaged images,
+    the mean of their completions and some of these.
     """
     opened = open_run(run)
     check_output(output, schema=opened.schema)
