@@ -18,7 +18,7 @@ from latentkit.cli import main
 from tests.cli.conftest import QUICK
 
 #: Long enough to be stopped in the middle, several times.
-LONG = ("--set", "max_epochs=200", *QUICK[2:], "--set", "patience=null", "--set", "weight_averaging=0.9")
+LONG = ("--set", "max_epochs=120", *QUICK[2:], "--set", "patience=null", "--set", "weight_averaging=0.9")
 WEIGHTS = "weights.safetensors"
 
 

@@ -36,8 +36,8 @@ def score(
 ) -> None:
     """Score each example: a lower bound on log p(x).
 
-    In nats, and in bits per dimension. Low scores are examples unlike those that the model has learnt from. An effective
-    sample size near 1 says that the bound is loose: raise K.
+    In nats, and in bits per dimension. Low scores are examples unlike those that the model has learnt from. An
+    effective sample size near 1 says that the bound is loose: raise K.
     """
     check_output(output, tables_only=True)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
