@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.core.parameters import suggestion
+from latentkit.core.parameters import check_integer, suggestion
 from latentkit.distributions import Likelihood, likelihoods, posteriors, priors
 from latentkit.models.vae import VariationalAutoencoder
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder
@@ -92,6 +92,7 @@ class ModelSpecification:
         Raises:
             InvalidParameterError: If a part is unknown, has a wrong option, or is the user's own and was not given.
         """
+        check_integer("latent_dim", self.latent_dim, low=1)
         posterior = posteriors[self.posterior]
         likelihood = self._likelihood()
         common: dict[str, Any] = {
