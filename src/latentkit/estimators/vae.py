@@ -322,6 +322,8 @@ class VAE(LatentEstimator):
         self.best_epoch_ = result.best_epoch
         self.stopped_ = result.stopped
         self.events_ = result.events
+        if self.ex_post != "none":
+            reporter.note("fitting a mixture to the latent space, from which samples are drawn")
         self._fit_mixtures(storage, dataset)
         if writer is not None:
             writer.finish(self)

@@ -424,7 +424,7 @@ class Trainer:
         running = 0 if self.state.step_in_epoch == 0 else 1
         return Status(
             epoch=self.state.epoch + running,
-            max_epochs=self.plan.max_epochs,
+            max_epochs=self.plan.max_epochs if self.plan.max_time is None else None,
             progress=progress,
             elapsed=self.state.elapsed,
             objective=objective,

@@ -17,7 +17,7 @@ class Status:
 
     Attributes:
         epoch: Epoch, from 1.
-        max_epochs: Epochs planned.
+        max_epochs: Epochs planned; None where a time budget decides.
         progress: Share of training done, in [0, 1].
         elapsed: Seconds since the start, of all attempts together.
         objective: Mean objective over the last steps, nats.
@@ -27,7 +27,7 @@ class Status:
     """
 
     epoch: int
-    max_epochs: int
+    max_epochs: int | None
     progress: float
     elapsed: float
     objective: float
@@ -43,8 +43,9 @@ class Status:
     def text(self) -> str:
         """The figures in one line."""
         validation = "" if self.validation is None else f"  valid {self.validation:.4g}"
+        of = "" if self.max_epochs is None else f"/{self.max_epochs}"
         return (
-            f"epoch {self.epoch}/{self.max_epochs}  elbo {self.objective:.4g}  kl {self.kl:.3g}{validation}"
+            f"epoch {self.epoch}{of}  elbo {self.objective:.4g}  kl {self.kl:.3g}{validation}"
             f"  {_rate(self.samples_per_second)}"
         )
 
@@ -62,6 +63,8 @@ class Reporter(Protocol):
 
     def close(self) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
 
 class Silent:
     """Says nothing."""
@@ -75,6 +78,8 @@ class Silent:
     def event(self, text: str) -> None: ...
 
     def close(self) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 class PlainLines:
@@ -108,6 +113,10 @@ class PlainLines:
         """Print the last epoch if it was held back."""
         if self._pending is not None:
             self._print(self._pending)
+
+    def note(self, text: str) -> None:
+        """Say what comes after training."""
+        _say(text)
 
     def _print(self, status: Status) -> None:
         _say(f"{status.text()}  {_clock(status.elapsed)} elapsed, {_clock(status.remaining)} left")
@@ -160,6 +169,10 @@ class ProgressBar:
         self._bar.stop()
         if self._final is not None:
             self._console.print(f"{self._final.text()}  in {_clock(self._final.elapsed)}", markup=False)
+
+    def note(self, text: str) -> None:
+        """Say what comes after training."""
+        self._console.print(text, style="dim", markup=False)
 
 
 def make_reporter(verbose: int | bool) -> Reporter:
