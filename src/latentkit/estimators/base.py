@@ -428,6 +428,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _one(self, x: Any) -> Any:
         """One example as a batch of one."""
+        if hasattr(x, "to_frame") and hasattr(x, "index"):
+            x = x.to_frame().T.infer_objects()  # a row of a pandas frame; its index holds the names of the columns
         if isinstance(x, (str, os.PathLike)) or is_frame(x):
             return x
         array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
