@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import cast, final
+from typing import final
 
 from torch import Tensor, nn
 
@@ -21,7 +21,6 @@ from latentkit.nn.families import (
     n_groups,
     networks,
 )
-from latentkit.nn.fused import FUSABLE, can_fuse, fused_perceptron
 
 __all__ = ["MLP", "default_widths"]
 
@@ -100,8 +99,6 @@ class MLP(nn.Module):
             assert isinstance(layer, nn.Linear)
             initialise(layer, None if i == last else activation, scale=BRANCH_SCALE if skip else 1.0)
 
-        self._is_fusable = self.is_plain and len(self.linears) > 1 and activation in FUSABLE
-
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing but linear layers and activations between them."""
@@ -120,11 +117,6 @@ class MLP(nn.Module):
                 "batch normalisation needs at least 2 rows in a training batch; got 1. "
                 "Use another batch_size or normalization='layer'."
             )
-        if self._is_fusable and can_fuse(h, self.activation):
-            layers = [cast(nn.Linear, layer) for layer in self.linears]
-            weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-            fused = fused_perceptron(h, weights, biases, activation=self.activation)
-            return fused.reshape(*batch, *self.output_shape)
         h = self.linears[0](h)
         for norm, linear, skip in zip(self.norms, self.linears[1:], self._has_skip[1:], strict=True):
             y = linear(self.dropout(self._activate(norm(h))))
