@@ -206,6 +206,22 @@ def test_a_full_disk_while_saving_leaves_the_old_run_byte_for_byte(
     assert load(run).sample(1).shape == (1, 8, 8)
 
 
+def test_the_configuration_that_vouches_for_the_others_comes_last(
+    run: Path, labelled: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, replace = [], Path.replace
+
+    def note(self: Path, target: Path) -> Path:
+        if target.parent == run:
+            moved.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    labelled.save(run)
+    assert sorted(moved) == sorted(set(moved))
+    assert moved[-1] == "config.yaml"
+
+
 @pytest.mark.parametrize("n", range(3))
 def test_a_full_disk_at_the_start_of_a_training_leaves_the_old_run(
     run: Path, labelled: VAE, n: int, monkeypatch: pytest.MonkeyPatch

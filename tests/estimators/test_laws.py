@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from latentkit import VAE
 from tests.estimators.cases import pixels, rows, small
@@ -109,6 +110,13 @@ def test_free_bits_keep_the_divergence_up() -> None:
     settings = {"max_epochs": 40, "learning_rate": 1e-2}
     collapsed, kept = (small(**settings, free_bits=f).fit(X).history_[-1]["kl"] for f in (0.0, 2.0))
     assert kept > collapsed + 1.0
+
+
+def test_training_starts_at_the_mean_of_the_data() -> None:
+    X = np.random.default_rng(0).uniform(size=(500, 4)) < [0.05, 0.3, 0.7, 0.95]
+    vae = small(encoder=(), decoder=(), max_epochs=1, learning_rate=1e-9, validation_fraction=0).fit(X)
+    start = vae.model_.decode(torch.zeros(1, 3)).mean[0].detach()
+    np.testing.assert_allclose(start.numpy(), X.mean(0), atol=0.02)
 
 
 def test_what_the_history_says_is_what_the_model_gives() -> None:

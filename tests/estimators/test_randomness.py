@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +53,18 @@ def test_the_users_random_states_are_left_alone(random_state: int | None) -> Non
     for task in TASKS.values():
         with untouched():
             task(vae, rows())
+
+
+def test_pythons_generator_is_left_alone_by_what_a_first_fit_imports() -> None:
+    """In a process of its own: libraries that draw numbers when they are imported do so once."""
+    script = (
+        "import random; from tests.estimators.cases import classes, rows, small; state = random.getstate(); "
+        "vae = small(verbose=1).fit(rows()); vae.attribute_direction(rows(), classes()); vae.sample(2); "
+        "print(random.getstate() == state)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("make", [rows, lambda: pixels(N, 8, 8)], ids=["rows", "images"])

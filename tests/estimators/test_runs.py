@@ -161,7 +161,7 @@ def test_loading_executes_nothing(labelled: VAE, tmp_path: Path) -> None:
     labelled.save(tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     trap = tmp_path / "executed"
-    config.write_text(f"{config.read_text()}\nextra: !!python/object/apply:pathlib.Path.touch [{trap}]\n")
+    config.write_text(f"{config.read_text()}\nextra: !!python/object/apply:os.mkdir [{trap}]\n")
     with pytest.raises(RunError, match="config.yaml is damaged"):
         load(tmp_path / "run")
     assert not trap.exists()
@@ -195,6 +195,8 @@ def test_every_parameter_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name, value in restored.get_params().items():
         assert type(value) in (int, float, str, bool, tuple, dict, type(None)), name
     assert type(restored.optimizer_options["betas"]) is tuple
+    assert restored.seed_ == vae.seed_ == 5
+    np.testing.assert_array_equal(restored.score_samples(rows()), vae.score_samples(rows()))
     np.testing.assert_array_equal(
         clone(restored).set_params(max_time=None).fit(rows()).transform(rows()),
         VAE(**{**EVERYTHING, "max_time": None}).fit(rows()).transform(rows()),

@@ -201,6 +201,16 @@ def test_an_edit_along_an_attribute_moves_the_attribute(labelled: VAE) -> None:
     assert (less < labelled.reconstruct(X)[:, 0]).mean() > 0.95
 
 
+def test_the_strength_along_an_attribute_is_in_spreads(labelled: VAE) -> None:
+    X = rows(50)
+    direction = labelled.attribute_direction(X, X[:, 0])
+    z = labelled.transform(X)
+    assert direction.spread == pytest.approx((z @ direction.direction.numpy()).std(), rel=1e-6)
+    step = 1.5 * direction.spread * direction.direction.numpy()
+    moved = labelled.edit(X, direction, strength=1.5)
+    np.testing.assert_allclose(moved, labelled.inverse_transform(z + step), rtol=1e-6)
+
+
 def test_the_strength_of_a_vector_of_your_own_is_a_length(labelled: VAE) -> None:
     X = rows(10)
     z = labelled.transform(X)

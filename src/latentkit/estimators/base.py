@@ -33,6 +33,7 @@ from latentkit.data.containers import is_frame, to_array
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
+from latentkit.estimators.randomness import python_random_kept
 from latentkit.evaluation import LikelihoodEstimate, importance_bound
 from latentkit.models import VariationalAutoencoder, WithPrior, inference_batch_size, map_batches
 from latentkit.models.inference import iterate_batches
@@ -252,6 +253,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             result = traverse(model, start.to(self._device), dim, values=path.to(self._device))
         return self.schema_.decode(result.reshape(-1, *self.specification_.event_shape).cpu())
 
+    @python_random_kept()
     def attribute_direction(self, X: Any, y: Any) -> AttributeDirection:
         """Return the latent direction along which an attribute changes, and how well it tells the attribute.
 

@@ -24,6 +24,7 @@ from latentkit.data import Dataset, learn_schema
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.base import LatentEstimator
 from latentkit.estimators.parameters import validate
+from latentkit.estimators.randomness import python_random_kept
 from latentkit.estimators.resolving import (
     default_batch_size,
     default_epochs,
@@ -253,6 +254,7 @@ class VAE(LatentEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @python_random_kept()
     def fit(self, X: Any, y: Any = None, *, run: str | os.PathLike[str] | None = None, resume: bool = False) -> Self:
         """Learn the schema, the model and the ex-post priors.
 
