@@ -59,10 +59,15 @@ def commit() -> str:
     return run.stdout.strip() or "unknown"
 
 
-def store(name: str, figures: Mapping[str, Any], *, seed: int | None = 0) -> Path:
-    """Write benchmarks/results/NAME.json with the figures, the commit, the machine and the seed."""
+def store(name: str, figures: Mapping[str, Any], *, seed: int | None = 0, merge: bool = False) -> Path:
+    """Write benchmarks/results/NAME.json with the figures, the commit, the machine and the seed.
+
+    With `merge`, figures that were measured before and not now are kept.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
+    if merge and path.exists():
+        figures = {**json.loads(path.read_text())["figures"], **figures}
     content = {
         "benchmark": name,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),

@@ -3,7 +3,8 @@
     python benchmarks/static_mnist.py [--minutes 10] [--valid]
 
 Larochelle's split: 50,000 images to train, 10,000 to choose by (--valid scores those instead; the recipe was chosen on
-them), 10,000 to test. NLL: importance sampling with K = 5000 on all 10,000 test images, under the prior N(0, I).
+them), 10,000 to test. NLL: importance sampling with K = 5000 on all 10,000 test images, under the prior N(0, I)
+that was trained, and under the mixture fitted after training, which is what ``sample`` draws from.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ RECIPE: dict[str, Any] = {
     "latent_dim": 50,
     "encoder": (500, 500),
     "decoder": (500, 500),
-    "objective": "dreg",
-    "n_importance": 5,
     "batch_size": 256,
     "optimizer": "adamw",
-    "learning_rate": 1e-3,
-    "weight_decay": 0.01,
+    "learning_rate": 2e-3,
+    "weight_decay": 0.3,
     "weight_averaging": 0.999,
     "validation_fraction": 0.0,
     "random_state": 0,
@@ -59,8 +58,10 @@ def run() -> None:
         return
     start = time.perf_counter()
     estimate = vae.log_likelihood(test, n_importance=K)
+    mixed = vae.log_likelihood(test, n_importance=K, prior="mixture")
     figures = {
         "test_nll": round(-float(estimate.log_likelihood.mean()), 3),
+        "test_nll_mixture": round(-float(mixed.log_likelihood.mean()), 3),
         "standard_error": round(float(estimate.log_likelihood.std()) / len(test) ** 0.5, 3),
         "median_effective_sample_size": round(float(estimate.effective_sample_size.median()), 1),
         "n_importance": K,

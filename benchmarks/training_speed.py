@@ -228,8 +228,7 @@ def parent(options: Any) -> None:
             figures[case]["limit_bfloat16"] = round(median(limit, "bfloat16"))
             figures[case]["limit_float32"] = round(median(limit, "float32"))
         print(case, figures[case], flush=True)
-    if not options.only:
-        store("training_speed", figures)
+        store("training_speed", figures, merge=True)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,10 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
+#: The default network of a small table, with nothing left to a default.
+RESOLVED = {"network": "mlp", "widths": [64, 64], "activation": "relu", "normalization": "none"}
+
+
 @pytest.mark.parametrize(("name", "value", "words"), WRONG, ids=[f"{name}={value}" for name, value, _ in WRONG])
 def test_a_wrong_value_is_refused_by_name(name: str, value: Any, words: str) -> None:
     with pytest.raises(InvalidParameterError, match=words) as caught:
@@ -163,7 +167,7 @@ def test_parameters_are_stored_untouched_and_fit_does_not_change_them() -> None:
 def test_what_is_auto_is_resolved_from_the_data() -> None:
     vae = VAE(max_epochs=1, random_state=0).fit(rows())
     assert vae.latent_dim_ == 2
-    assert vae.specification_.encoder == {"network": "mlp", "widths": [64, 64]}
+    assert vae.specification_.encoder == RESOLVED
     assert default_latent_dim((1, 8, 8)) == 16
     assert default_latent_dim((40,)) == 16
     assert default_batch_size(3, (4,)) == 3

@@ -31,6 +31,7 @@ from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
 from latentkit.data.containers import is_frame, to_array
 from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.inputs import attribute_values, is_double, label_codes
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import python_random_kept
@@ -262,7 +263,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             y: The attribute: two classes of any type, or numbers, shape (n,). Of two texts the direction leads to
                 the one that is later in the alphabet.
         """
-        return attribute_direction(self._posterior_means(X), _attribute(y))
+        return attribute_direction(self._posterior_means(X), attribute_values(y))
 
     def edit(self, X: Any, direction: AttributeDirection | NDArray[Any], *, strength: float = 1.0) -> Any:
         """Return X moved along a latent direction, in the form of X.
@@ -364,7 +365,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             labels = np.asarray(y)
             if labels.ndim < 1 or labels.shape[0] != dataset.n:
                 raise DataError(f"y must have one label per example: X has {dataset.n}, y has shape {labels.shape}.")
-            codes, names = _label_codes(labels)
+            codes, names = label_codes(labels)
             dataset = replace(dataset, labels=codes, label_names=names)
         return dataset
 
@@ -407,7 +408,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """The precision to compute in: that of the data."""
         if isinstance(data, (str, os.PathLike)):
             return torch.float64 if self.schema_.values == "real" and self.schema_.kind == "rows" else torch.float32
-        return torch.float64 if _is_double(data) else torch.float32
+        return torch.float64 if is_double(data) else torch.float32
 
     def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:
         data = self._unwrapped(X)
@@ -530,35 +531,3 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise InvalidParameterError(
                 f"random_state must be None, an integer of at least 0 or a numpy.random.RandomState; got {chosen!r}."
             ) from None
-
-
-def _is_double(data: Any) -> bool:
-    dtype = getattr(data, "dtype", None)
-    if dtype is not None:
-        return str(dtype).endswith("float64")
-    dtypes = getattr(data, "dtypes", None)
-    return dtypes is not None and all(str(kind).lower() in ("float64", "int64") for kind in dtypes)
-
-
-def _attribute(y: Any) -> Tensor:
-    """Labels as numbers: two classes of any type as 0 and 1, numbers as they are."""
-    values = np.asarray(y)
-    if values.dtype.kind in "biuf":
-        return torch.from_numpy(values.astype(np.float64))
-    names, codes = np.unique(values.astype(str), return_inverse=True)
-    if len(names) != 2:
-        raise InvalidParameterError(
-            f"an attribute is numbers or two classes; got {len(names)} of them. Choose one against the rest, as in "
-            f"y == {str(names[0]) if len(names) else 'label'!r}."
-        )
-    return torch.from_numpy(codes.reshape(values.shape).astype(np.float64))
-
-
-def _label_codes(labels: NDArray[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-    """Codes and names of class labels; None where y is no set of at most 100 classes, such as a regression target."""
-    if labels.ndim != 1 or labels.dtype.kind not in "iubUSO":
-        return None, None
-    names, codes = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels, return_inverse=True)
-    if not 1 < len(names) <= 100:
-        return None, None
-    return codes.astype(np.int64), tuple(str(name) for name in names)

@@ -34,7 +34,7 @@ from latentkit.estimators.resolving import (
     resolve_objective,
 )
 from latentkit.estimators.runs import RunWriter, estimators, save
-from latentkit.models import ModelSpecification, resolve_network
+from latentkit.models import ModelSpecification, resolve_network, settle
 from latentkit.objectives import objectives
 from latentkit.tasks import fit_class_priors, fit_mixture_prior
 from latentkit.training import (
@@ -354,11 +354,19 @@ class VAE(LatentEstimator):
     def _specify(self, n_rows: int) -> ModelSpecification:
         event_shape = tuple(self.schema_.event_shape)
         likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
+        encoder, decoder = (
+            settle(
+                resolve_network(network, event_shape, n_rows=n_rows),
+                activation=self.activation,
+                normalization=self.normalization,
+            )
+            for network in (self.encoder, self.decoder)
+        )
         return ModelSpecification(
             event_shape=event_shape,
             latent_dim=default_latent_dim(event_shape) if self.latent_dim == "auto" else int(self.latent_dim),
-            encoder=resolve_network(self.encoder, event_shape, n_rows=n_rows),
-            decoder=resolve_network(self.decoder, event_shape, n_rows=n_rows),
+            encoder=encoder,
+            decoder=decoder,
             posterior=self.posterior,
             likelihood=likelihood,
             likelihood_options=options,

@@ -1,7 +1,7 @@
 """Wirings of encoder, prior and decoder."""
 
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
-from latentkit.models.specification import ModelSpecification, resolve_network
+from latentkit.models.specification import ModelSpecification, resolve_network, settle
 from latentkit.models.vae import VariationalAutoencoder, WithPrior, models
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "map_batches",
     "models",
     "resolve_network",
+    "settle",
 ]

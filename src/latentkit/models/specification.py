@@ -20,11 +20,14 @@ from latentkit.nn.convolutional import default_channels
 from latentkit.nn.families import check_sizes, networks
 from latentkit.nn.mlp import default_widths
 
-__all__ = ["ModelSpecification", "NetworkChoice", "resolve_network"]
+__all__ = ["ModelSpecification", "NetworkChoice", "resolve_network", "settle"]
 
 #: One network, resolved: {"network": "mlp", "widths": [...]}, {"network": "conv", "channels": [...]} or
 #: {"network": "custom"} for a module of the user's own.
 NetworkChoice: TypeAlias = dict[str, Any]
+
+#: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
+_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group")}
 
 
 def resolve_network(spec: NetworkSpec, event_shape: Sequence[int], *, n_rows: int | None = None) -> NetworkChoice:
@@ -49,6 +52,23 @@ def resolve_network(spec: NetworkSpec, event_shape: Sequence[int], *, n_rows: in
     if isinstance(spec, str):
         return {"network": spec}  # the builder knows it, or says what it knows
     return {"network": "mlp", "widths": list(spec)}
+
+
+def settle(choice: NetworkChoice, *, activation: str, normalization: str) -> NetworkChoice:
+    """Return a network with the activation and normalisation that ``"auto"`` means for it written out.
+
+    Example:
+        >>> settle({"network": "mlp", "widths": [8]}, activation="auto", normalization="auto")
+        {'network': 'mlp', 'widths': [8], 'activation': 'relu', 'normalization': 'none'}
+    """
+    if choice["network"] not in _AUTO:
+        return choice
+    default_activation, default_normalization = _AUTO[choice["network"]]
+    return {
+        **choice,
+        "activation": default_activation if activation == "auto" else activation,
+        "normalization": default_normalization if normalization == "auto" else normalization,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,5 +199,6 @@ def _arguments(
         raise InvalidParameterError(f"{role}='conv' needs images, and these data are rows. Use {role}='mlp' or 'auto'.")
     if "widths" in choice:
         check_sizes(f"{role} widths", choice["widths"])
-    options = {**common, **{name: tuple(value) for name, value in choice.items() if name in ("widths", "channels")}}
-    return choice["network"], options
+    sizes = {name: tuple(choice[name]) for name in ("widths", "channels") if name in choice}
+    names = {name: choice[name] for name in ("activation", "normalization") if name in choice}
+    return choice["network"], {**common, **names, **sizes}
