@@ -199,6 +199,6 @@ def _arguments(
         raise InvalidParameterError(f"{role}='conv' needs images, and these data are rows. Use {role}='mlp' or 'auto'.")
     if "widths" in choice:
         check_sizes(f"{role} widths", choice["widths"])
-    sizes = {name: tuple(choice[name]) for name in ("widths", "channels") if name in choice}
-    names = {name: choice[name] for name in ("activation", "normalization") if name in choice}
+    sizes: dict[str, Any] = {name: tuple(choice[name]) for name in ("widths", "channels") if name in choice}
+    names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
     return choice["network"], {**common, **names, **sizes}
