@@ -27,7 +27,7 @@ def data_folder() -> Path:
     """The folder of real data sets, which are not part of the repository: $LATENTKIT_DATA, or ../shared/data."""
     folder = Path(os.environ.get("LATENTKIT_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set LATENTKIT_DATA to the folder that holds them")
+        pytest.skip(reason=f"no real data at {folder}; set LATENTKIT_DATA to the folder that holds them")
     return folder
 
 
@@ -37,7 +37,7 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if program := shutil.which(name):
             return program
-    pytest.skip("no Chromium on this machine")
+    pytest.skip(reason="no Chromium on this machine")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -213,7 +213,7 @@ def test_compiled_steps_learn_as_eager_ones_do() -> None:
         Trainer(compiled, Elbo(), replace(plan, engine=Engine(threads=1, compiled=True)), train=feed()).run()
     except Exception as error:
         if "compiler" in str(error).lower():
-            pytest.skip("no C++ compiler for torch.compile")
+            pytest.skip(reason="no C++ compiler for torch.compile")
         raise
     Trainer(eager, Elbo(), plan, train=feed()).run()
     validation = feed(500, seed=1)

@@ -45,6 +45,7 @@ from latentkit.tasks import (
     edit,
     encode,
     interpolate,
+    reconstruct,
     recover,
     sample_latents,
     traverse,
@@ -103,7 +104,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         storage, dtype = self._encode_input(X)
         model = self._model(dtype)
-        return self.schema_.decode(self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype))
+        return self.schema_.decode(self._map(lambda x: reconstruct(model, x), storage, dtype))
 
     # Score
 
@@ -321,7 +322,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         storage, observed = observe(self.schema_, data, mask, dtype)
         model = self._model(dtype)
         if bool(observed.all()):
-            clean = self._map(lambda x: model.decode(encode(model, x)).mean, storage, dtype)
+            clean = self._map(lambda x: reconstruct(model, x), storage, dtype)
             results = [self.schema_.decode(clean) for _ in range(1 if result == "mean" else n_draws)]
             return results[0] if result == "mean" else results
         seed = derive_seed(self.seed_, "recover")

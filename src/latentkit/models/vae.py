@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import prod
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +11,12 @@ from torch import Tensor, nn
 from latentkit.core.protocols import Distribution, LatentVariableModel, Posterior
 from latentkit.core.registry import Registry
 from latentkit.distributions import Likelihood, Prior
+from latentkit.distributions.posterior import PosteriorFamily
 from latentkit.nn import last_layer
 
-__all__ = ["PosteriorFamily", "VariationalAutoencoder", "WithPrior", "models"]
+__all__ = ["VariationalAutoencoder", "WithPrior", "models"]
 
 models: Registry[type[nn.Module]] = Registry("model")
-
-
-class PosteriorFamily(Protocol):
-    """Turns the encoder's outputs into a distribution over z."""
-
-    def n_parameters(self, latent_dim: int) -> int: ...
-
-    def from_parameters(self, parameters: Tensor) -> Posterior: ...
 
 
 @models.register("vae")
@@ -51,7 +43,7 @@ class VariationalAutoencoder(nn.Module):
         *,
         encoder: nn.Module,
         decoder: nn.Module,
-        posterior: PosteriorFamily,
+        posterior: type[PosteriorFamily],
         likelihood: Likelihood,
         prior: Prior,
         latent_dim: int,
