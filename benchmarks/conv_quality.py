@@ -50,8 +50,9 @@ def run() -> None:
                 verbose=1,
                 **network,
             ).fit(train)
+        elbo = vae.log_likelihood(test, n_importance=1, precision="float32").log_likelihood.mean()
         figures[name] = {
-            "test_elbo": round(vae.score(test, n_importance=1), 2),
+            "test_elbo": round(float(elbo), 2),
             "training_minutes": round(vae.history_[-1]["seconds"] / 60, 2),
             "epochs": vae.history_[-1]["step"] * 128 / len(train),
             "parameters": sum(p.numel() for p in vae.model_.parameters()),

@@ -5,7 +5,9 @@
 Needs ``pip install pythae``. Cases: the articles' 784-500-500-20 network on MNIST at batch 128 and 1024, a 32-64-64-8
 network on a table, and pythae's own MNIST convolutions, given to latentkit as modules of the user's own. Validation,
 early stopping and the ex-post mixture are off, and the engine chooses as it does by default. The first epoch is left
-out on both sides. ``matrix_limit`` is the rate that bfloat16 and float32 matrix products alone would allow.
+out on both sides, and with it the compilation of "latentkit compiled": ``VAE(compile=True)``, which needs a C++
+compiler and is left out where there is none. ``matrix_limit`` is the rate that bfloat16 and float32 matrix products
+alone would allow.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import contextlib
 import io
 import itertools
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -65,7 +68,7 @@ def convolutions(latent: int) -> tuple[Any, Any]:
     return encoder, decoder
 
 
-def run_latentkit(case: str, precision: str) -> dict[str, Any]:
+def run_latentkit(case: str, precision: str, compiled: bool) -> dict[str, Any]:
     from latentkit import VAE
 
     spec = CASES[case]
@@ -86,6 +89,7 @@ def run_latentkit(case: str, precision: str) -> dict[str, Any]:
         max_epochs=2 * spec["epochs"],
         validation_fraction=0.0,
         precision=precision,
+        compile=compiled,
         random_state=0,
     )
     data = load(case)
@@ -196,7 +200,7 @@ def child(arguments: list[str]) -> dict[str, Any]:
     who, case = arguments[0], arguments[1]
     if who == "pythae":
         return run_pythae(case)
-    return matrix_limit(case) if who == "limit" else run_latentkit(case, arguments[2])
+    return matrix_limit(case) if who == "limit" else run_latentkit(case, arguments[2], "compiled" in arguments)
 
 
 def parent(options: Any) -> None:
@@ -207,6 +211,8 @@ def parent(options: Any) -> None:
             "latentkit": ["latentkit", case, "auto"],
             "latentkit float32": ["latentkit", case, "float32"],
         }
+        if not case.startswith("conv") and shutil.which("g++"):
+            contestants["latentkit compiled"] = ["latentkit", case, "auto", "compiled"]
         if not case.startswith("conv"):
             contestants["matrix products"] = ["limit", case]
         results = contest(__file__, contestants, rounds=options.rounds)
@@ -223,6 +229,10 @@ def parent(options: Any) -> None:
             "objective_bfloat16_or_auto": round(ours[-1]["objective"], 2),
             "objective_float32": round(exact[-1]["objective"], 2),
         }
+        if "latentkit compiled" in results:
+            compiled = results["latentkit compiled"]
+            figures[case]["latentkit_compiled_samples_per_second"] = round(median(compiled, "samples_per_second"))
+            figures[case]["ratio_compiled"] = round(ratio(compiled, theirs, "samples_per_second"), 2)
         if "matrix products" in results:
             limit = results["matrix products"]
             figures[case]["limit_bfloat16"] = round(median(limit, "bfloat16"))

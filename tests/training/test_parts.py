@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -60,6 +62,40 @@ def test_every_optimizer_of_torch_lowers_a_loss_and_restores_its_state(name: str
     assert advance(net, optimizer) == advance(twin, restored)
     for a, b in zip(net.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", [name for name in optimizer_names() if name != "muon"])
+def test_steps_without_torchs_wrappers_are_those_with_them(name: str) -> None:
+    torch.manual_seed(0)
+    x, net, twin = torch.randn(64, 4), network(), network()
+    twin.load_state_dict(net.state_dict())
+    ours = build_optimizer(name, net.parameters(), learning_rate=0.01)
+    theirs = build_optimizer(name, twin.parameters(), learning_rate=0.01).members[0]
+    for _ in range(3):
+        for module, optimizer in ((net, ours), (twin, theirs)):
+            optimizer.zero_grad()
+            module(x).square().mean().backward()
+            optimizer.step()
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_training_steps_do_not_import_torchs_compiler() -> None:
+    script = """
+import sys, torch
+from latentkit.training import build_optimizer
+for name in ("adam", "sgd", "muon"):
+    net = torch.nn.Linear(4, 4)
+    optimizer = build_optimizer(name, net.parameters(), learning_rate=0.1)
+    optimizer.zero_grad()
+    net(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    optimizer.load_state(*optimizer.state())
+method = torch.optim.Optimizer.add_param_group.__wrapped__
+print("torch._dynamo" in sys.modules, "__dynamo_disable" in vars(method))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
 
 
 def test_weight_decay_spares_vectors() -> None:

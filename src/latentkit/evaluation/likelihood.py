@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentkit.core.allocation import keep_freed_memory
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
@@ -91,6 +92,7 @@ def importance_bound(
         features = max(1, math.prod(x.shape[1:]))
         chunk = max(1, min(_ROWS_PER_CALL, _FEATURES_PER_CALL // features))
     check_integer("chunk", chunk, low=1)
+    keep_freed_memory()
     n = x.shape[0]
     if keys is None:
         keys = row_keys(x)

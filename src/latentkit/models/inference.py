@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from latentkit.core.allocation import keep_freed_memory
+
 __all__ = ["inference_batch_size", "iterate_batches", "map_batches"]
 
 #: Floating-point numbers that one batch of activations may take; 64 MiB in single precision.
@@ -56,6 +58,7 @@ def map_batches(
         >>> map_batches(lambda x: x * 2, torch.arange(5.0), batch_size=2)
         tensor([0., 2., 4., 6., 8.])
     """
+    keep_freed_memory()
     result: Tensor | None = None
     n = storage.shape[0]
     with torch.inference_mode():

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
+from latentkit.core.allocation import keep_freed_memory
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.files import write_json
 from latentkit.core.parameters import check_choice
@@ -58,7 +59,8 @@ class Engine:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Set threads and kernels inside the block; restore them after it."""
+        """Set threads and kernels inside the block, and restore them after it; freed memory is kept for reuse."""
+        keep_freed_memory()
         threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
         try:
             if threads != self.threads:

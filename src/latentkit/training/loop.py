@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from latentkit.core.allocation import release_freed_memory
 from latentkit.core.errors import DivergenceError, TrainingInterrupted
 from latentkit.core.protocols import Batch, LatentVariableModel, Objective, Phase, Terms
 from latentkit.core.seeds import derive_seed, isolated_rng
@@ -184,6 +185,7 @@ class Trainer:
                         self._keep(force=self.state.stopped is not None)
             finally:
                 self.reporter.close()
+                release_freed_memory()
             self._settle()
         history = [EpochRecord(**record) for record in self.state.history]
         best_epoch = self.state.best_epoch if self._best is not None else self.state.epoch

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,16 +44,19 @@ class OptimizerGroup:
         self.members = tuple(members)
         self.learning_rate = learning_rate
         self._base = [[float(group["lr"]) for group in member.param_groups] for member in self.members]
+        self._steps = [_plain(member, "step") for member in self.members]
+        self._parameters = [p for member in self.members for group in member.param_groups for p in group["params"]]
 
+    @torch.no_grad()
     def step(self) -> None:
         """Update every parameter from its gradient."""
-        for member in self.members:
-            member.step()
+        for step in self._steps:
+            step()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for member in self.members:
-            member.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def scale_learning_rate(self, factor: float) -> None:
         """Set every learning rate to `factor` times what it was at the start."""
@@ -64,7 +69,7 @@ class OptimizerGroup:
         tensors: dict[str, Tensor] = {}
         values: dict[str, Any] = {}
         for m, member in enumerate(self.members):
-            for index, state in member.state_dict()["state"].items():
+            for index, state in _plain(member, "state_dict")()["state"].items():
                 for key, value in state.items():
                     if isinstance(value, Tensor):
                         tensors[f"{m}.{index}.{key}"] = value
@@ -80,8 +85,8 @@ class OptimizerGroup:
                 owner, index, key = name.split(".", 2)
                 if int(owner) == m:
                     state.setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
-            current = member.state_dict()
-            member.load_state_dict({"state": state, "param_groups": current["param_groups"]})
+            current = _plain(member, "state_dict")()
+            _plain(member, "load_state_dict")({"state": state, "param_groups": current["param_groups"]})
 
 
 def build_optimizer(
@@ -152,9 +157,39 @@ def _build(
         if weights
     ]
     try:
-        return kind(members, **arguments)
+        with _without_compiler():
+            return kind(members, **arguments)
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(f"optimizer {kind.__name__} refused its options: {error}") from error
+
+
+def _plain(member: torch.optim.Optimizer, name: str) -> Callable[..., Any]:
+    """Return a method of a torch optimiser without the wrappers that torch puts around it.
+
+    They serve profilers, hooks and the compiler, which none of our optimisers meets; on small networks they are a
+    tenth of a step, and they import the compiler.
+    """
+    method: Callable[..., Any] = inspect.unwrap(getattr(type(member), name)).__get__(member)
+    return method
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Keep the making of an optimiser from importing torch's compiler, 1.4 s and 74 MB of which nothing is used.
+
+    The first call of ``Optimizer.add_param_group`` imports it, to mark that method as not to be compiled. A mark that
+    is there already is taken as it is; this one is removed again, so that who compiles later gets torch's own.
+    """
+    method = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    mark = "__dynamo_disable"
+    if "torch._dynamo" in sys.modules or hasattr(method, mark):
+        yield
+        return
+    setattr(method, mark, method)
+    try:
+        yield
+    finally:
+        delattr(method, mark)
 
 
 def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
