@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
 from latentkit import VAE
-from latentkit.estimators.runs import estimators
+from latentkit.estimators.registry import estimators
 
 SMALL = {"encoder": (8,), "decoder": (8,), "max_epochs": 3, "batch_size": 32}
 

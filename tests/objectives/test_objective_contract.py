@@ -27,8 +27,8 @@ class Model(nn.Module):
     def __init__(self, likelihood: str = "bernoulli", posterior: str = "diagonal", dtype=torch.float32) -> None:
         super().__init__()
         self.likelihood = likelihoods[likelihood]((6,))
-        self.family = posteriors[posterior]
-        self.encoder = nn.Linear(6, self.family.n_parameters(2))
+        self.family = posteriors[posterior](2)
+        self.encoder = nn.Linear(6, self.family.n_parameters)
         self.decoder = nn.Linear(2, 6 * self.likelihood.n_parameters)
         self.prior_family = StandardNormalPrior(2)
         generator = seeds.generator(0, "weights")
@@ -39,7 +39,7 @@ class Model(nn.Module):
         self.to(dtype)
 
     def encode(self, x: Tensor):
-        return self.family.from_parameters(self.encoder(x))
+        return self.family(self.encoder(x))
 
     def decode(self, z: Tensor):
         return self.likelihood(self.decoder(z).unflatten(-1, (self.likelihood.n_parameters, 6)))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from math import prod
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
+from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Distribution, LatentVariableModel, Posterior
-from latentkit.core.registry import Registry
-from latentkit.distributions import Likelihood, Prior
-from latentkit.distributions.posterior import PosteriorFamily
+from latentkit.distributions import Likelihood, PosteriorFamily, Prior, likelihoods, posteriors, priors
+from latentkit.models.networks import NetworkChoice
+from latentkit.models.specification import Specification, build_part, models
 from latentkit.nn import last_layer
 
-__all__ = ["VariationalAutoencoder", "WithPrior", "models"]
-
-models: Registry[type[nn.Module]] = Registry("model")
+__all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
 
-@models.register("vae")
+@final
 class VariationalAutoencoder(nn.Module):
     r"""Encoder, prior and decoder wired as one latent-variable model.
 
@@ -28,7 +29,7 @@ class VariationalAutoencoder(nn.Module):
     Args:
         encoder: Network from x, shape (batch, *event), to the posterior's parameters, shape (batch, n).
         decoder: Network from z, shape (batch, latent), to the likelihood's parameters, shape (batch, p, *event).
-        posterior: Family of q(z given x).
+        posterior: Family of q(z given x); may hold learnt parameters such as the layers of a flow.
         likelihood: Family of p(x given z); may hold learnt parameters such as a shared variance.
         prior: Module that returns p(z) when called.
         latent_dim: Number of latent dimensions.
@@ -43,7 +44,7 @@ class VariationalAutoencoder(nn.Module):
         *,
         encoder: nn.Module,
         decoder: nn.Module,
-        posterior: type[PosteriorFamily],
+        posterior: PosteriorFamily,
         likelihood: Likelihood,
         prior: Prior,
         latent_dim: int,
@@ -60,7 +61,8 @@ class VariationalAutoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Posterior:
         """Return q(z given x) for x of shape (batch, *event)."""
-        return self.posterior.from_parameters(self.encoder(x))
+        posterior: Posterior = self.posterior(self.encoder(x))
+        return posterior
 
     def decode(self, z: Tensor) -> Distribution:
         """Return p(x given z) for z of shape (*batch, latent)."""
@@ -107,6 +109,57 @@ class VariationalAutoencoder(nn.Module):
                 bias.copy_(per_channel.reshape(bias.shape))
 
 
+@models.register("vae")
+@final
+@dataclass(frozen=True, kw_only=True)
+class VaeSpecification(Specification):
+    """What a :class:`VariationalAutoencoder` is made of; see :class:`Specification` for the fields that all share.
+
+    Attributes:
+        encoder: Resolved network.
+        posterior: Name of the family of q(z given x).
+        posterior_options: Its arguments.
+        prior: Name of the family of p(z).
+        prior_options: Its arguments.
+    """
+
+    kind: ClassVar[str] = "vae"
+
+    encoder: NetworkChoice
+    posterior: str = "diagonal"
+    posterior_options: Mapping[str, Any] = field(default_factory=dict)
+    prior: str = "normal"
+    prior_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, **own: nn.Module | None) -> VariationalAutoencoder:
+        """Return the model with fresh weights; `own` may hold ``encoder`` and ``decoder``."""
+        check_integer("latent_dim", self.latent_dim, low=1)
+        posterior = build_part("posterior", posteriors, self.posterior, self.posterior_options, self.latent_dim)
+        likelihood = build_part("likelihood", likelihoods, self.likelihood, self.likelihood_options, self.event_shape)
+        output_shape = (likelihood.n_parameters, *self.event_shape)
+        return VariationalAutoencoder(
+            encoder=self.settings.encoder(
+                self.encoder, self.event_shape, posterior.n_parameters, own=own.get("encoder")
+            ),
+            decoder=self.settings.decoder(self.decoder, self.latent_dim, output_shape, own=own.get("decoder")),
+            posterior=posterior,
+            likelihood=likelihood,
+            prior=build_part("prior", priors, self.prior, self.prior_options, self.latent_dim),
+            latent_dim=self.latent_dim,
+            event_shape=self.event_shape,
+        )
+
+    @property
+    def networks(self) -> dict[str, NetworkChoice]:
+        """Encoder and decoder."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Likelihood, posterior and prior."""
+        return {"likelihood": self.likelihood, "posterior": self.posterior, "prior": self.prior}
+
+
 class WithPrior:
     """A model whose prior is replaced, for measuring it under a prior that was fitted after training.
 
@@ -116,9 +169,9 @@ class WithPrior:
 
     Example:
         >>> from latentkit.distributions import StandardNormalPrior
-        >>> from latentkit.models import ModelSpecification
+        >>> from latentkit.models import VaeSpecification
         >>> layers = {"network": "mlp", "widths": [8]}
-        >>> model = ModelSpecification(event_shape=(3,), latent_dim=2, encoder=layers, decoder=layers).build()
+        >>> model = VaeSpecification(event_shape=(3,), latent_dim=2, encoder=layers, decoder=layers).build()
         >>> WithPrior(model, StandardNormalPrior(2)).prior().mean
         tensor([0., 0.])
     """

@@ -1,77 +1,58 @@
-"""What every estimator with an encoder and a decoder can do."""
+"""What an estimator with an encoder can do: reduce, score, explore, recover."""
 
 from __future__ import annotations
 
 import copy
-import math
 import os
-import secrets
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from latentkit.core.errors import (
-    DataError,
-    InvalidParameterError,
-    LatentkitError,
-    SchemaMismatchError,
-    UnsupportedOperationError,
-)
-from latentkit.core.parameters import check_choice, check_integer, check_real, suggestion
+from latentkit.core.errors import DataError, InvalidParameterError
+from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
-from latentkit.data.containers import is_frame, to_array
 from latentkit.distributions import GaussianMixturePrior
-from latentkit.estimators.inputs import attribute_values, is_double, label_codes
+from latentkit.estimators.inputs import attribute_values
 from latentkit.estimators.observed import keep_observed, observe
-from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import python_random_kept
 from latentkit.evaluation import LikelihoodEstimate, importance_bound
-from latentkit.models import VariationalAutoencoder, WithPrior, inference_batch_size, map_batches
+from latentkit.models import WithPrior, inference_batch_size, map_batches
 from latentkit.models.inference import iterate_batches
 from latentkit.tasks import (
     AttributeDirection,
     attribute_direction,
-    decode,
     edit,
     encode,
+    fit_class_priors,
+    fit_mixture_prior,
     interpolate,
     reconstruct,
     recover,
-    sample_latents,
     traverse,
 )
+from latentkit.training.progress import Reporter
 
-__all__ = ["LatentEstimator"]
+__all__ = ["EncodingTasks"]
 
-Draw = Literal["auto", "mean", "sample"]
+#: Rows used to fit the ex-post mixture, at most.
+MIXTURE_ROWS = 20_000
 
 
-class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """A fitted schema and model, and the tasks they do; how they are fitted is the subclass's.
+class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
+    """The tasks that take an encoder beside a decoder.
 
     ``X`` is, in every method, what ``fit`` took: an array of rows (n, features) or images (n, height, width[,
     channels]), a torch tensor, a pandas, polars or Arrow frame of numbers, or the path of a folder of images or of a
     file. Results come back in the same form.
     """
-
-    random_state: int | np.random.RandomState | None
-    verbose: int
-
-    # Fitting is the subclass's
-
-    @abstractmethod
-    def fit(self, X: Any, y: Any = None) -> LatentEstimator:
-        """Learn the schema and the model from X."""
 
     # Reduce
 
@@ -87,17 +68,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             rows have equal vectors.
         """
         return self._posterior_means(X).numpy()
-
-    def inverse_transform(self, Z: Any) -> Any:
-        """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.
-
-        Args:
-            Z: Latent vectors, shape (n, latent_dim).
-        """
-        check_is_fitted(self)
-        z = self._latents(Z)
-        model = self._model(z.dtype)
-        return self.schema_.decode(self._map_latents(lambda part: decode(model, part), z))
 
     def reconstruct(self, X: Any) -> Any:
         """Return what the model makes of X through the posterior mean, in the form of X. This is also its denoiser."""
@@ -166,48 +136,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def score(self, X: Any, y: Any = None, *, n_importance: int = 64) -> float:
         """Return the mean of :meth:`score_samples`, for model selection; `y` is ignored."""
         return float(self.score_samples(X, n_importance=n_importance).mean())
-
-    # Generate
-
-    def sample(
-        self,
-        n: int = 1,
-        *,
-        label: Any = None,
-        temperature: float = 1.0,
-        draw: Draw = "auto",
-        prior: Literal["auto", "model", "mixture"] = "auto",
-        random_state: int | np.random.RandomState | None = None,
-    ) -> Any:
-        """Return exactly n new examples, in the form of the data that fit took.
-
-        Args:
-            n: Number of examples, at least 1.
-            label: One of ``classes_``, where labels were given to fit: examples of that class.
-            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
-            draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
-                adds pixel noise, and a draw for rows, whose noise belongs to the data.
-            prior: ``"model"`` draws z from the prior that was trained, ``"mixture"`` from the Gaussian mixture fitted
-                to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one.
-            random_state: Seed; None uses the estimator's own.
-        Raises:
-            InvalidParameterError: If the label or an option is unknown.
-        """
-        check_is_fitted(self)
-        n = check_integer("n", n, low=1)
-        check_choice("draw", draw, ("auto", "mean", "sample"))
-        check_choice("prior", prior, ("auto", "model", "mixture"))
-        source = self._prior_module(label, prior)
-        usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
-        how = usual if draw == "auto" else draw
-        random = generator(self._seed(random_state), "sample")
-        model = self._model(torch.float32)
-        # The mixture lies on the CPU, wherever the model is.
-        z = sample_latents(source(), n, temperature=temperature, generator=random).to(self._device)
-        parts = [
-            decode(model, z[rows], draw=how, generator=random).cpu() for rows in iterate_batches(n, self._batch_size)
-        ]
-        return self.schema_.decode(torch.cat(parts))
 
     # Explore and control
 
@@ -350,72 +278,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         tags.non_deterministic = False
         return tags
 
-    # Data in
-
-    def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
-        """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
-        if reset and hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # of an earlier fit; rows with names set it again
-        if isinstance(X, Dataset):
-            dataset = X
-        elif isinstance(X, (str, os.PathLike)):
-            dataset = read(os.fspath(X))
-        else:
-            dataset = Dataset(data=self._checked(X, reset=reset), source="memory", kind="rows")
-        if y is not None:
-            labels = np.asarray(y)
-            if labels.ndim < 1 or labels.shape[0] != dataset.n:
-                raise DataError(f"y must have one label per example: X has {dataset.n}, y has shape {labels.shape}.")
-            codes, names = label_codes(labels)
-            dataset = replace(dataset, labels=codes, label_names=names)
-        return dataset
-
-    def _checked(self, X: Any, *, reset: bool) -> Any:
-        if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
-            X = to_array(X)  # a list of images
-        if not reset and is_frame(X) and self.schema_.feature_names and not hasattr(self, "feature_names_in_"):
-            return X  # fitted on a file: scikit-learn was not told the names, and the schema knows them
-        if not reset and self.schema_.kind == "images":
-            return to_array(X) if isinstance(X, (list, tuple)) else X  # the schema's message knows height and width
-        shape = getattr(X, "shape", None)
-        if shape is not None and len(shape) >= 3:
-            if reset:
-                self.n_features_in_ = math.prod(shape[1:])
-            return X
-        if isinstance(X, Tensor):
-            if reset:
-                self.n_features_in_ = math.prod(X.shape[1:])
-            return X
-        try:
-            values = validate_data(
-                self, X, reset=reset, dtype="numeric", ensure_all_finite=False, ensure_min_samples=2 if reset else 1
-            )
-        except ValueError as error:
-            if isinstance(error, LatentkitError):
-                raise
-            to_array(X)  # where the cause is text, this says in which row and column
-            kind = DataError if reset else SchemaMismatchError
-            raise kind(str(error)) from error
-        # A frame stays a frame, so that results come back as one; anything else is an array from here on.
-        return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
-
-    def _unwrapped(self, X: Any) -> Any:
-        """X checked against what fit took; a path stays a path, which the schema reads as it read the first."""
-        if isinstance(X, Dataset):
-            return X.data
-        return X if isinstance(X, (str, os.PathLike)) else self._checked(X, reset=False)
-
-    def _dtype(self, data: Any) -> torch.dtype:
-        """The precision to compute in: that of the data."""
-        if isinstance(data, (str, os.PathLike)):
-            return torch.float64 if self.schema_.values == "real" and self.schema_.kind == "rows" else torch.float32
-        return torch.float64 if is_double(data) else torch.float32
-
-    def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:
-        data = self._unwrapped(X)
-        dtype = self._dtype(data)
-        return self.schema_.encode(data, dtype=dtype), dtype
-
     def _posterior_means(self, X: Any) -> Tensor:
         """:meth:`transform` as a tensor, whatever `set_output` makes of it."""
         check_is_fitted(self)
@@ -430,25 +292,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise DataError(f"one example is wanted; got {len(z)}. Choose a row.")
         return z
 
-    def _one(self, x: Any) -> Any:
-        """One example as a batch of one."""
-        if hasattr(x, "to_frame") and hasattr(x, "index"):
-            x = x.to_frame().T.infer_objects()  # a row of a pandas frame; its index holds the names of the columns
-        if isinstance(x, (str, os.PathLike)) or is_frame(x):
-            return x
-        array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
-        if tuple(array.shape) == tuple(self.schema_.user_shape):
-            return array[None]
-        if array.shape[:1] != (1,):
-            raise DataError(
-                f"one example of shape {self.schema_.user_shape} is wanted; got shape {tuple(array.shape)}."
-            )
-        return array
-
     # Tensors through the model
-
-    def _model(self, dtype: torch.dtype) -> VariationalAutoencoder:
-        return cast(VariationalAutoencoder, model_in(self.model_, dtype))
 
     def _to_model(self, storage: Tensor, dtype: torch.dtype) -> Tensor:
         x: Tensor = self.schema_.to_model(storage.to(self._device), dtype=dtype)
@@ -463,72 +307,41 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             device=self._device,
         )
 
-    def _map_latents(self, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-        return map_batches(function, z, batch_size=self._batch_size, device=self._device)
+    # The prior that is fitted after training
 
-    def _latents(self, Z: Any) -> Tensor:
-        array = np.asarray(Z)
-        if array.ndim != 2 or array.shape[1] != self.latent_dim_ or array.dtype.kind not in "fiu":
-            raise DataError(
-                f"latent vectors must be numbers of shape (n, {self.latent_dim_}); got shape {array.shape}, "
-                f"dtype {array.dtype}."
-            )
-        if not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise DataError(f"latent vectors must be finite; row {row} (counted from 0) holds NaN or infinity.")
-        return torch.from_numpy(array.astype(np.float64 if array.dtype == np.float64 else np.float32))
-
-    def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
-        mixture: GaussianMixturePrior | None = self.mixture_
-        if label is not None:
-            if not self.class_mixtures_:
-                raise UnsupportedOperationError(
-                    "this model was fitted without labels, or with ex_post='none', so it cannot sample by class. Fit "
-                    "with y (or --labels) and ex_post='mixture'."
-                )
-            if prior == "model":
-                raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
-            by_class: GaussianMixturePrior = self.class_mixtures_[self._class_index(label)]
-            return by_class
-        if prior == "mixture":
-            return self._mixture()
-        if prior == "model" or mixture is None:
-            return cast(Callable[[], Any], self._model(torch.float32).prior)
-        return mixture
-
-    def _mixture(self) -> GaussianMixturePrior:
-        mixture: GaussianMixturePrior | None = self.mixture_
-        if mixture is None:
+    def _check_ex_post(self) -> None:
+        if self.ex_post == "none" and self.ex_post_components != 10:
             raise InvalidParameterError(
-                "this model was fitted with ex_post='none', without a mixture. Use prior='model'."
+                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
+                "ex_post='mixture', or leave it out."
             )
-        return mixture
 
-    def _class_index(self, label: Any) -> int:
-        names = [str(name) for name in self.classes_]
-        if str(label) not in names:
-            raise InvalidParameterError(
-                f"label must be one of: {', '.join(names)}; got {label!r}.{suggestion(str(label), names)}"
-            )
-        return names.index(str(label))
+    def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
+        """Fit the ex-post mixture to posterior draws of the training data, and one per class where there are labels."""
+        self.mixture_: GaussianMixturePrior | None = None
+        self.class_mixtures_: list[GaussianMixturePrior] = []
+        self.classes_: tuple[str, ...] = ()
+        if self.ex_post == "none":
+            return
+        reporter.note("fitting a mixture to the latent space, from which samples are drawn")
+        rows = torch.arange(storage.shape[0])
+        if len(rows) > MIXTURE_ROWS:
+            order = torch.randperm(len(rows), generator=generator(self.seed_, "mixture"))
+            rows = order[:MIXTURE_ROWS].sort().values
+        model = self._model(torch.float32)
 
-    @property
-    def _device(self) -> torch.device:
-        return cast(torch.device, next(self.model_.parameters()).device)
+        def moments(x: Tensor) -> Tensor:
+            posterior: Any = model.encode(x)
+            return torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
-    @property
-    def _batch_size(self) -> int:
-        return inference_batch_size(self.specification_.width)
-
-    def _seed(self, random_state: int | np.random.RandomState | None) -> int:
-        chosen = self.random_state if random_state is None else random_state
-        if chosen is None:
-            return secrets.randbelow(2**31)  # not numpy's global generator: the user's random state is left alone
-        if isinstance(chosen, (int, np.integer)):
-            return check_integer("random_state", chosen)
-        try:
-            return int(check_random_state(chosen).randint(2**31 - 1))
-        except ValueError:
-            raise InvalidParameterError(
-                f"random_state must be None, an integer of at least 0 or a numpy.random.RandomState; got {chosen!r}."
-            ) from None
+        means, log_vars = self._map(moments, storage[rows], torch.float32).chunk(2, dim=-1)
+        seed = derive_seed(self.seed_, "mixture")
+        self.mixture_ = fit_mixture_prior(means, log_vars, n_components=self.ex_post_components, seed=seed)
+        if dataset.labels is None:
+            return
+        codes = [int(code) for code in np.asarray(dataset.labels)[rows.numpy()]]
+        mixtures = fit_class_priors(means, log_vars, codes, n_components=self.ex_post_components, seed=seed)
+        names = dataset.label_names
+        present = sorted(set(codes))
+        self.classes_ = tuple(str(code) if names is None else names[code] for code in present)
+        self.class_mixtures_ = [mixtures[code] for code in present]
