@@ -140,9 +140,19 @@ def test_evaluation_needs_no_graph(objective) -> None:
 
 
 @everyone
-def test_a_condition_is_refused(objective) -> None:
-    with pytest.raises(UnsupportedOperationError, match="gives the model no condition"):
+def test_the_model_sees_the_condition(objective) -> None:
+    with pytest.raises(UnsupportedOperationError, match="a Model has no place for a condition"):
         objective(Model(), Batch(_x(), condition=torch.zeros(16, 2)))
+
+    class Conditional(Model):
+        def given(self, condition: Tensor) -> Model:
+            assert condition.shape == (16, 2)
+            self.seen = condition
+            return self
+
+    model, condition = Conditional(), torch.ones(16, 2)
+    objective(model, Batch(_x(), condition=condition))
+    assert model.seen is condition
 
 
 COMPILED = [(objective, "bernoulli") for objective in CASES if type(objective) is not Elbo or objective.free_bits]

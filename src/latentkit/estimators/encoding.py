@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from latentkit.data import Dataset, read
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.inputs import attribute_values
 from latentkit.estimators.observed import keep_observed, observe
+from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import python_random_kept
 from latentkit.evaluation import LikelihoodEstimate, importance_bound
 from latentkit.models import WithPrior, inference_batch_size, map_batches
@@ -73,8 +74,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         """Return what the model makes of X through the posterior mean, in the form of X. This is also its denoiser."""
         check_is_fitted(self)
         storage, dtype = self._encode_input(X)
-        model = self._model(dtype)
-        return self.schema_.decode(self._map(lambda x: reconstruct(model, x), storage, dtype))
+        return self.schema_.decode(self._map(reconstruct, storage, dtype))
 
     # Score
 
@@ -110,17 +110,22 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         storage, dtype = self._encode_input(X)
         wanted = self.engine_.precision if precision == "auto" else precision
         bf16 = wanted == "bfloat16" and dtype == torch.float32
-        model: LatentVariableModel = self._model(dtype)
+        self._check_conditions(storage.shape[0])
+        mixture = None
         if prior == "mixture":
             mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
-            model = WithPrior(model, mixture)
         seed = derive_seed(self.seed_, "score")
         bounds, sizes = [], []
         for rows in iterate_batches(storage.shape[0], self._batch_size):
             part = storage[rows]
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
-            estimate = importance_bound(model, x, n_importance, keys=keys, seed=seed, bf16=bf16)
+            model = cast(LatentVariableModel, model_in(self.model_, dtype))
+            if mixture is not None:
+                model = WithPrior(model, mixture)
+            estimate = importance_bound(
+                model, x, n_importance, condition=self._condition(dtype, rows), keys=keys, seed=seed, bf16=bf16
+            )
             bounds.append(estimate.log_likelihood)
             sizes.append(estimate.effective_sample_size)
         return LikelihoodEstimate(
@@ -207,8 +212,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         z = self._posterior_means(X)
         vector = direction.direction if isinstance(direction, AttributeDirection) else torch.as_tensor(direction)
         step = strength * direction.spread if isinstance(direction, AttributeDirection) else strength
-        model = self._model(z.dtype)
-        moved = self._map_latents(lambda part: edit(model, part, vector.to(part), step), z)
+        moved = self._map_latents(lambda model, part: edit(model, part, vector.to(part), step), z)
         return self.schema_.decode(moved)
 
     # Recover
@@ -248,22 +252,24 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
             data = read(os.fspath(data)).data  # kept, so that what was observed can be put back as it was given
         storage, observed = observe(self.schema_, data, mask, dtype)
-        model = self._model(dtype)
+        self._check_conditions(storage.shape[0])
         if bool(observed.all()):
-            clean = self._map(lambda x: reconstruct(model, x), storage, dtype)
+            clean = self._map(reconstruct, storage, dtype)
             results = [self.schema_.decode(clean) for _ in range(1 if result == "mean" else n_draws)]
             return results[0] if result == "mean" else results
         seed = derive_seed(self.seed_, "recover")
         batch = inference_batch_size(self.specification_.width, n_samples=n_draws)
-        parts = []
-        for rows in iterate_batches(storage.shape[0], batch):
-            x, seen = self._to_model(storage[rows], dtype), observed[rows].to(self._device)
-            how: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
-            draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, draw=how, seed=seed)
-            parts.append((draws.mean(0, keepdim=True) if result == "mean" else draws).cpu())
-        results = [
-            keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in torch.cat(parts, dim=1)
-        ]
+        how: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
+        completed = storage.new_empty((1 if result == "mean" else n_draws, *storage.shape), dtype=dtype)
+        # candidates of the prior are shared by all rows of a call, so the rows of one call have one condition
+        for group in self._alike(storage.shape[0]):
+            for part in iterate_batches(len(group), batch):
+                rows = group[part]
+                x, seen = self._to_model(storage[rows], dtype), observed[rows].to(self._device)
+                model = self._model(dtype, rows[:1])
+                draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, draw=how, seed=seed).cpu()
+                completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
+        results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
         return results[0] if result == "mean" else results
 
     # For scikit-learn
@@ -282,8 +288,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         """:meth:`transform` as a tensor, whatever `set_output` makes of it."""
         check_is_fitted(self)
         storage, dtype = self._encode_input(X)
-        model = self._model(dtype)
-        return self._map(lambda x: encode(model, x), storage, dtype)
+        return self._map(encode, storage, dtype)
 
     def _one_latent(self, x: Any) -> Tensor:
         """The posterior mean of one example, shape (1, latent)."""
@@ -298,14 +303,22 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         x: Tensor = self.schema_.to_model(storage.to(self._device), dtype=dtype)
         return x
 
-    def _map(self, function: Callable[[Tensor], Tensor], storage: Tensor, dtype: torch.dtype) -> Tensor:
+    def _map(self, function: Callable[[Any, Tensor], Tensor], storage: Tensor, dtype: torch.dtype) -> Tensor:
+        """Apply `function` to the model and consecutive rows in model units."""
+        n = storage.shape[0]
+        self._check_conditions(n)
         return map_batches(
-            function,
-            storage,
+            lambda rows: function(self._model(dtype, rows), self._to_model(storage[rows], dtype)),
+            torch.arange(n),
             batch_size=self._batch_size,
-            prepare=lambda part: self.schema_.to_model(part, dtype=dtype),
-            device=self._device,
         )
+
+    def _alike(self, n: int) -> list[Tensor]:
+        """The rows in groups of one condition each."""
+        if self.condition_ is None or len(self.condition_) == 1:
+            return [torch.arange(n)]
+        _, groups = self.condition_.unique(dim=0, return_inverse=True)
+        return [(groups == group).nonzero().flatten() for group in groups.unique()]
 
     # The prior that is fitted after training
 
@@ -328,13 +341,14 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         if len(rows) > MIXTURE_ROWS:
             order = torch.randperm(len(rows), generator=generator(self.seed_, "mixture"))
             rows = order[:MIXTURE_ROWS].sort().values
-        model = self._model(torch.float32)
 
-        def moments(x: Tensor) -> Tensor:
+        def moments(model: Any, x: Tensor) -> Tensor:
             posterior: Any = model.encode(x)
             return torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
-        means, log_vars = self._map(moments, storage[rows], torch.float32).chunk(2, dim=-1)
+        seen = copy.copy(self)
+        seen.condition_ = None if self.condition_ is None else self.condition_[rows]
+        means, log_vars = seen._map(moments, storage[rows], torch.float32).chunk(2, dim=-1)  # noqa: SLF001 (itself)
         seed = derive_seed(self.seed_, "mixture")
         self.mixture_ = fit_mixture_prior(means, log_vars, n_components=self.ex_post_components, seed=seed)
         if dataset.labels is None:

@@ -16,11 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from latentkit.core.errors import InvalidParameterError
+from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import parse_duration
 from latentkit.core.protocols import LatentVariableModel, Objective
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
 from latentkit.data import Dataset, learn_schema
+from latentkit.data.conditions import learn_conditions
 from latentkit.estimators.inputs import DataIntake
 from latentkit.estimators.parameters import TrainingParameters, validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
@@ -44,6 +45,8 @@ from latentkit.training.progress import Reporter
 
 __all__ = ["TrainedEstimator"]
 
+#: Share of the rows whose condition an epoch hides.
+HIDDEN = 0.1
 #: Floating-point operations of a training that is over before a measurement would be.
 SHORT = 1e11
 
@@ -55,11 +58,13 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     training have the same names and meanings in all of them.
     """
 
+    condition_: Tensor | None
+
     # What is trained is the subclass's
 
     @abstractmethod
-    def _specify(self, n_rows: int) -> Specification:
-        """What the model is made of, for data of the learnt schema and this many rows."""
+    def _specify(self, n_rows: int, condition_dim: int) -> Specification:
+        """What the model is made of, for data of the learnt schema, this many rows and columns of conditions."""
 
     @abstractmethod
     def _objective(self) -> Objective:
@@ -79,6 +84,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         X: Any,
         y: Any = None,
         *,
+        condition: Any = None,
         run: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -88,6 +94,9 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         Args:
             X: Rows (n, features), images (n, height, width[, channels]), a tensor, a frame of numbers, or a path.
             y: Optional class labels, shape (n,): then :meth:`sample` can draw by class. They do not affect training.
+            condition: What the model shall be given: one label or number for each example, shape (n,), several, shape
+                (n, attributes), or a frame. Texts, bools and few different integers are classes. Training hides it from
+                one row in ten, so that the model does without, too; see :meth:`given`.
             run: Folder that receives the run while it is trained, with checkpoints; then SIGINT and SIGTERM save the
                 state before they stop the training.
             resume: Go on from the checkpoint in `run`, with the settings written there; ends in the same weights as a
@@ -110,11 +119,12 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         train_rows, validation_rows = self._split(storage.shape[0])
 
         device = pick_device(self.device)
-        feed = Feed(storage, self.schema_.to_model, device=device)
+        columns = self._learn_conditions(condition, storage.shape[0])
+        feed = Feed(storage, self.schema_.to_model, device=device, condition=columns, hidden=HIDDEN)
         train = feed.subset(train_rows) if len(validation_rows) else feed
         validation = feed.subset(validation_rows) if len(validation_rows) else None
 
-        self.specification_ = self._specify(len(train))
+        self.specification_ = self._specify(len(train), 0 if columns is None else columns.shape[1])
         self.latent_dim_ = self.specification_.latent_dim
         model = self._build(train).to(device)
         objective = self._objective()
@@ -148,7 +158,11 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         self.best_epoch_ = result.best_epoch
         self.stopped_ = result.stopped
         self.events_ = result.events
-        self._complete(storage, dataset, reporter)
+        self.condition_ = columns  # the codes that are fitted to are those of the conditions
+        try:
+            self._complete(storage, dataset, reporter)
+        finally:
+            self.condition_ = None
         if writer is not None:
             writer.finish(self)
         return self
@@ -159,6 +173,17 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         return save(self, path)
 
     # The parts of fit
+
+    def _learn_conditions(self, condition: Any, n: int) -> Tensor | None:
+        """Learn the schema of the conditions and return their columns, shape (n, columns)."""
+        self.condition_ = None
+        self.condition_schema_ = None if condition is None else learn_conditions(condition)
+        if self.condition_schema_ is None:
+            return None
+        columns = self.condition_schema_.encode(condition)
+        if len(columns) != n:
+            raise DataError(f"condition must have one row per example: X has {n}, condition has {len(columns)}.")
+        return columns
 
     def _split(self, n_rows: int) -> tuple[Tensor, Tensor]:
         """Rows to learn from and rows to judge by; fewer than five are too few to judge by."""

@@ -37,6 +37,7 @@ from latentkit.core.files import atomic_path, sha256, storage_errors, write_json
 from latentkit.core.parameters import suggestion
 from latentkit.core.version import __version__
 from latentkit.data import Dataset, schema_from_description
+from latentkit.data.conditions import ConditionSchema
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.describing import RUN_FORMAT, describe, environment, from_yaml, model_card, to_yaml
 from latentkit.estimators.registry import estimators
@@ -342,6 +343,7 @@ def write_fitted(folder: Path, estimator: TrainedEstimator, config: dict[str, An
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else [str(name) for name in names],
         "classes": list(estimator.classes_),
+        "condition": None if estimator.condition_schema_ is None else estimator.condition_schema_.describe(),
         "sha256": {name: sha256(folder / name) for name in (WEIGHTS, SCHEMA)},
     }
     write_text(folder / "README.md", model_card(estimator, config, fitted))
@@ -368,6 +370,9 @@ def _restore(
 
         estimator.feature_names_in_ = np.asarray(fitted["feature_names_in"], dtype=object)
     estimator.classes_ = tuple(fitted["classes"])
+    condition = fitted.get("condition")
+    estimator.condition_schema_ = None if condition is None else ConditionSchema.from_description(condition)
+    estimator.condition_ = None
     estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
     estimator.class_mixtures_ = [
         GaussianMixturePrior.from_state_dict(sections[f"class{index}"]) for index in range(len(estimator.classes_))

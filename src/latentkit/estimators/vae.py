@@ -102,7 +102,7 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
 
     # What is trained
 
-    def _specify(self, n_rows: int) -> VaeSpecification:
+    def _specify(self, n_rows: int, condition_dim: int) -> VaeSpecification:
         self._check_ex_post()
         event_shape = tuple(self.schema_.event_shape)
         likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
@@ -127,6 +127,7 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
             normalization=self.normalization,
             dropout=float(self.dropout),
             upsampling=self.upsampling,
+            condition_dim=condition_dim,
         )
 
     def _objective(self) -> Objective:
