@@ -21,7 +21,7 @@ def _numbers(*shape: int, seed: str = "numbers", dtype: torch.dtype = DOUBLE) ->
 
 
 def _posterior(name: str, *batch: int, latent_dim: int = 3, dtype: torch.dtype = DOUBLE) -> Posterior:
-    return posteriors[name].from_parameters(_numbers(*batch, posteriors[name].n_parameters(latent_dim), dtype=dtype))
+    return posteriors[name](latent_dim)(_numbers(*batch, posteriors[name](latent_dim).n_parameters, dtype=dtype))
 
 
 @everyone
@@ -40,7 +40,7 @@ def test_shapes(name, batch) -> None:
 @everyone
 @pytest.mark.parametrize("latent_dim", [1, 2, 3, 8])
 def test_zeros_are_the_standard_normal(name, latent_dim) -> None:
-    q = posteriors[name].from_parameters(torch.zeros(2, posteriors[name].n_parameters(latent_dim)))
+    q = posteriors[name](latent_dim)(torch.zeros(2, posteriors[name](latent_dim).n_parameters))
     z = _numbers(2, latent_dim, dtype=torch.float32)
     assert q.mean.shape == (2, latent_dim)
     torch.testing.assert_close(q.log_prob(z), StandardNormal(latent_dim).log_prob(z))
@@ -49,8 +49,8 @@ def test_zeros_are_the_standard_normal(name, latent_dim) -> None:
 
 @everyone
 def test_every_parameter_matters(name) -> None:
-    parameters = _numbers(2, posteriors[name].n_parameters(4)).requires_grad_()
-    q = posteriors[name].from_parameters(parameters)
+    parameters = _numbers(2, posteriors[name](4).n_parameters).requires_grad_()
+    q = posteriors[name](4)(parameters)
     (gradient,) = torch.autograd.grad(q.log_prob(_numbers(2, 4, seed="z")).sum(), parameters)
     assert (gradient != 0).all()
 
@@ -68,8 +68,8 @@ def test_moments_and_entropy_of_draws(name) -> None:
 
 @everyone
 def test_draws_are_reparameterised_and_samples_are_not(name) -> None:
-    parameters = _numbers(2, posteriors[name].n_parameters(3)).requires_grad_()
-    q = posteriors[name].from_parameters(parameters)
+    parameters = _numbers(2, posteriors[name](3).n_parameters).requires_grad_()
+    q = posteriors[name](3)(parameters)
     assert q.rsample(2).requires_grad
     assert not q.sample(2).requires_grad
     noise = _numbers(5, 2, 3, seed="noise")
@@ -79,8 +79,8 @@ def test_draws_are_reparameterised_and_samples_are_not(name) -> None:
 
 @everyone
 def test_detach_cuts_the_graph_and_keeps_the_distribution(name) -> None:
-    parameters = _numbers(2, posteriors[name].n_parameters(3)).requires_grad_()
-    q = posteriors[name].from_parameters(parameters)
+    parameters = _numbers(2, posteriors[name](3).n_parameters).requires_grad_()
+    q = posteriors[name](3)(parameters)
     z = _numbers(2, 3, seed="z")
     assert not q.detach().log_prob(z).requires_grad
     torch.testing.assert_close(q.detach().log_prob(z), q.log_prob(z))
@@ -97,11 +97,11 @@ def test_draws_follow_the_generator_alone(name) -> None:
 
 @everyone
 def test_precision(name) -> None:
-    parameters = _numbers(2, posteriors[name].n_parameters(3), dtype=torch.bfloat16)
-    expected = posteriors[name].from_parameters(parameters.float())
+    parameters = _numbers(2, posteriors[name](3).n_parameters, dtype=torch.bfloat16)
+    expected = posteriors[name](3)(parameters.float())
     noise, z = _numbers(2, 3, dtype=torch.float32), _numbers(2, 3, seed="z", dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        q = posteriors[name].from_parameters(parameters)
+        q = posteriors[name](3)(parameters)
         results = q.rsample(noise=noise), q.log_prob(z), q.entropy()
     for actual, value in zip(
         results, (expected.rsample(noise=noise), expected.log_prob(z), expected.entropy()), strict=True
@@ -113,11 +113,11 @@ def test_precision(name) -> None:
 
 @everyone
 def test_gradients(name) -> None:
-    parameters = _numbers(2, posteriors[name].n_parameters(3)).requires_grad_()
+    parameters = _numbers(2, posteriors[name](3).n_parameters).requires_grad_()
     noise, z = _numbers(4, 2, 3, seed="noise"), _numbers(4, 2, 3, seed="z")
 
     def outputs(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        q = posteriors[name].from_parameters(value)
+        q = posteriors[name](3)(value)
         return q.rsample(4, noise=noise), q.log_prob(z), q.entropy(), kl_divergence(q, StandardNormal(3))
 
     assert torch.autograd.gradcheck(outputs, (parameters,))
@@ -126,8 +126,8 @@ def test_gradients(name) -> None:
 @everyone
 def test_extreme_outputs_stay_finite(name) -> None:
     for sign in (1.0, -1.0):
-        parameters = torch.full((2, posteriors[name].n_parameters(3)), 60.0 * sign).requires_grad_()
-        q = posteriors[name].from_parameters(parameters)
+        parameters = torch.full((2, posteriors[name](3).n_parameters), 60.0 * sign).requires_grad_()
+        q = posteriors[name](3)(parameters)
         value = kl_divergence(q, StandardNormal(3)) + q.rsample().sum(-1)
         (gradient,) = torch.autograd.grad(value.sum(), parameters)
         assert value.isfinite().all()

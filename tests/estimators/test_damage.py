@@ -230,7 +230,7 @@ def test_a_full_disk_at_the_start_of_a_training_leaves_the_old_run(
     with monkeypatch.context() as patch:
         patch.setattr("latentkit.core.files.os.fsync", FullDisk(n))
         with pytest.raises(StorageError, match="No space left"):
-            small().fit(pixels(20, 8, 8), run=run)
+            small().fit(pixels(20, 8, 8), run=run, overwrite=True)
     assert everything_in(run) == before
     np.testing.assert_array_equal(load(run).transform(rows()), labelled.transform(rows()))
 

@@ -351,8 +351,17 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
 def test_a_wrong_setting_does_not_cost_the_run_that_is_there(tmp_path: Path, settings: dict[str, Any]) -> None:
     vae = small().fit(rows(), run=tmp_path / "run")
     with pytest.raises((InvalidParameterError, UnsupportedOperationError)):
-        small(**settings).fit(rows(), run=tmp_path / "run")
+        small(**settings).fit(rows(), run=tmp_path / "run", overwrite=True)
     np.testing.assert_array_equal(load(tmp_path / "run").transform(rows()), vae.transform(rows()))
+
+
+def test_a_run_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    vae = small().fit(rows(), run=tmp_path / "run")
+    with pytest.raises(RunError, match=r"run holds a run already\. Go on with it \(resume=True\), replace it"):
+        small(latent_dim=3).fit(rows(), run=tmp_path / "run")
+    np.testing.assert_array_equal(load(tmp_path / "run").transform(rows()), vae.transform(rows()))
+    small(latent_dim=3).fit(rows(), run=tmp_path / "run", overwrite=True)
+    assert load(tmp_path / "run").latent_dim_ == 3
 
 
 def test_yaml_is_plain(labelled: VAE, tmp_path: Path) -> None:

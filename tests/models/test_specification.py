@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.distributions import likelihoods, posteriors
-from latentkit.models import ModelSpecification, VariationalAutoencoder, models, resolve_network
+from latentkit.models import VaeSpecification, models, resolve_network, specification_from_dict
 
 MLP: dict[str, Any] = {"network": "mlp", "widths": [8]}
 CONV: dict[str, Any] = {"network": "conv", "channels": [4, 8]}
 
 
-def specification(**settings: Any) -> ModelSpecification:
-    return ModelSpecification(**{"event_shape": (5,), "latent_dim": 2, "encoder": MLP, "decoder": MLP, **settings})
+def specification(**settings: Any) -> VaeSpecification:
+    return VaeSpecification(**{"event_shape": (5,), "latent_dim": 2, "encoder": MLP, "decoder": MLP, **settings})
 
 
 @given(
@@ -35,12 +35,12 @@ def specification(**settings: Any) -> ModelSpecification:
 def test_a_specification_survives_json(**values: Any) -> None:
     network = {"network": "mlp", "widths": values.pop("widths")}
     options = values.pop("options")
-    whole = ModelSpecification(encoder=network, decoder=CONV, likelihood_options=options, **values)
-    assert ModelSpecification.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+    whole = VaeSpecification(encoder=network, decoder=CONV, likelihood_options=options, **values)
+    assert VaeSpecification.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
 
 
 def test_fields_of_a_later_version_are_left_out() -> None:
-    assert ModelSpecification.from_dict({**specification().to_dict(), "flavour": "new"}) == specification()
+    assert VaeSpecification.from_dict({**specification().to_dict(), "flavour": "new"}) == specification()
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,8 @@ def test_the_width_grows_with_what_takes_memory() -> None:
 
 
 def test_the_plain_model_is_registered() -> None:
-    assert models["vae"] is VariationalAutoencoder
+    assert models["vae"] is VaeSpecification
+    whole = specification()
+    assert specification_from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+    with pytest.raises(InvalidParameterError, match="unknown model 'vea'; choose one of: .*Did you mean 'vae'"):
+        specification_from_dict({**whole.to_dict(), "kind": "vea"})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latentkit.distributions import DiagonalGaussian, GaussianMixturePrior, StandardNormal
-from latentkit.models import ModelSpecification, VariationalAutoencoder, WithPrior
+from latentkit.models import VaeSpecification, VariationalAutoencoder, WithPrior
 
 MLP: dict[str, Any] = {"network": "mlp", "widths": [16]}
 CONV: dict[str, Any] = {"network": "conv", "channels": [8, 8]}
@@ -20,7 +20,7 @@ def build(network: dict[str, Any], event_shape: tuple[int, ...], likelihood: str
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return (
-            ModelSpecification(
+            VaeSpecification(
                 event_shape=event_shape,
                 latent_dim=3,
                 encoder=network,
@@ -135,7 +135,7 @@ def test_the_start_needs_no_gradient_and_no_randomness() -> None:
 def test_a_decoder_of_the_users_own_starts_as_it_came() -> None:
     own = nn.Linear(3, 5)
     choice = {"network": "custom"}
-    spec = ModelSpecification(event_shape=(5,), latent_dim=3, encoder=MLP, decoder=choice)
+    spec = VaeSpecification(event_shape=(5,), latent_dim=3, encoder=MLP, decoder=choice)
     model = spec.build(decoder=own)
     model.initialise_output(bright(20, 5) + 3.0)
     assert torch.equal(model.decoder.body.bias, own.bias)

@@ -27,8 +27,8 @@ class Model(nn.Module):
     def __init__(self, likelihood: str = "bernoulli", posterior: str = "diagonal", dtype=torch.float32) -> None:
         super().__init__()
         self.likelihood = likelihoods[likelihood]((6,))
-        self.family = posteriors[posterior]
-        self.encoder = nn.Linear(6, self.family.n_parameters(2))
+        self.family = posteriors[posterior](2)
+        self.encoder = nn.Linear(6, self.family.n_parameters)
         self.decoder = nn.Linear(2, 6 * self.likelihood.n_parameters)
         self.prior_family = StandardNormalPrior(2)
         generator = seeds.generator(0, "weights")
@@ -39,7 +39,7 @@ class Model(nn.Module):
         self.to(dtype)
 
     def encode(self, x: Tensor):
-        return self.family.from_parameters(self.encoder(x))
+        return self.family(self.encoder(x))
 
     def decode(self, z: Tensor):
         return self.likelihood(self.decoder(z).unflatten(-1, (self.likelihood.n_parameters, 6)))
@@ -140,9 +140,19 @@ def test_evaluation_needs_no_graph(objective) -> None:
 
 
 @everyone
-def test_a_condition_is_refused(objective) -> None:
-    with pytest.raises(UnsupportedOperationError, match="gives the model no condition"):
+def test_the_model_sees_the_condition(objective) -> None:
+    with pytest.raises(UnsupportedOperationError, match="a Model has no place for a condition"):
         objective(Model(), Batch(_x(), condition=torch.zeros(16, 2)))
+
+    class Conditional(Model):
+        def given(self, condition: Tensor) -> Model:
+            assert condition.shape == (16, 2)
+            self.seen = condition
+            return self
+
+    model, condition = Conditional(), torch.ones(16, 2)
+    objective(model, Batch(_x(), condition=condition))
+    assert model.seen is condition
 
 
 COMPILED = [(objective, "bernoulli") for objective in CASES if type(objective) is not Elbo or objective.free_bits]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latentkit.core.errors import DivergenceError, TrainingInterrupted
 from latentkit.core.protocols import Batch, Phase, Terms
-from latentkit.models import ModelSpecification, resolve_network
+from latentkit.models import VaeSpecification, resolve_network
 from latentkit.objectives import Elbo
 from latentkit.training import Engine, Feed, Trainer, TrainingPlan, mean_objective, read_checkpoint
 
@@ -29,7 +29,7 @@ def rows(n: int = 300, *, seed: int = 0) -> Tensor:
 
 def model(seed: int = 0, *, dropout: float = 0.2) -> nn.Module:
     choice = resolve_network((16,), (8,))
-    specification = ModelSpecification(event_shape=(8,), latent_dim=2, encoder=choice, decoder=choice, dropout=dropout)
+    specification = VaeSpecification(event_shape=(8,), latent_dim=2, encoder=choice, decoder=choice, dropout=dropout)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return specification.build()

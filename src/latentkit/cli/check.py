@@ -74,12 +74,12 @@ def chosen_model(schema: Any, n: int) -> dict[str, Any]:
         default_latent_dim,
         resolve_likelihood,
     )
-    from latentkit.models import ModelSpecification, resolve_network
+    from latentkit.models import VaeSpecification, resolve_network
 
     latent_dim = default_latent_dim(schema.event_shape)
     likelihood, options = resolve_likelihood("auto", None, schema)
     network = resolve_network("auto", schema.event_shape, n_rows=n)
-    specification = ModelSpecification(
+    specification = VaeSpecification(
         event_shape=schema.event_shape,
         latent_dim=latent_dim,
         encoder=network,

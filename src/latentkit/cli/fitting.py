@@ -26,14 +26,14 @@ def fit_run(
     report: bool = True,
 ) -> Any:
     """Fit a model into a run, tell how it went and return the estimator."""
-    from latentkit.estimators.runs import estimators
+    from latentkit.estimators.registry import estimators
 
     for note in dataset.notes:
         printer.note(note)
     estimator = estimators[model](**{"verbose": int(not printer.quiet), **settings})
     try:
         with naming(dataset):
-            estimator.fit(dataset, run=place, resume=resume)  # type: ignore[call-arg]
+            estimator.fit(dataset, run=place, resume=resume, overwrite=True)
     except (KeyboardInterrupt, TrainingInterrupted):
         printer.note(f"go on with: latentkit fit --resume -o {place}")
         raise

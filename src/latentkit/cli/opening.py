@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, read_data
+from latentkit.cli.reading import Reading, naming, read_data
 from latentkit.core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -59,16 +59,19 @@ class OpenedRun:
         return self._shaped(read_data(source, wanted.without_names(), printer))
 
     def _shaped(self, dataset: Dataset) -> Dataset:
-        """Tables hold the pixels of images side by side: bring them into shape again."""
-        shape = self.schema.user_shape
-        if self.schema.kind != "images" or dataset.kind != "rows":
-            return dataset
-        from latentkit.data.containers import to_array
+        """The data in the shape of the model's; tables hold the pixels of images side by side."""
+        from latentkit.data.containers import is_frame, to_array
 
-        values = to_array(dataset.data, source=dataset.source)
-        if values.ndim != 2 or values.shape[1] != prod(shape):
-            return dataset
-        return replace(dataset, data=values.reshape(-1, *shape), kind="images")
+        shape = self.schema.user_shape
+        if self.schema.kind == "images" and dataset.kind == "rows":
+            values = to_array(dataset.data, source=dataset.source)
+            if values.ndim == 2 and values.shape[1] == prod(shape):
+                dataset = replace(dataset, data=values.reshape(-1, *shape), kind="images")
+        given = getattr(dataset.data, "shape", None)
+        if given is not None and not is_frame(dataset.data):
+            with naming(dataset):  # a task may see single examples, and could not say where they come from
+                self.schema.layout.check(given)
+        return dataset
 
 
 def open_run(path: Path) -> OpenedRun:

@@ -37,7 +37,7 @@ def setting_names(model: str) -> list[str]:
         InvalidParameterError: If there is no such model.
     """
     import latentkit.estimators  # noqa: F401 (registers the models)
-    from latentkit.estimators.runs import estimators
+    from latentkit.estimators.registry import estimators
 
     return sorted(estimators[model]().get_params(deep=False))
 

@@ -72,7 +72,7 @@ def tour(folder: Path, printer: Printer, settings: dict[str, Any] | None = None)
     printer.line(f"{dataset.n} handwritten digits of 8 x 8 pixels, out of scikit-learn; no label is used in training.")
     printer.line()
     run = folder / "run"
-    vae = VAE(**{"verbose": 1, **(SETTINGS if settings is None else settings)}).fit(dataset, run=run)
+    vae = VAE(**{"verbose": 1, **(SETTINGS if settings is None else settings)}).fit(dataset, run=run, overwrite=True)
     opened = open_run(run)
     values = outcome(vae, run)
     _tell(printer, 1, _trained(values))

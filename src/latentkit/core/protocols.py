@@ -14,7 +14,17 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Distribution", "LatentVariableModel", "Objective", "Phase", "Posterior", "Schema", "Terms"]
+__all__ = [
+    "Batch",
+    "ConditionalModel",
+    "Distribution",
+    "LatentVariableModel",
+    "Objective",
+    "Phase",
+    "Posterior",
+    "Schema",
+    "Terms",
+]
 
 
 @runtime_checkable
@@ -97,6 +107,15 @@ class LatentVariableModel(Protocol):
         ...
 
     def parameters(self) -> Iterable[nn.Parameter]: ...
+
+
+@runtime_checkable
+class ConditionalModel(Protocol):
+    """A model whose networks see what generation is conditioned on."""
+
+    def given(self, condition: Tensor) -> LatentVariableModel:
+        """The model of x given conditions, shape (batch, features); one row, shape (1, features), goes with every x."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

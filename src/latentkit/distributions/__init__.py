@@ -22,7 +22,14 @@ from latentkit.distributions.likelihood import (
     ObservationDistribution,
     likelihoods,
 )
-from latentkit.distributions.posterior import DiagonalGaussian, FullGaussian, PosteriorFamily, posteriors
+from latentkit.distributions.posterior import (
+    DiagonalGaussian,
+    DiagonalPosterior,
+    FullGaussian,
+    FullPosterior,
+    PosteriorFamily,
+    posteriors,
+)
 from latentkit.distributions.prior import (
     GaussianMixture,
     GaussianMixturePrior,
@@ -38,9 +45,11 @@ __all__ = [
     "Categorical",
     "CategoricalLikelihood",
     "DiagonalGaussian",
+    "DiagonalPosterior",
     "DiscretizedLogisticLikelihood",
     "DiscretizedLogisticMixture",
     "FullGaussian",
+    "FullPosterior",
     "Gaussian",
     "GaussianLikelihood",
     "GaussianMixture",

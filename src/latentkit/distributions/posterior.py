@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Protocol, final
+from abc import ABC, abstractmethod
+from typing import Final, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Posterior
 from latentkit.core.registry import Registry
 from latentkit.distributions.noise import drawn_shape, standard_normal
 from latentkit.distributions.precision import at_least_float32, without_autocast
 
-__all__ = ["LOG_VAR_BOUND", "DiagonalGaussian", "FullGaussian", "PosteriorFamily", "posteriors"]
+__all__ = [
+    "LOG_VAR_BOUND",
+    "DiagonalGaussian",
+    "DiagonalPosterior",
+    "FullGaussian",
+    "FullPosterior",
+    "PosteriorFamily",
+    "posteriors",
+]
 
 LOG_VAR_BOUND: Final = 20.0
 """Networks cannot make a log-variance leave (-20, 20): standard deviations stay within (4.5e-5, 2.2e4)."""
@@ -21,18 +31,30 @@ LOG_VAR_BOUND: Final = 20.0
 _HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
-class PosteriorFamily(Protocol):
-    """A class of posteriors that an encoder can parameterise."""
+class PosteriorFamily(nn.Module, ABC):
+    """A family q(z given x): turns an encoder's output into a distribution over z.
 
-    @classmethod
-    def n_parameters(cls, latent_dim: int) -> int:
-        """Numbers that the encoder gives for one example."""
-        ...
+    Learnt parameters of the family itself (the layers of a flow) are parameters of this module.
 
-    @classmethod
-    def from_parameters(cls, parameters: Tensor) -> Posterior:
+    Args:
+        latent_dim: Number of latent dimensions, at least 1.
+
+    Attributes:
+        latent_dim: As given.
+        n_parameters: Numbers that the encoder gives for one example.
+
+    Raises:
+        InvalidParameterError: If `latent_dim` is not an integer of at least 1.
+    """
+
+    def __init__(self, latent_dim: int, *, n_parameters: int) -> None:
+        super().__init__()
+        self.latent_dim = check_integer("latent_dim", latent_dim, low=1)
+        self.n_parameters = n_parameters
+
+    @abstractmethod
+    def forward(self, parameters: Tensor) -> Posterior:
         """The posterior of an encoder's output, shape (*batch, n_parameters)."""
-        ...
 
 
 posteriors: Registry[type[PosteriorFamily]] = Registry("posterior")
@@ -43,7 +65,6 @@ def _bounded(log_var: Tensor) -> Tensor:
     return torch.tanh(log_var * (1.0 / LOG_VAR_BOUND)) * LOG_VAR_BOUND
 
 
-@posteriors.register("diagonal")
 @final
 class DiagonalGaussian:
     """Gaussian with independent dimensions.
@@ -74,11 +95,6 @@ class DiagonalGaussian:
         self.mean = at_least_float32(mean)
         self.log_var = at_least_float32(log_var)
         self.stddev = torch.exp(0.5 * self.log_var)
-
-    @classmethod
-    def n_parameters(cls, latent_dim: int) -> int:
-        """Two per latent dimension: mean and log-variance."""
-        return 2 * latent_dim
 
     @classmethod
     def from_parameters(cls, parameters: Tensor) -> DiagonalGaussian:
@@ -121,7 +137,6 @@ class DiagonalGaussian:
         return DiagonalGaussian(self.mean.detach(), self.log_var.detach())
 
 
-@posteriors.register("full")
 @final
 class FullGaussian:
     """Gaussian with any covariance, by its Cholesky factor.
@@ -146,11 +161,6 @@ class FullGaussian:
     def __init__(self, mean: Tensor, cholesky: Tensor) -> None:
         self.mean = at_least_float32(mean)
         self.cholesky = at_least_float32(cholesky)
-
-    @classmethod
-    def n_parameters(cls, latent_dim: int) -> int:
-        """A mean for each dimension and the lower triangle."""
-        return latent_dim + latent_dim * (latent_dim + 1) // 2
 
     @classmethod
     def from_parameters(cls, parameters: Tensor) -> FullGaussian:
@@ -227,3 +237,48 @@ class FullGaussian:
 
     def _from_columns(self, columns: Tensor, lead: torch.Size) -> Tensor:
         return columns.movedim(-1, 0).reshape(*lead, *columns.shape[:-1])
+
+
+@posteriors.register("diagonal")
+@final
+class DiagonalPosterior(PosteriorFamily):
+    """Gaussians with independent dimensions: the encoder gives a mean and a raw log-variance for each dimension.
+
+    Args:
+        latent_dim: Number of latent dimensions, at least 1.
+
+    Example:
+        >>> family = DiagonalPosterior(2)
+        >>> family.n_parameters, family(torch.zeros(16, 4)).rsample().shape
+        (4, torch.Size([16, 2]))
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim, n_parameters=2 * check_integer("latent_dim", latent_dim, low=1))
+
+    def forward(self, parameters: Tensor) -> DiagonalGaussian:
+        """See :meth:`DiagonalGaussian.from_parameters`."""
+        return DiagonalGaussian.from_parameters(parameters)
+
+
+@posteriors.register("full")
+@final
+class FullPosterior(PosteriorFamily):
+    """Gaussians with any covariance: the encoder gives a mean and the lower triangle of a Cholesky factor.
+
+    Args:
+        latent_dim: Number of latent dimensions, at least 1.
+
+    Example:
+        >>> family = FullPosterior(2)
+        >>> family.n_parameters, family(torch.zeros(16, 5)).rsample().shape
+        (5, torch.Size([16, 2]))
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        dims = check_integer("latent_dim", latent_dim, low=1)
+        super().__init__(dims, n_parameters=dims + dims * (dims + 1) // 2)
+
+    def forward(self, parameters: Tensor) -> FullGaussian:
+        """See :meth:`FullGaussian.from_parameters`."""
+        return FullGaussian.from_parameters(parameters)

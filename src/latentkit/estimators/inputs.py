@@ -1,20 +1,111 @@
-"""What users pass beside the data: precision, attributes and labels, read off any container."""
+"""What users pass in: data, checked and turned into tensors; attributes and labels, read off any container."""
 
 from __future__ import annotations
 
+import math
+import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from latentkit.core.errors import InvalidParameterError
+from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
+from latentkit.data import Dataset, read
+from latentkit.data.containers import is_frame, to_array
 
-__all__ = ["attribute_values", "is_double", "label_codes"]
+__all__ = ["DataIntake", "attribute_values"]
 
 
-def is_double(data: Any) -> bool:
+class DataIntake:
+    """How an estimator takes data: in fit, where the schema is learnt from them, and afterwards, by that schema."""
+
+    schema_: Any
+
+    def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
+        """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
+        if reset and hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit; rows with names set it again
+        if isinstance(X, Dataset):
+            dataset = X
+        elif isinstance(X, (str, os.PathLike)):
+            dataset = read(os.fspath(X))
+        else:
+            dataset = Dataset(data=self._checked(X, reset=reset), source="memory", kind="rows")
+        if y is not None:
+            labels = np.asarray(y)
+            if labels.ndim < 1 or labels.shape[0] != dataset.n:
+                raise DataError(f"y must have one label per example: X has {dataset.n}, y has shape {labels.shape}.")
+            codes, names = _label_codes(labels)
+            dataset = replace(dataset, labels=codes, label_names=names)
+        return dataset
+
+    def _checked(self, X: Any, *, reset: bool) -> Any:
+        if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
+            X = to_array(X)  # a list of images
+        if not reset and is_frame(X) and self.schema_.feature_names and not hasattr(self, "feature_names_in_"):
+            return X  # fitted on a file: scikit-learn was not told the names, and the schema knows them
+        if not reset and self.schema_.kind == "images":
+            return to_array(X) if isinstance(X, (list, tuple)) else X  # the schema's message knows height and width
+        shape = getattr(X, "shape", None)
+        if shape is not None and len(shape) >= 3:
+            if reset:
+                self.n_features_in_ = math.prod(shape[1:])
+            return X
+        if isinstance(X, Tensor):
+            if reset:
+                self.n_features_in_ = math.prod(X.shape[1:])
+            return X
+        try:
+            values = validate_data(
+                self, X, reset=reset, dtype="numeric", ensure_all_finite=False, ensure_min_samples=2 if reset else 1
+            )
+        except ValueError as error:
+            if isinstance(error, LatentkitError):
+                raise
+            to_array(X)  # where the cause is text, this says in which row and column
+            kind = DataError if reset else SchemaMismatchError
+            raise kind(str(error)) from error
+        # A frame stays a frame, so that results come back as one; anything else is an array from here on.
+        return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
+
+    def _unwrapped(self, X: Any) -> Any:
+        """X checked against what fit took; a path stays a path, which the schema reads as it read the first."""
+        if isinstance(X, Dataset):
+            return X.data
+        return X if isinstance(X, (str, os.PathLike)) else self._checked(X, reset=False)
+
+    def _dtype(self, data: Any) -> torch.dtype:
+        """The precision to compute in: that of the data."""
+        if isinstance(data, (str, os.PathLike)):
+            return torch.float64 if self.schema_.values == "real" and self.schema_.kind == "rows" else torch.float32
+        return torch.float64 if _is_double(data) else torch.float32
+
+    def _encode_input(self, X: Any) -> tuple[Tensor, torch.dtype]:
+        data = self._unwrapped(X)
+        dtype = self._dtype(data)
+        return self.schema_.encode(data, dtype=dtype), dtype
+
+    def _one(self, x: Any) -> Any:
+        """One example as a batch of one."""
+        if hasattr(x, "to_frame") and hasattr(x, "index"):
+            x = x.to_frame().T.infer_objects()  # a row of a pandas frame; its index holds the names of the columns
+        if isinstance(x, (str, os.PathLike)) or is_frame(x):
+            return x
+        array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
+        if tuple(array.shape) == tuple(self.schema_.user_shape):
+            return array[None]
+        if array.shape[:1] != (1,):
+            raise DataError(
+                f"one example of shape {self.schema_.user_shape} is wanted; got shape {tuple(array.shape)}."
+            )
+        return array
+
+
+def _is_double(data: Any) -> bool:
     """Tell whether data of any container are in double precision."""
     dtype = getattr(data, "dtype", None)
     if dtype is not None:
@@ -37,7 +128,7 @@ def attribute_values(y: Any) -> Tensor:
     return torch.from_numpy(codes.reshape(values.shape).astype(np.float64))
 
 
-def label_codes(labels: NDArray[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+def _label_codes(labels: NDArray[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
     """Codes and names of class labels; None where y is no set of at most 100 classes, such as a regression target."""
     if labels.ndim != 1 or labels.dtype.kind not in "iubUSO":
         return None, None

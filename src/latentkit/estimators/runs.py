@@ -19,17 +19,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -38,20 +35,19 @@ from torch import Tensor, nn
 from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError, RunVersionError, StorageError
 from latentkit.core.files import atomic_path, sha256, storage_errors, write_json, write_text
 from latentkit.core.parameters import suggestion
-from latentkit.core.registry import Registry
 from latentkit.core.version import __version__
 from latentkit.data import Dataset, schema_from_description
+from latentkit.data.conditions import ConditionSchema
 from latentkit.distributions import GaussianMixturePrior
-from latentkit.models import ModelSpecification
+from latentkit.estimators.describing import RUN_FORMAT, describe, environment, from_yaml, model_card, to_yaml
+from latentkit.estimators.registry import estimators
+from latentkit.models import specification_from_dict
 from latentkit.training import Checkpoint, Engine, EpochRecord, TrainingPlan, read_checkpoint
 
 if TYPE_CHECKING:
-    from latentkit.estimators.base import LatentEstimator
+    from latentkit.estimators.fitting import TrainedEstimator
 
-__all__ = ["RUN_FORMAT", "RunWriter", "estimators", "load", "read_config", "save"]
-
-#: Number of the run format; a reader refuses the numbers it does not know.
-RUN_FORMAT = 1
+__all__ = ["RUN_FORMAT", "RunWriter", "load", "read_config", "save"]
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
 ENVIRONMENT = "environment.json"
@@ -59,11 +55,6 @@ ENVIRONMENT = "environment.json"
 STAGE = ".writing."
 #: Parts of a plan that are written elsewhere, or that belong to the machine.
 _NOT_WRITTEN = ("kl_weight", "engine", "checkpoint_path", "seed")
-#: Packages whose versions may change a result.
-PACKAGES = ("latentkit", "torch", "numpy", "scikit-learn", "safetensors", "pillow", "pyarrow")
-
-#: Estimators by name, as ``config.yaml`` calls them.
-estimators: Registry[type[LatentEstimator]] = Registry("estimator")
 
 
 class RunWriter:
@@ -72,11 +63,12 @@ class RunWriter:
     Args:
         folder: Where; made if absent.
         resume: Whether to go on from what is there.
+        overwrite: Whether a run that is there may be replaced.
     Raises:
-        RunError: If the folder holds something else, or a finished run that would be overwritten by other settings.
+        RunError: If the folder holds something else, or a run that may not be replaced.
     """
 
-    def __init__(self, folder: Path, *, resume: bool) -> None:
+    def __init__(self, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
         self.folder = folder
         self.resume = resume
         self.checkpoint_path = folder / "checkpoints" / "last.safetensors"
@@ -90,10 +82,16 @@ class RunWriter:
                 )
         elif folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a folder. Choose another place for the run.")
-        elif folder.exists() and not (folder / CONFIG).exists() and any(not _is_stage(p) for p in folder.iterdir()):
+        elif (folder / CONFIG).exists():
+            if not overwrite:
+                raise RunError(
+                    f"{folder} holds a run already. Go on with it (resume=True), replace it (overwrite=True), or "
+                    "choose another folder."
+                )
+        elif folder.exists() and any(not _is_stage(p) for p in folder.iterdir()):
             raise RunError(f"{folder} holds other files. Choose an empty folder for the run.")
 
-    def seed(self, estimator: LatentEstimator) -> int:
+    def seed(self, estimator: TrainedEstimator) -> int:
         """The seed of the training that is resumed."""
         return int(self._config["training"]["seed"])
 
@@ -107,11 +105,11 @@ class RunWriter:
         """The state to go on from; None where the training was killed before it had kept one."""
         return read_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
 
-    def begin(self, estimator: LatentEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
+    def begin(self, estimator: TrainedEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
         """Write what is known before training: settings, schema, environment."""
         training = {
             **{
-                name: _to_yaml(value)
+                name: to_yaml(value)
                 for name, value in vars(plan).items()
                 if name not in ("kl_weight", "engine", "checkpoint_path")
             },
@@ -137,20 +135,20 @@ class RunWriter:
             write_metrics(self.folder, [record.to_dict() for record in history])
             self._written = time.monotonic()
 
-    def finish(self, estimator: LatentEstimator) -> None:
+    def finish(self, estimator: TrainedEstimator) -> None:
         """Write what training gave."""
         with staged(self.folder) as stage:
             write_fitted(stage, estimator, self._config)
 
 
-def save(estimator: LatentEstimator, folder: str | os.PathLike[str]) -> Path:
+def save(estimator: TrainedEstimator, folder: str | os.PathLike[str]) -> Path:
     """Write a fitted estimator as a run folder and return its path.
 
     Raises:
         StorageError: If it cannot be written; a run that was there keeps its weights until the new ones are whole.
     """
     target = Path(folder)
-    writer = RunWriter(target, resume=False)
+    writer = RunWriter(target, overwrite=True)
     config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
     with staged(target) as stage:
         write_json(stage / ENVIRONMENT, environment())
@@ -209,22 +207,23 @@ def load(
             _check_content(path / name, config["fitted"]["sha256"][name])
         kind = estimators[config["estimator"]]
         known = kind().get_params()
-        parameters = {name: _from_yaml(value) for name, value in config["parameters"].items() if name in known}
-        specification = ModelSpecification.from_dict(config["model"])
-        choices = {"encoder": specification.encoder["network"], "decoder": specification.decoder["network"]}
+        parameters = {name: from_yaml(value) for name, value in config["parameters"].items() if name in known}
+        specification = specification_from_dict(config["model"])
+        choices = {role: choice["network"] for role, choice in specification.networks.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, RunError):
             raise
         raise _damaged_config(path / CONFIG, error) from error
     for name in own:
-        if choices[name] != "custom":
+        if choices.get(name) != "custom":
             raise InvalidParameterError(
-                f"the {name} of this run is {choices[name]!r} and its weights stand in the run; leave {name}= out."
+                f"the {name} of this run is {choices.get(name, 'absent')!r} and its weights stand in the run; leave "
+                f"{name}= out."
             )
     estimator = kind(**{**parameters, **own})
     schema = schema_from_description(json.loads((path / SCHEMA).read_text(encoding="utf-8")))
     try:
-        model = specification.build(encoder=encoder, decoder=decoder)
+        model = specification.build(**own)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if "custom" in choices.values():
             raise  # a module of the user's own is missing or wrong
@@ -307,21 +306,6 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return result
 
 
-def describe(estimator: LatentEstimator) -> dict[str, Any]:
-    """The settings of an estimator, as asked for and as resolved, as YAML values."""
-    return {
-        "format": RUN_FORMAT,
-        "latentkit": __version__,
-        "estimator": _name_of(type(estimator)),
-        "parameters": {
-            # A generator cannot be written; the seed that it gave can.
-            name: estimator.seed_ if name == "random_state" and hasattr(value, "randint") else _to_yaml(value)
-            for name, value in estimator.get_params(deep=False).items()
-        },
-        "model": _to_yaml(estimator.specification_.to_dict()),
-    }
-
-
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write ``config.yaml``."""
     text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110)
@@ -333,7 +317,7 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in history))
 
 
-def write_fitted(folder: Path, estimator: LatentEstimator, config: dict[str, Any]) -> None:
+def write_fitted(folder: Path, estimator: TrainedEstimator, config: dict[str, Any]) -> None:
     """Write weights, metrics, model card, and last the configuration that vouches for them."""
     tensors = {f"model/{name}": tensor for name, tensor in estimator.model_.state_dict().items()}
     mixtures: list[tuple[str, GaussianMixturePrior]] = []
@@ -359,56 +343,15 @@ def write_fitted(folder: Path, estimator: LatentEstimator, config: dict[str, Any
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else [str(name) for name in names],
         "classes": list(estimator.classes_),
+        "condition": None if estimator.condition_schema_ is None else estimator.condition_schema_.describe(),
         "sha256": {name: sha256(folder / name) for name in (WEIGHTS, SCHEMA)},
     }
     write_text(folder / "README.md", model_card(estimator, config, fitted))
     write_config(folder, {**config, "fitted": fitted})
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine, without names of people or hosts."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # run from a source tree
-            versions[package] = "not installed"
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": versions,
-    }
-
-
-def model_card(estimator: LatentEstimator, config: Mapping[str, Any], fitted: Mapping[str, Any]) -> str:
-    """A model card for people, in Markdown."""
-    specification = estimator.specification_
-    last = estimator.history_[fitted["best_epoch"] - 1] if estimator.history_ else None
-    data = config.get("data", {})
-    shape = " x ".join(str(size) for size in specification.event_shape)
-    validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
-    bound = "" if last is None else f"- Bound on log p(x): {last['objective']:.2f} nats in training{validation}\n"
-    classes = f"- Classes: {', '.join(fitted['classes'])}\n" if fitted["classes"] else ""
-    return (
-        f"# A {type(estimator).__name__} of latentkit\n\n"
-        f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
-        f"- Latent dimensions: {specification.latent_dim}\n"
-        f"- Likelihood: {specification.likelihood}; posterior: {specification.posterior}; prior: {specification.prior}"
-        f"{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
-        f"- Encoder: {_network_text(specification.encoder)}; decoder: {_network_text(specification.decoder)}\n"
-        f"- Objective: {estimator.objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
-        f"stopped by {fitted['stopped']}\n"
-        f"{bound}{classes}\n"
-        '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'
-        "All settings stand in `config.yaml`; versions in `environment.json`.\n"
-    )
-
-
 def _restore(
-    estimator: LatentEstimator, config: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module
+    estimator: TrainedEstimator, config: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module
 ) -> None:
     fitted = config["fitted"]
     sections: dict[str, dict[str, Tensor]] = {}
@@ -427,15 +370,18 @@ def _restore(
 
         estimator.feature_names_in_ = np.asarray(fitted["feature_names_in"], dtype=object)
     estimator.classes_ = tuple(fitted["classes"])
+    condition = fitted.get("condition")
+    estimator.condition_schema_ = None if condition is None else ConditionSchema.from_description(condition)
+    estimator.condition_ = None
     estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
     estimator.class_mixtures_ = [
         GaussianMixturePrior.from_state_dict(sections[f"class{index}"]) for index in range(len(estimator.classes_))
     ]
 
 
-def _check_same(config: Mapping[str, Any], estimator: LatentEstimator, data: Mapping[str, Any]) -> None:
+def _check_same(config: Mapping[str, Any], estimator: TrainedEstimator, data: Mapping[str, Any]) -> None:
     """A training can only be resumed with the model and data that it was started with."""
-    now = _to_yaml(estimator.specification_.to_dict())
+    now = to_yaml(estimator.specification_.to_dict())
     for name, value in config["model"].items():
         if now.get(name) != value:
             raise InvalidParameterError(
@@ -447,32 +393,3 @@ def _check_same(config: Mapping[str, Any], estimator: LatentEstimator, data: Map
             f"--resume goes on with the data of the run, which had {config['data']['examples']} examples; these have "
             f"{data['examples']}. Resume with the same data, or fit into another folder."
         )
-
-
-def _network_text(choice: Mapping[str, Any]) -> str:
-    sizes = choice.get("widths") or choice.get("channels")
-    return f"{choice['network']}{' ' + '-'.join(map(str, sizes)) if sizes else ''}"
-
-
-def _name_of(kind: type) -> str:
-    return next(name for name in estimators if estimators[name] is kind)
-
-
-def _to_yaml(value: Any) -> Any:
-    if isinstance(value, nn.Module):
-        return f"custom: {type(value).__name__}"
-    if type(value) in (str, bool, int, float, type(None)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _to_yaml(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_to_yaml(item) for item in value]
-    if hasattr(value, "item"):
-        return value.item()  # a number of numpy
-    return str(value)
-
-
-def _from_yaml(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _from_yaml(item) for key, item in value.items()}
-    return tuple(_from_yaml(item) for item in value) if isinstance(value, list) else value

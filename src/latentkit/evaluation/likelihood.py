@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from latentkit.core.allocation import keep_freed_memory
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer, check_real
-from latentkit.core.protocols import LatentVariableModel
+from latentkit.core.protocols import ConditionalModel, LatentVariableModel
 from latentkit.core.seeds import row_keys, row_noise
 from latentkit.objectives import log_importance_weights
 
@@ -52,6 +53,7 @@ def importance_bound(
     x: Tensor,
     n_importance: int,
     *,
+    condition: Tensor | None = None,
     keys: Tensor | None = None,
     seed: int = 0,
     mask: Tensor | None = None,
@@ -70,6 +72,7 @@ def importance_bound(
         model: Fitted model, in evaluation mode.
         x: Data in model units, shape (batch, *event), on the model's device.
         n_importance: Importance samples per row, K, at least 1. Cost is linear in it.
+        condition: What the model is given, shape (batch, columns), or (1, columns) for every row.
         keys: Keys of the rows for drawing, shape (batch,); by default :func:`latentkit.core.seeds.row_keys` of `x`.
         seed: Another seed gives other draws.
         mask: True where a feature was observed, shape of `x`; the bound is then that of the observed part.
@@ -111,11 +114,12 @@ def importance_bound(
         for first in range(0, n, n_rows):
             rows = slice(first, min(n, first + n_rows))
             part, part_mask = x[rows], None if mask is None else mask[rows]
+            seen = model if condition is None else _given(model, condition, rows)
             sums = _WeightSums(rows.stop - rows.start, x.device)
             for start in range(0, n_importance, n_draws):
                 count = min(n_draws, n_importance - start)
                 noise = row_noise(keys[rows], count, latent_dim, seed=seed, start=start, dtype=_noise_dtype(x))
-                sums.add(log_importance_weights(model, part, count, noise=noise.to(x.device), mask=part_mask))
+                sums.add(log_importance_weights(seen, part, count, noise=noise.to(x.device), mask=part_mask))
             log_likelihood[rows] = (sums.log_sum() - math.log(n_importance)).cpu()
             effective[rows] = sums.effective_sample_size(n_importance).cpu()
     return LikelihoodEstimate(log_likelihood=log_likelihood, effective_sample_size=effective, n_importance=n_importance)
@@ -175,6 +179,10 @@ class _WeightSums:
         """Square of the sum over the sum of the squares, shape (n,); 1 where all weights are zero."""
         size = self._first.square() / self._second
         return torch.where(self._second > 0, size, 1.0).clamp(1.0, n_importance)
+
+
+def _given(model: LatentVariableModel, condition: Tensor, rows: slice) -> LatentVariableModel:
+    return cast(ConditionalModel, model).given(condition if condition.shape[0] == 1 else condition[rows])
 
 
 def _noise_dtype(x: Tensor) -> torch.dtype:

@@ -1,11 +1,15 @@
 """Wirings of encoder, prior and decoder."""
 
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
-from latentkit.models.specification import ModelSpecification, resolve_network, settle
-from latentkit.models.vae import VariationalAutoencoder, WithPrior, models
+from latentkit.models.networks import NetworkChoice, NetworkSettings, resolve_network, settle
+from latentkit.models.specification import Specification, models, specification_from_dict
+from latentkit.models.vae import VaeSpecification, VariationalAutoencoder, WithPrior
 
 __all__ = [
-    "ModelSpecification",
+    "NetworkChoice",
+    "NetworkSettings",
+    "Specification",
+    "VaeSpecification",
     "VariationalAutoencoder",
     "WithPrior",
     "inference_batch_size",
@@ -14,4 +18,5 @@ __all__ = [
     "models",
     "resolve_network",
     "settle",
+    "specification_from_dict",
 ]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from math import prod
+from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor, nn
 
-from latentkit.core.protocols import Distribution, LatentVariableModel, Posterior
-from latentkit.core.registry import Registry
-from latentkit.distributions import Likelihood, Prior
-from latentkit.distributions.posterior import PosteriorFamily
+from latentkit.core.errors import UnsupportedOperationError
+from latentkit.core.parameters import check_integer
+from latentkit.core.protocols import ConditionalModel, Distribution, LatentVariableModel, Posterior
+from latentkit.distributions import Likelihood, PosteriorFamily, Prior, likelihoods, posteriors, priors
+from latentkit.models.networks import NetworkChoice
+from latentkit.models.specification import Specification, build_part, models
 from latentkit.nn import last_layer
 
-__all__ = ["VariationalAutoencoder", "WithPrior", "models"]
-
-models: Registry[type[nn.Module]] = Registry("model")
+__all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
 
-@models.register("vae")
+@final
 class VariationalAutoencoder(nn.Module):
     r"""Encoder, prior and decoder wired as one latent-variable model.
 
@@ -28,14 +30,17 @@ class VariationalAutoencoder(nn.Module):
     Args:
         encoder: Network from x, shape (batch, *event), to the posterior's parameters, shape (batch, n).
         decoder: Network from z, shape (batch, latent), to the likelihood's parameters, shape (batch, p, *event).
-        posterior: Family of q(z given x).
+        posterior: Family of q(z given x); may hold learnt parameters such as the layers of a flow.
         likelihood: Family of p(x given z); may hold learnt parameters such as a shared variance.
         prior: Module that returns p(z) when called.
         latent_dim: Number of latent dimensions.
         event_shape: Shape of one example in model units.
+        join: How the encoder sees a condition beside x; None for a model without conditions.
+        condition_dim: Columns of a condition; the decoder then takes latent_dim + condition_dim numbers.
 
     References:
-        Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114.
+        Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114; Sohn et al., 2015, Learning
+        Structured Output Representation using Deep Conditional Generative Models (conditions).
     """
 
     def __init__(
@@ -43,13 +48,17 @@ class VariationalAutoencoder(nn.Module):
         *,
         encoder: nn.Module,
         decoder: nn.Module,
-        posterior: type[PosteriorFamily],
+        posterior: PosteriorFamily,
         likelihood: Likelihood,
         prior: Prior,
         latent_dim: int,
         event_shape: tuple[int, ...],
+        condition_dim: int = 0,
+        join: Join | None = None,
     ) -> None:
         super().__init__()
+        self.condition_dim = condition_dim
+        self._join = join
         self.encoder = encoder
         self.decoder = decoder
         self.posterior = posterior
@@ -58,12 +67,17 @@ class VariationalAutoencoder(nn.Module):
         self.latent_dim = latent_dim
         self.event_shape = event_shape
 
-    def encode(self, x: Tensor) -> Posterior:
-        """Return q(z given x) for x of shape (batch, *event)."""
-        return self.posterior.from_parameters(self.encoder(x))
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        """Return q(z given x) for x of shape (batch, *event), or q(z given x and a condition)."""
+        if self._join is not None:
+            x = self._join(x, self._conditions(condition, x, 1))
+        posterior: Posterior = self.posterior(self.encoder(x))
+        return posterior
 
-    def decode(self, z: Tensor) -> Distribution:
-        """Return p(x given z) for z of shape (*batch, latent)."""
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return p(x given z) for z of shape (*batch, latent), or p(x given z and a condition)."""
+        if self.condition_dim:
+            z = torch.cat((z, self._conditions(condition, z, z.ndim - 1).expand(*z.shape[:-1], -1)), dim=-1)
         lead = z.shape[:-1]
         if len(lead) == 1:
             distribution: Distribution = self.likelihood(self.decoder(z))
@@ -76,6 +90,24 @@ class VariationalAutoencoder(nn.Module):
         """Return p(z)."""
         distribution: Distribution = self.prior_family()
         return distribution
+
+    def given(self, condition: Tensor) -> Conditioned:
+        """Return the model of x given conditions, shape (batch, condition_dim), or (1, condition_dim) for every x.
+
+        Raises:
+            UnsupportedOperationError: If the model was not fitted with conditions.
+        """
+        if not self.condition_dim:
+            raise UnsupportedOperationError(
+                "this model was fitted without conditions. Fit with condition= to give one."
+            )
+        return Conditioned(self, condition)
+
+    def _conditions(self, condition: Tensor | None, like: Tensor, n_batch_dims: int) -> Tensor:
+        """Conditions in the precision of `like`, one for each row; zeros, which stand for none, where none is given."""
+        if condition is None:
+            return like.new_zeros(*([1] * n_batch_dims), self.condition_dim)
+        return condition.to(like)
 
     @property
     def n_features(self) -> int:
@@ -107,6 +139,114 @@ class VariationalAutoencoder(nn.Module):
                 bias.copy_(per_channel.reshape(bias.shape))
 
 
+#: x of shape (batch, *event) and conditions of shape (batch or 1, columns) to what the encoder takes.
+Join = Callable[[Tensor, Tensor], Tensor]
+
+
+def join_columns(x: Tensor, condition: Tensor) -> Tensor:
+    """Return the features of x and then the condition, shape (batch, features + columns)."""
+    rows = x.flatten(1)
+    return torch.cat((rows, condition.expand(len(rows), -1)), dim=1)
+
+
+def join_channels(x: Tensor, condition: Tensor) -> Tensor:
+    """Return the channels of x and then a constant one for each column of the condition."""
+    planes = condition.expand(len(x), -1)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat((x, planes), dim=1)
+
+
+class Conditioned:
+    """A model whose condition is fixed: the model of x given it.
+
+    Args:
+        model: Its networks are used as they are.
+        condition: Shape (batch, condition_dim), or (1, condition_dim) for every x.
+    """
+
+    def __init__(self, model: VariationalAutoencoder, condition: Tensor) -> None:
+        self._model = model
+        self._condition = condition
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Return q(z given x and the condition)."""
+        return self._model.encode(x, self._condition)
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Return p(x given z and the condition)."""
+        return self._model.decode(z, self._condition)
+
+    def prior(self) -> Distribution:
+        """Return p(z), which does not depend on the condition."""
+        return self._model.prior()
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of the model."""
+        return self._model.parameters()
+
+
+@models.register("vae")
+@final
+@dataclass(frozen=True, kw_only=True)
+class VaeSpecification(Specification):
+    """What a :class:`VariationalAutoencoder` is made of; see :class:`Specification` for the fields that all share.
+
+    Attributes:
+        encoder: Resolved network.
+        posterior: Name of the family of q(z given x).
+        posterior_options: Its arguments.
+        prior: Name of the family of p(z).
+        prior_options: Its arguments.
+        condition_dim: Columns of a condition; 0 for none.
+    """
+
+    kind: ClassVar[str] = "vae"
+
+    encoder: NetworkChoice
+    posterior: str = "diagonal"
+    posterior_options: Mapping[str, Any] = field(default_factory=dict)
+    prior: str = "normal"
+    prior_options: Mapping[str, Any] = field(default_factory=dict)
+    condition_dim: int = 0
+
+    def build(self, **own: nn.Module | None) -> VariationalAutoencoder:
+        """Return the model with fresh weights; `own` may hold ``encoder`` and ``decoder``."""
+        check_integer("latent_dim", self.latent_dim, low=1)
+        posterior = build_part("posterior", posteriors, self.posterior, self.posterior_options, self.latent_dim)
+        likelihood = build_part("likelihood", likelihoods, self.likelihood, self.likelihood_options, self.event_shape)
+        output_shape = (likelihood.n_parameters, *self.event_shape)
+        seen, join = self._seen()
+        n_inputs = self.latent_dim + self.condition_dim
+        return VariationalAutoencoder(
+            encoder=self.settings.encoder(self.encoder, seen, posterior.n_parameters, own=own.get("encoder")),
+            decoder=self.settings.decoder(self.decoder, n_inputs, output_shape, own=own.get("decoder")),
+            posterior=posterior,
+            likelihood=likelihood,
+            prior=build_part("prior", priors, self.prior, self.prior_options, self.latent_dim),
+            latent_dim=self.latent_dim,
+            event_shape=self.event_shape,
+            condition_dim=self.condition_dim,
+            join=join,
+        )
+
+    def _seen(self) -> tuple[tuple[int, ...], Join | None]:
+        """The shape that the encoder sees, and how a condition is joined to x; convolutions see it as channels."""
+        if not self.condition_dim:
+            return self.event_shape, None
+        if self.encoder["network"] == "conv":
+            return (self.event_shape[0] + self.condition_dim, *self.event_shape[1:]), join_channels
+        return (prod(self.event_shape) + self.condition_dim,), join_columns
+
+    @property
+    def networks(self) -> dict[str, NetworkChoice]:
+        """Encoder and decoder."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Likelihood, posterior and prior."""
+        return {"likelihood": self.likelihood, "posterior": self.posterior, "prior": self.prior}
+
+
 class WithPrior:
     """A model whose prior is replaced, for measuring it under a prior that was fitted after training.
 
@@ -116,9 +256,9 @@ class WithPrior:
 
     Example:
         >>> from latentkit.distributions import StandardNormalPrior
-        >>> from latentkit.models import ModelSpecification
+        >>> from latentkit.models import VaeSpecification
         >>> layers = {"network": "mlp", "widths": [8]}
-        >>> model = ModelSpecification(event_shape=(3,), latent_dim=2, encoder=layers, decoder=layers).build()
+        >>> model = VaeSpecification(event_shape=(3,), latent_dim=2, encoder=layers, decoder=layers).build()
         >>> WithPrior(model, StandardNormalPrior(2)).prior().mean
         tensor([0., 0.])
     """
@@ -138,6 +278,10 @@ class WithPrior:
     def prior(self) -> Distribution:
         """Return the other p(z)."""
         return self._prior()
+
+    def given(self, condition: Tensor) -> WithPrior:
+        """Return the model given conditions, under the other prior."""
+        return WithPrior(cast(ConditionalModel, self._model).given(condition), self._prior)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the model."""

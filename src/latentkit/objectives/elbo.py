@@ -10,7 +10,7 @@ import torch
 from latentkit.core.parameters import check_real
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
 from latentkit.distributions import kl_divergence, kl_per_dimension
-from latentkit.objectives.phases import log_likelihood, objectives, single_phase
+from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
 
 __all__ = ["Elbo"]
 
@@ -58,6 +58,7 @@ class Elbo:
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
         """Bound for each example of `batch`, in nats; `kl` is the divergence itself, without weight and floor."""
+        model = given(model, batch)
         posterior, prior = model.encode(batch.x), model.prior()
         z = posterior.rsample()
         fit = log_likelihood(model, z, batch)

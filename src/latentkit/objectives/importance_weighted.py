@@ -12,7 +12,7 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
 from latentkit.distributions import kl_divergence
 from latentkit.objectives.importance import log_mean_exp
-from latentkit.objectives.phases import log_likelihood, objectives, single_phase
+from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
 
 __all__ = ["Dreg", "Iwae", "Stl"]
 
@@ -32,6 +32,7 @@ class _Draws:
 
 def _draw(model: LatentVariableModel, batch: Batch, n: int, kl_weight: float, *, path_only: bool) -> _Draws:
     """Draw n times and weigh; `path_only` cuts the posterior's density from the graph, so that z alone leads to it."""
+    model = given(model, batch)
     posterior, prior = model.encode(batch.x), model.prior()
     z = posterior.rsample(n)
     fit = log_likelihood(model, z, batch)

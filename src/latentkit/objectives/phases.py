@@ -7,11 +7,11 @@ from typing import cast
 from torch import Tensor
 
 from latentkit.core.errors import UnsupportedOperationError
-from latentkit.core.protocols import Batch, LatentVariableModel, Objective, Phase
+from latentkit.core.protocols import Batch, ConditionalModel, LatentVariableModel, Objective, Phase
 from latentkit.core.registry import Registry
 from latentkit.distributions import ObservationDistribution
 
-__all__ = ["log_likelihood", "objectives", "single_phase"]
+__all__ = ["given", "log_likelihood", "objectives", "single_phase"]
 
 objectives: Registry[type[Objective]] = Registry("objective")
 
@@ -22,16 +22,23 @@ def single_phase(objective: Objective, model: LatentVariableModel) -> list[Phase
     return [Phase(trainable, lambda batch, kl_weight: objective(model, batch, kl_weight=kl_weight))]
 
 
-def log_likelihood(model: LatentVariableModel, z: Tensor, batch: Batch) -> Tensor:
-    """Return log p(x given z) of the observed features, nats, shape of `z` without its last dimension.
+def given(model: LatentVariableModel, batch: Batch) -> LatentVariableModel:
+    """Return the model as the batch's condition makes it; the model itself where there is none.
 
     Raises:
-        UnsupportedOperationError: If the batch has a condition: the decoder could not see it.
+        UnsupportedOperationError: If the batch has a condition and the model cannot see it.
     """
-    if batch.condition is not None:
+    if batch.condition is None:
+        return model
+    if not isinstance(model, ConditionalModel):
         raise UnsupportedOperationError(
-            "this objective gives the model no condition; pass batches without one, or use an objective that does."
+            f"a {type(model).__name__} has no place for a condition. Give batches without one, or a model with `given`."
         )
+    return model.given(batch.condition)
+
+
+def log_likelihood(model: LatentVariableModel, z: Tensor, batch: Batch) -> Tensor:
+    """Return log p(x given z) of the observed features, nats, shape of `z` without its last dimension."""
     decoded = model.decode(z)
     if batch.mask is None:
         return decoded.log_prob(batch.x)

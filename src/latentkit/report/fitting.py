@@ -48,6 +48,7 @@ def summary(subject: Subject) -> str:
 
 
 def _n_components(subject: Subject) -> int:
+    assert subject.mixture is not None, "asked only where there is a mixture"
     weights = subject.mixture.state_dict()
     return int(next(tensor.shape[0] for name, tensor in weights.items() if "weight" in name))
 
@@ -216,7 +217,7 @@ def configuration(subject: Subject) -> Section:
     resolved = [
         (
             names.get(name, name.replace("_", " ")),
-            _network(setting) if name in ("encoder", "decoder") else value(setting),
+            _network(setting) if name in specification.networks else value(setting),
         )
         for name, setting in specification.to_dict().items()
     ]

@@ -16,7 +16,7 @@ from latentkit.core.protocols import Distribution
 from latentkit.core.seeds import generator
 from latentkit.data import Dataset
 from latentkit.data.containers import is_frame, to_array
-from latentkit.estimators.base import LatentEstimator
+from latentkit.estimators.encoding import EncodingTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
 from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
 from latentkit.tasks import sample_latents
@@ -65,7 +65,7 @@ class Subject:
         data: Data to look at; None for none.
     """
 
-    def __init__(self, estimator: LatentEstimator, data: Dataset | None) -> None:
+    def __init__(self, estimator: EncodingTasks, data: Dataset | None) -> None:
         self.estimator: Any = estimator
         self.schema: Any = self.estimator.schema_
         self.model = cast(VariationalAutoencoder, self.estimator.model_)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentkit import __version__
 from latentkit.core.files import write_bytes, write_text
 from latentkit.data import Dataset
-from latentkit.estimators.base import LatentEstimator
+from latentkit.estimators.encoding import EncodingTasks
 from latentkit.report import fitting, images, latent, tables
 from latentkit.report.page import Method, Page, Section, Table, render
 from latentkit.report.pictures import Picture
@@ -23,7 +23,7 @@ __all__ = ["write_report"]
 
 
 def write_report(
-    estimator: LatentEstimator,
+    estimator: EncodingTasks,
     path: str | os.PathLike[str],
     *,
     data: Dataset | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Feed:
         prepare: Storage to model units, for one batch.
         device: Where batches are wanted. The storage moves there when it fits in a third of the free memory.
         condition: What generation is conditioned on, shape (n, features).
+        hidden: Probability with which an epoch hides the condition of a row (zeros in its place), so that the model
+            learns to do without.
     """
 
     def __init__(
@@ -30,11 +33,13 @@ class Feed:
         *,
         device: torch.device | str = "cpu",
         condition: Tensor | None = None,
+        hidden: float = 0.0,
     ) -> None:
         self.device = torch.device(device)
         self.prepare = prepare
         self.storage = self._place(storage)
         self.condition = None if condition is None else self._place(condition)
+        self.hidden = hidden
 
     def __len__(self) -> int:
         return self.storage.shape[0]
@@ -43,7 +48,7 @@ class Feed:
         """Return a feed of these rows, in this order."""
         condition = None if self.condition is None else self.condition[rows.to(self.condition.device)]
         storage = self.storage[rows.to(self.storage.device)]
-        return Feed(storage, self.prepare, device=self.device, condition=condition)
+        return Feed(storage, self.prepare, device=self.device, condition=condition, hidden=self.hidden)
 
     def batch(self, rows: Tensor | slice) -> Batch:
         """Return these rows in model units on the device."""
@@ -74,7 +79,12 @@ class Feed:
         if self.storage.device.type != "cpu":
             order = order.to(self.storage.device)
         for step in range(start, self.steps_per_epoch(batch_size)):
-            yield self.batch(order[step * batch_size : (step + 1) * batch_size])
+            batch = self.batch(order[step * batch_size : (step + 1) * batch_size])
+            if batch.condition is not None and self.hidden:
+                draws = torch.rand(len(batch.x), 1, generator=generator(seed, "hidden", epoch, step))
+                shown = (draws >= self.hidden).to(batch.condition)
+                batch = replace(batch, condition=batch.condition * shown)
+            yield batch
 
     def _place(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":

@@ -121,7 +121,8 @@ class Trainer:
 
     Args:
         model: Trained in place; ends with the best (or averaged, or last) weights, in evaluation mode.
-        objective: What training maximises.
+        objective: What training maximises. One that learns itself (with a discriminator) is a module, made whole by its
+            `phases`; its state is part of the checkpoints.
         plan: The settings.
         train: Examples to learn from.
         validation: Examples to judge by; None to judge by nothing and keep the last weights.
@@ -342,6 +343,8 @@ class Trainer:
             state, numbers = optimizer.state()
             tensors[f"optimizer{phase}"] = _clone(state)
             values[f"optimizer{phase}"] = numbers
+        if isinstance(self.objective, nn.Module):
+            tensors["objective"] = _clone(self.objective.state_dict())
         if self.averaged is not None:
             tensors["averaged"] = _clone(self.averaged.state_dict())
         if self._best is not None:
@@ -355,6 +358,8 @@ class Trainer:
         self.model.load_state_dict(tensors["model"])
         for phase, optimizer in enumerate(self.step.optimizers):
             optimizer.load_state(tensors.get(f"optimizer{phase}", {}), values[f"optimizer{phase}"])
+        if isinstance(self.objective, nn.Module):
+            self.objective.load_state_dict(tensors["objective"])
         if self.averaged is not None:
             self.averaged.load_state_dict(tensors["averaged"])
         self._best = tensors.get("best")

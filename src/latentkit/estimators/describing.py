@@ -1,0 +1,111 @@
+"""What a run says about itself: settings, environment and a card for people."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from latentkit.core.version import __version__
+from latentkit.estimators.registry import name_of
+
+if TYPE_CHECKING:
+    from latentkit.estimators.fitting import TrainedEstimator
+
+__all__ = ["RUN_FORMAT", "describe", "environment", "from_yaml", "model_card", "to_yaml"]
+
+#: Number of the run format; a reader refuses the numbers it does not know.
+RUN_FORMAT = 1
+#: Packages whose versions may change a result.
+PACKAGES = ("latentkit", "torch", "numpy", "scikit-learn", "safetensors", "pillow", "pyarrow")
+
+
+def describe(estimator: TrainedEstimator) -> dict[str, Any]:
+    """The settings of an estimator, as asked for and as resolved, as YAML values."""
+    return {
+        "format": RUN_FORMAT,
+        "latentkit": __version__,
+        "estimator": name_of(type(estimator)),
+        "parameters": {
+            # A generator cannot be written; the seed that it gave can.
+            name: estimator.seed_ if name == "random_state" and hasattr(value, "randint") else to_yaml(value)
+            for name, value in estimator.get_params(deep=False).items()
+        },
+        "model": to_yaml(estimator.specification_.to_dict()),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without names of people or hosts."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": versions,
+    }
+
+
+def model_card(estimator: TrainedEstimator, config: Mapping[str, Any], fitted: Mapping[str, Any]) -> str:
+    """A model card for people, in Markdown."""
+    specification = estimator.specification_
+    last = estimator.history_[fitted["best_epoch"] - 1] if estimator.history_ else None
+    data = config.get("data", {})
+    shape = " x ".join(str(size) for size in specification.event_shape)
+    validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
+    bound = "" if last is None else f"- Bound on log p(x): {last['objective']:.2f} nats in training{validation}\n"
+    parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
+    choices = specification.networks.items()
+    networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
+    classes = f"- Classes: {', '.join(fitted['classes'])}\n" if fitted["classes"] else ""
+    return (
+        f"# A {type(estimator).__name__} of latentkit\n\n"
+        f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
+        f"- Latent dimensions: {specification.latent_dim}\n"
+        f"- {parts}{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
+        f"- {networks}\n"
+        f"- Objective: {estimator.objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
+        f"stopped by {fitted['stopped']}\n"
+        f"{bound}{classes}\n"
+        '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'
+        "All settings stand in `config.yaml`; versions in `environment.json`.\n"
+    )
+
+
+def to_yaml(value: Any) -> Any:
+    """A setting as a YAML value; a module of the user's own as its name."""
+    if isinstance(value, nn.Module):
+        return f"custom: {type(value).__name__}"
+    if type(value) in (str, bool, int, float, type(None)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_yaml(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_yaml(item) for item in value]
+    if hasattr(value, "item"):
+        return value.item()  # a number of numpy
+    return str(value)
+
+
+def from_yaml(value: Any) -> Any:
+    """A YAML value as a setting: lists become tuples."""
+    if isinstance(value, Mapping):
+        return {key: from_yaml(item) for key, item in value.items()}
+    return tuple(from_yaml(item) for item in value) if isinstance(value, list) else value
+
+
+def _network_text(choice: Mapping[str, Any]) -> str:
+    sizes = choice.get("widths") or choice.get("channels")
+    return f"{choice['network']}{' ' + '-'.join(map(str, sizes)) if sizes else ''}"

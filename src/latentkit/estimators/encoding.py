@@ -1,0 +1,361 @@
+"""What an estimator with an encoder can do: reduce, score, explore, recover."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from latentkit.core.errors import DataError, InvalidParameterError
+from latentkit.core.parameters import check_choice, check_integer, check_real
+from latentkit.core.protocols import LatentVariableModel
+from latentkit.core.seeds import derive_seed, generator, row_keys
+from latentkit.data import Dataset, read
+from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.inputs import attribute_values
+from latentkit.estimators.observed import keep_observed, observe
+from latentkit.estimators.precision import model_in
+from latentkit.estimators.randomness import python_random_kept
+from latentkit.evaluation import LikelihoodEstimate, importance_bound
+from latentkit.models import WithPrior, inference_batch_size, map_batches
+from latentkit.models.inference import iterate_batches
+from latentkit.tasks import (
+    AttributeDirection,
+    attribute_direction,
+    edit,
+    encode,
+    fit_class_priors,
+    fit_mixture_prior,
+    interpolate,
+    reconstruct,
+    recover,
+    traverse,
+)
+from latentkit.training.progress import Reporter
+
+__all__ = ["EncodingTasks"]
+
+#: Rows used to fit the ex-post mixture, at most.
+MIXTURE_ROWS = 20_000
+
+
+class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
+    """The tasks that take an encoder beside a decoder.
+
+    ``X`` is, in every method, what ``fit`` took: an array of rows (n, features) or images (n, height, width[,
+    channels]), a torch tensor, a pandas, polars or Arrow frame of numbers, or the path of a folder of images or of a
+    file. Results come back in the same form.
+    """
+
+    # Reduce
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the posterior mean of z for every example.
+
+        .. math:: z_i = E_{q(z | x_i)}[z]
+
+        Args:
+            X: Data like those of fit.
+        Returns:
+            Latent vectors, shape (n, latent_dim); float64 for float64 data, else float32. Nothing is drawn, so equal
+            rows have equal vectors.
+        """
+        return self._posterior_means(X).numpy()
+
+    def reconstruct(self, X: Any) -> Any:
+        """Return what the model makes of X through the posterior mean, in the form of X. This is also its denoiser."""
+        check_is_fitted(self)
+        storage, dtype = self._encode_input(X)
+        return self.schema_.decode(self._map(reconstruct, storage, dtype))
+
+    # Score
+
+    def log_likelihood(
+        self,
+        X: Any,
+        *,
+        n_importance: int = 64,
+        prior: Literal["model", "mixture"] = "model",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    ) -> LikelihoodEstimate:
+        """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
+
+        .. math:: L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
+
+        Args:
+            X: Data like those of fit.
+            n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows.
+            prior: p(z) of the bound: the one that was trained against, or the ``"mixture"`` fitted afterwards, from
+                which :meth:`sample` draws.
+            precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
+        Returns:
+            Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
+            sample sizes. Each row's draws depend on its content alone: the same rows give the same numbers in any
+            order and any batch.
+        References:
+            Burda et al., 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
+        """
+        check_is_fitted(self)
+        check_integer("n_importance", n_importance, low=1)
+        check_choice("prior", prior, ("model", "mixture"))
+        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
+        storage, dtype = self._encode_input(X)
+        wanted = self.engine_.precision if precision == "auto" else precision
+        bf16 = wanted == "bfloat16" and dtype == torch.float32
+        self._check_conditions(storage.shape[0])
+        mixture = None
+        if prior == "mixture":
+            mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
+        seed = derive_seed(self.seed_, "score")
+        bounds, sizes = [], []
+        for rows in iterate_batches(storage.shape[0], self._batch_size):
+            part = storage[rows]
+            keys = row_keys(part).to(self._device)
+            x = self._to_model(part, dtype)
+            model = cast(LatentVariableModel, model_in(self.model_, dtype))
+            if mixture is not None:
+                model = WithPrior(model, mixture)
+            estimate = importance_bound(
+                model, x, n_importance, condition=self._condition(dtype, rows), keys=keys, seed=seed, bf16=bf16
+            )
+            bounds.append(estimate.log_likelihood)
+            sizes.append(estimate.effective_sample_size)
+        return LikelihoodEstimate(
+            log_likelihood=torch.cat(bounds),
+            effective_sample_size=torch.cat(sizes),
+            n_importance=n_importance,
+        )
+
+    def score_samples(self, X: Any, *, n_importance: int = 64) -> NDArray[np.float64]:
+        """Return a lower bound on log p(x) per example, nats, shape (n,); larger means more like the training data."""
+        return self.log_likelihood(X, n_importance=n_importance).log_likelihood.double().numpy()
+
+    def score(self, X: Any, y: Any = None, *, n_importance: int = 64) -> float:
+        """Return the mean of :meth:`score_samples`, for model selection; `y` is ignored."""
+        return float(self.score_samples(X, n_importance=n_importance).mean())
+
+    # Explore and control
+
+    def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
+        """Return `steps` examples on the way from `a` to `b` through the latent space, both ends included.
+
+        Args:
+            a: One example, alone or as the only row.
+            b: Another.
+            steps: Number of examples, at least 2.
+            path: ``"spherical"`` keeps to the radii at which posteriors lie; ``"linear"`` goes straight.
+        """
+        check_is_fitted(self)
+        first, last = self._one_latent(a), self._one_latent(b)
+        dtype = torch.promote_types(first.dtype, last.dtype)
+        model = self._model(dtype)
+        with torch.inference_mode():
+            x = interpolate(model, first.to(self._device, dtype), last.to(self._device, dtype), steps=steps, path=path)
+        return self.schema_.decode(x.reshape(-1, *self.specification_.event_shape).cpu())
+
+    def traverse(
+        self, x: Any = None, *, dim: int, steps: int = 9, span: float = 3.0, values: Sequence[float] | None = None
+    ) -> Any:
+        """Return examples that differ in one latent dimension only.
+
+        Args:
+            x: The example to start from; None starts from z = 0, the prior's centre.
+            dim: Latent dimension, from 0.
+            steps: Number of values, evenly spaced over [-span, span].
+            span: Largest value, in units of the prior's standard deviation.
+            values: The values themselves, instead of `steps` and `span`.
+        """
+        check_is_fitted(self)
+        check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
+        check_integer("steps", steps, low=1)
+        check_real("span", span)
+        start = torch.zeros(1, self.latent_dim_) if x is None else self._one_latent(x)
+        path = (
+            torch.linspace(-span, span, steps, dtype=start.dtype)
+            if values is None
+            else torch.tensor([check_real("values", value) for value in values], dtype=start.dtype)
+        )
+        model = self._model(start.dtype)
+        with torch.inference_mode():
+            result = traverse(model, start.to(self._device), dim, values=path.to(self._device))
+        return self.schema_.decode(result.reshape(-1, *self.specification_.event_shape).cpu())
+
+    @python_random_kept()
+    def attribute_direction(self, X: Any, y: Any) -> AttributeDirection:
+        """Return the latent direction along which an attribute changes, and how well it tells the attribute.
+
+        Args:
+            X: Data like those of fit.
+            y: The attribute: two classes of any type, or numbers, shape (n,). Of two texts the direction leads to
+                the one that is later in the alphabet.
+        """
+        return attribute_direction(self._posterior_means(X), attribute_values(y))
+
+    def edit(self, X: Any, direction: AttributeDirection | NDArray[Any], *, strength: float = 1.0) -> Any:
+        """Return X moved along a latent direction, in the form of X.
+
+        Args:
+            X: Data like those of fit.
+            direction: From :meth:`attribute_direction`, or a vector of shape (latent_dim,).
+            strength: How far: in units of the spread of the latent vectors along a learnt direction, or in lengths of
+                a vector of your own; negative goes back.
+        """
+        check_real("strength", strength)
+        z = self._posterior_means(X)
+        vector = direction.direction if isinstance(direction, AttributeDirection) else torch.as_tensor(direction)
+        step = strength * direction.spread if isinstance(direction, AttributeDirection) else strength
+        moved = self._map_latents(lambda model, part: edit(model, part, vector.to(part), step), z)
+        return self.schema_.decode(moved)
+
+    # Recover
+
+    def recover(
+        self,
+        X: Any,
+        mask: Any = None,
+        *,
+        n_draws: int = 20,
+        n_steps: int = 50,
+        result: Literal["mean", "draws"] = "mean",
+    ) -> Any:
+        """Return X with what is missing filled in, given what is there.
+
+        The missing features are drawn from p(missing given observed) by sampling in latent space, then averaged or
+        returned draw by draw. Without anything missing, X is denoised: reconstructed through the posterior mean.
+
+        Args:
+            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing.
+            mask: True where X is observed, in the shape of X.
+            n_draws: Completions per example.
+            n_steps: Steps of the Markov chain per draw; more steps come closer to the conditional distribution.
+            result: ``"mean"`` of the draws, or the ``"draws"`` themselves as a list of `n_draws` results (equal ones
+                where nothing is missing).
+        Raises:
+            SchemaMismatchError: If the mask has another shape than X.
+        References:
+            Rezende et al., 2014, arXiv:1401.4082, appendix F; Mattei and Frellsen, 2018, arXiv:1802.04826.
+        """
+        check_is_fitted(self)
+        check_integer("n_draws", n_draws, low=1)
+        check_integer("n_steps", n_steps)
+        check_choice("result", result, ("mean", "draws"))
+        data = self._unwrapped(X)
+        dtype = self._dtype(data)
+        if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
+            data = read(os.fspath(data)).data  # kept, so that what was observed can be put back as it was given
+        storage, observed = observe(self.schema_, data, mask, dtype)
+        self._check_conditions(storage.shape[0])
+        if bool(observed.all()):
+            clean = self._map(reconstruct, storage, dtype)
+            results = [self.schema_.decode(clean) for _ in range(1 if result == "mean" else n_draws)]
+            return results[0] if result == "mean" else results
+        seed = derive_seed(self.seed_, "recover")
+        batch = inference_batch_size(self.specification_.width, n_samples=n_draws)
+        how: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
+        completed = storage.new_empty((1 if result == "mean" else n_draws, *storage.shape), dtype=dtype)
+        # candidates of the prior are shared by all rows of a call, so the rows of one call have one condition
+        for group in self._alike(storage.shape[0]):
+            for part in iterate_batches(len(group), batch):
+                rows = group[part]
+                x, seen = self._to_model(storage[rows], dtype), observed[rows].to(self._device)
+                model = self._model(dtype, rows[:1])
+                draws = recover(model, x, seen, n_draws=n_draws, n_steps=n_steps, draw=how, seed=seed).cpu()
+                completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
+        results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
+        return results[0] if result == "mean" else results
+
+    # For scikit-learn
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.latent_dim_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.non_deterministic = False
+        return tags
+
+    def _posterior_means(self, X: Any) -> Tensor:
+        """:meth:`transform` as a tensor, whatever `set_output` makes of it."""
+        check_is_fitted(self)
+        storage, dtype = self._encode_input(X)
+        return self._map(encode, storage, dtype)
+
+    def _one_latent(self, x: Any) -> Tensor:
+        """The posterior mean of one example, shape (1, latent)."""
+        z = self._posterior_means(self._one(x))
+        if len(z) != 1:
+            raise DataError(f"one example is wanted; got {len(z)}. Choose a row.")
+        return z
+
+    # Tensors through the model
+
+    def _to_model(self, storage: Tensor, dtype: torch.dtype) -> Tensor:
+        x: Tensor = self.schema_.to_model(storage.to(self._device), dtype=dtype)
+        return x
+
+    def _map(self, function: Callable[[Any, Tensor], Tensor], storage: Tensor, dtype: torch.dtype) -> Tensor:
+        """Apply `function` to the model and consecutive rows in model units."""
+        n = storage.shape[0]
+        self._check_conditions(n)
+        return map_batches(
+            lambda rows: function(self._model(dtype, rows), self._to_model(storage[rows], dtype)),
+            torch.arange(n),
+            batch_size=self._batch_size,
+        )
+
+    def _alike(self, n: int) -> list[Tensor]:
+        """The rows in groups of one condition each."""
+        if self.condition_ is None or len(self.condition_) == 1:
+            return [torch.arange(n)]
+        _, groups = self.condition_.unique(dim=0, return_inverse=True)
+        return [(groups == group).nonzero().flatten() for group in groups.unique()]
+
+    # The prior that is fitted after training
+
+    def _check_ex_post(self) -> None:
+        if self.ex_post == "none" and self.ex_post_components != 10:
+            raise InvalidParameterError(
+                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
+                "ex_post='mixture', or leave it out."
+            )
+
+    def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
+        """Fit the ex-post mixture to posterior draws of the training data, and one per class where there are labels."""
+        self.mixture_: GaussianMixturePrior | None = None
+        self.class_mixtures_: list[GaussianMixturePrior] = []
+        self.classes_: tuple[str, ...] = ()
+        if self.ex_post == "none":
+            return
+        reporter.note("fitting a mixture to the latent space, from which samples are drawn")
+        rows = torch.arange(storage.shape[0])
+        if len(rows) > MIXTURE_ROWS:
+            order = torch.randperm(len(rows), generator=generator(self.seed_, "mixture"))
+            rows = order[:MIXTURE_ROWS].sort().values
+
+        def moments(model: Any, x: Tensor) -> Tensor:
+            posterior: Any = model.encode(x)
+            return torch.cat([posterior.mean, posterior.log_var], dim=-1)
+
+        seen = copy.copy(self)
+        seen.condition_ = None if self.condition_ is None else self.condition_[rows]
+        means, log_vars = seen._map(moments, storage[rows], torch.float32).chunk(2, dim=-1)  # noqa: SLF001 (itself)
+        seed = derive_seed(self.seed_, "mixture")
+        self.mixture_ = fit_mixture_prior(means, log_vars, n_components=self.ex_post_components, seed=seed)
+        if dataset.labels is None:
+            return
+        codes = [int(code) for code in np.asarray(dataset.labels)[rows.numpy()]]
+        mixtures = fit_class_priors(means, log_vars, codes, n_components=self.ex_post_components, seed=seed)
+        names = dataset.label_names
+        present = sorted(set(codes))
+        self.classes_ = tuple(str(code) if names is None else names[code] for code in present)
+        self.class_mixtures_ = [mixtures[code] for code in present]

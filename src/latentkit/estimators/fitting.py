@@ -1,0 +1,312 @@
+"""From data to a trained model: what every estimator that is trained by gradient steps does in ``fit``."""
+
+from __future__ import annotations
+
+import copy
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from latentkit.core.errors import DataError, InvalidParameterError
+from latentkit.core.parameters import parse_duration
+from latentkit.core.protocols import LatentVariableModel, Objective
+from latentkit.core.seeds import derive_seed, generator, isolated_rng
+from latentkit.data import Dataset, learn_schema
+from latentkit.data.conditions import learn_conditions
+from latentkit.estimators.inputs import DataIntake
+from latentkit.estimators.parameters import TrainingParameters, validate
+from latentkit.estimators.randomness import draw_seed, python_random_kept
+from latentkit.estimators.resolving import default_batch_size, default_epochs
+from latentkit.estimators.runs import RunWriter, save
+from latentkit.models import Specification
+from latentkit.training import (
+    Checkpoint,
+    Engine,
+    Feed,
+    Interruption,
+    Trainer,
+    TrainingPlan,
+    TrainingStep,
+    choose_engine,
+    make_reporter,
+    pick_device,
+)
+from latentkit.training.engine import count_parameters
+from latentkit.training.progress import Reporter
+
+__all__ = ["TrainedEstimator"]
+
+#: Share of the rows whose condition an epoch hides.
+HIDDEN = 0.1
+#: Floating-point operations of a training that is over before a measurement would be.
+SHORT = 1e11
+
+
+class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # type: ignore[misc]
+    """An estimator whose model is trained by gradient steps.
+
+    What the model is, what training maximises and what is fitted after it are the subclass's. The parameters of
+    training have the same names and meanings in all of them.
+    """
+
+    condition_: Tensor | None
+
+    # What is trained is the subclass's
+
+    @abstractmethod
+    def _specify(self, n_rows: int, condition_dim: int) -> Specification:
+        """What the model is made of, for data of the learnt schema, this many rows and columns of conditions."""
+
+    @abstractmethod
+    def _objective(self) -> Objective:
+        """What training maximises."""
+
+    @abstractmethod
+    def _kl_weight(self) -> Callable[[float], float]:
+        """Progress in [0, 1] to the weight of the KL term in [0, 1]."""
+
+    @abstractmethod
+    def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
+        """Fit what is fitted after training, such as a prior for sampling."""
+
+    @python_random_kept()
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        condition: Any = None,
+        run: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> Self:
+        """Learn the schema, the model and the ex-post priors.
+
+        Args:
+            X: Rows (n, features), images (n, height, width[, channels]), a tensor, a frame of numbers, or a path.
+            y: Optional class labels, shape (n,): then :meth:`sample` can draw by class. They do not affect training.
+            condition: What the model shall be given: one label or number for each example, shape (n,), several, shape
+                (n, attributes), or a frame. Texts, bools and few different integers are classes. Training hides it from
+                one row in ten, so that the model does without, too; see :meth:`given`.
+            run: Folder that receives the run while it is trained, with checkpoints; then SIGINT and SIGTERM save the
+                state before they stop the training.
+            resume: Go on from the checkpoint in `run`, with the settings written there; ends in the same weights as a
+                training that was not interrupted, bit for bit, as long as no `max_time` steers it.
+            overwrite: Replace a run that is in `run`; without it such a run is left alone.
+        Raises:
+            RunError: If `run` holds a run that may not be replaced, or something else.
+            InvalidParameterError: If a parameter has a value that it cannot have, or one that the data do not allow.
+            DataError: If the data cannot be used.
+            DivergenceError: If training met NaN again and again.
+        """
+        validate(self)
+        dataset = self._take(X, y, reset=True)
+        self.schema_ = learn_schema(dataset.data)
+        storage = self.schema_.encode(dataset.data)
+        if not hasattr(self, "n_features_in_") or isinstance(X, (Dataset, str, os.PathLike)):
+            self.n_features_in_ = int(np.prod(self.schema_.event_shape))
+        writer = None if run is None else RunWriter(Path(run), resume=resume, overwrite=overwrite)
+        self.seed_ = draw_seed(self.random_state) if writer is None or not resume else writer.seed(self)
+        train_rows, validation_rows = self._split(storage.shape[0])
+
+        device = pick_device(self.device)
+        columns = self._learn_conditions(condition, storage.shape[0])
+        feed = Feed(storage, self.schema_.to_model, device=device, condition=columns, hidden=HIDDEN)
+        train = feed.subset(train_rows) if len(validation_rows) else feed
+        validation = feed.subset(validation_rows) if len(validation_rows) else None
+
+        self.specification_ = self._specify(len(train), 0 if columns is None else columns.shape[1])
+        self.latent_dim_ = self.specification_.latent_dim
+        model = self._build(train).to(device)
+        objective = self._objective()
+        plan = self._plan(train, device)
+        engine = self._engine(model, objective, plan, train) if writer is None or not resume else writer.engine()
+        plan = self._with_engine(plan, engine, writer)
+        self.engine_ = engine
+
+        reporter = make_reporter(self.verbose)
+        interruption = Interruption() if writer is not None else _NeverInterrupted()
+        # Tried and built before anything is written: a wrong setting must not cost the run that is there.
+        _try(model, objective, train)
+        trainer = Trainer(
+            model,
+            objective,
+            plan,
+            train=train,
+            validation=validation,
+            reporter=reporter,
+            is_interrupted=lambda: interruption.requested,
+            on_epoch=None if writer is None else writer.epoch,
+        )
+        reporter.start(self._headline(dataset, len(train), plan))
+        if writer is not None:
+            writer.begin(self, dataset, plan)
+        with interruption:
+            result = trainer.run(self._checkpoint(writer, resume))
+        self.model_ = model
+        self.history_ = [record.to_dict() for record in result.history]
+        self.n_iter_ = len(result.history)
+        self.best_epoch_ = result.best_epoch
+        self.stopped_ = result.stopped
+        self.events_ = result.events
+        self.condition_ = columns  # the codes that are fitted to are those of the conditions
+        try:
+            self._complete(storage, dataset, reporter)
+        finally:
+            self.condition_ = None
+        if writer is not None:
+            writer.finish(self)
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a run folder from which :func:`latentkit.load` gives this estimator back; no pickle is in it."""
+        check_is_fitted(self)
+        return save(self, path)
+
+    # The parts of fit
+
+    def _learn_conditions(self, condition: Any, n: int) -> Tensor | None:
+        """Learn the schema of the conditions and return their columns, shape (n, columns)."""
+        self.condition_ = None
+        self.condition_schema_ = None if condition is None else learn_conditions(condition)
+        if self.condition_schema_ is None:
+            return None
+        columns = self.condition_schema_.encode(condition)
+        if len(columns) != n:
+            raise DataError(f"condition must have one row per example: X has {n}, condition has {len(columns)}.")
+        return columns
+
+    def _split(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        """Rows to learn from and rows to judge by; fewer than five are too few to judge by."""
+        n_validation = min(round(n_rows * self.validation_fraction), 10_000)
+        order = torch.randperm(n_rows, generator=generator(self.seed_, "split"))
+        if n_validation < 5:
+            n_validation = 0
+        if n_rows - n_validation < 2:
+            raise InvalidParameterError(
+                f"validation_fraction={self.validation_fraction!r} of {n_rows} examples leaves {n_rows - n_validation} "
+                "to learn from; at least 2 are needed. Use a smaller fraction, or 0 for none."
+            )
+        return order[n_validation:].sort().values, order[:n_validation].sort().values
+
+    def _build(self, train: Feed) -> nn.Module:
+        """The model of `specification_` before training, started where the average example is."""
+        networks = {role: getattr(self, role) for role in self.specification_.networks}
+        own = {role: network for role, network in networks.items() if isinstance(network, nn.Module)}
+        with isolated_rng(derive_seed(self.seed_, "weights")):
+            model: Any = self.specification_.build(**own)
+        model.initialise_output(train.batch(slice(0, min(len(train), 5000))).x.cpu())
+        return cast(nn.Module, model)
+
+    def _plan(self, train: Feed, device: str) -> TrainingPlan:
+        batch_size = (
+            default_batch_size(len(train), self.specification_.event_shape)
+            if self.batch_size == "auto"
+            else min(int(self.batch_size), len(train))
+        )
+        max_time = None if self.max_time is None else parse_duration("max_time", self.max_time)
+        if self.max_epochs != "auto":
+            max_epochs = int(self.max_epochs)
+        else:
+            max_epochs = default_epochs(train.steps_per_epoch(batch_size)) if max_time is None else 100_000
+        if self.patience not in ("auto", None) and not self.validation_fraction:
+            raise InvalidParameterError(
+                f"patience={self.patience!r} needs a validation part to judge by, and validation_fraction is 0. Set "
+                "one, or leave patience out."
+            )
+        patience = max(10, min(max_epochs, 1000) // 10) if self.patience == "auto" else self.patience
+        return TrainingPlan(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            max_time=max_time,
+            optimizer=self.optimizer,
+            optimizer_options=dict(self.optimizer_options or {}),
+            learning_rate=float(self.learning_rate),
+            schedule=self.schedule,
+            warm_up=float(self.warm_up),
+            weight_decay=float(self.weight_decay),
+            gradient_clip=None if self.gradient_clip is None else float(self.gradient_clip),
+            averaging=float(self.weight_averaging),
+            patience=patience,
+            kl_weight=self._kl_weight(),
+            seed=derive_seed(self.seed_, "fit"),
+            engine=Engine(device=device),
+        )
+
+    def _engine(self, model: nn.Module, objective: Objective, plan: TrainingPlan, train: Feed) -> Engine:
+        """How to compute; trainings of well below a second take the default and touch no cache."""
+        epochs = plan.max_epochs if plan.max_time is None else 100
+        n_steps = epochs * train.steps_per_epoch(plan.batch_size)
+        if 6.0 * count_parameters(model) * plan.batch_size * n_steps < SHORT and plan.max_time is None:
+            given = "float32" if self.precision == "auto" else self.precision
+            return Engine(
+                device=plan.engine.device, precision=given, threads=torch.get_num_threads(), compiled=bool(self.compile)
+            )
+        sample = train.batch(slice(0, plan.batch_size))
+
+        def make_step(engine: Engine) -> Callable[[], Tensor]:
+            step = TrainingStep(copy.deepcopy(model), objective, replace(plan, engine=engine))
+
+            def run() -> Tensor:
+                return step(sample, 1.0).objective
+
+            return run
+
+        shapes = f"{self.specification_.to_dict()} {count_parameters(model)} {len(train)} {epochs} {plan.batch_size}"
+        with isolated_rng(0, device := plan.engine.device):
+            return choose_engine(
+                device=device,
+                precision=self.precision,
+                compiled=bool(self.compile),
+                signature=f"{shapes} {plan.optimizer} {objective}",
+                make_step=make_step,
+                n_steps=n_steps,
+            )
+
+    def _with_engine(self, plan: TrainingPlan, engine: Engine, writer: Any) -> TrainingPlan:
+        path = None if writer is None else writer.checkpoint_path
+        return replace(plan, engine=engine, checkpoint_path=path)
+
+    def _checkpoint(self, writer: Any, resume: bool) -> Checkpoint | None:
+        if not resume:
+            return None
+        if writer is None:
+            raise InvalidParameterError(
+                "resume=True needs the folder to go on from: fit(X, run='folder', resume=True)."
+            )
+        checkpoint: Checkpoint | None = writer.checkpoint()
+        return checkpoint
+
+    def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
+        shape = " x ".join(str(size) for size in self.specification_.event_shape)
+        return (
+            f"{type(self).__name__} on {n_train:,} examples of {shape} ({self.schema_.values}, "
+            f"{self.specification_.likelihood} likelihood), {self.latent_dim_} latent dimensions, "
+            f"batch {plan.batch_size}; {plan.engine.summary()}"
+        )
+
+
+def _try(model: nn.Module, objective: Objective, train: Feed) -> None:
+    """Evaluate the objective once, for the errors of parts that do not go together."""
+    with isolated_rng(0, train.device), torch.no_grad():
+        objective(cast(LatentVariableModel, model.eval()), train.batch(slice(0, 2)))
+    model.train()
+
+
+class _NeverInterrupted:
+    requested = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        return None

@@ -1,0 +1,211 @@
+"""What every estimator with a decoder can do: make data from latent vectors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+from latentkit.core.parameters import check_choice, check_integer, suggestion
+from latentkit.core.protocols import ConditionalModel
+from latentkit.core.seeds import generator
+from latentkit.data.conditions import ConditionSchema
+from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.precision import model_in
+from latentkit.estimators.randomness import draw_seed
+from latentkit.models import inference_batch_size, iterate_batches, map_batches
+from latentkit.tasks import decode, sample_latents
+
+__all__ = ["Draw", "GenerativeTasks"]
+
+Draw = Literal["auto", "mean", "sample"]
+
+
+class GenerativeTasks:
+    """The tasks that take a decoder and a prior. Results come in the form of the data that fit took."""
+
+    specification_: Any
+    schema_: Any
+    model_: Any
+    latent_dim_: int
+    condition_schema_: ConditionSchema | None
+    condition_: Tensor | None
+    mixture_: GaussianMixturePrior | None
+    class_mixtures_: list[GaussianMixturePrior]
+    classes_: tuple[str, ...]
+    random_state: int | np.random.RandomState | None
+
+    def given(self, condition: Any) -> Self:
+        """Return this estimator with a condition: all that the result does is given it.
+
+        Args:
+            condition: One value (or a mapping from names to values) for every example, or one for each in an array or
+                frame of the form that fit took; then the result is for exactly that many examples.
+        Raises:
+            UnsupportedOperationError: If the estimator was fitted without conditions.
+            DataError: If a class is unknown or a number is not finite.
+        Example:
+            >>> from sklearn.datasets import load_iris
+            >>> from latentkit import VAE
+            >>> X, y = load_iris(return_X_y=True)
+            >>> vae = VAE(latent_dim=2, max_epochs=5, random_state=0).fit(X, condition=y)
+            >>> vae.given(2).sample(3).shape
+            (3, 4)
+        """
+        check_is_fitted(self)
+        if self.condition_schema_ is None:
+            raise UnsupportedOperationError(
+                "this model was fitted without conditions. Fit with condition= to give one, or use label= to draw from "
+                "a class's mixture."
+            )
+        is_one = isinstance(condition, Mapping) or np.ndim(condition) == 0
+        columns = self.condition_schema_.encode_one(condition) if is_one else self.condition_schema_.encode(condition)
+        bound = copy.copy(self)
+        bound.condition_ = columns
+        return bound
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        label: Any = None,
+        condition: Any = None,
+        temperature: float = 1.0,
+        draw: Draw = "auto",
+        prior: Literal["auto", "model", "mixture"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
+        """Return exactly n new examples, in the form of the data that fit took.
+
+        Args:
+            n: Number of examples, at least 1.
+            label: One of ``classes_``, where labels were given to fit: examples of that class.
+            condition: What the examples shall be given, as :meth:`given` takes it.
+            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
+            draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
+                adds pixel noise, and a draw for rows, whose noise belongs to the data.
+            prior: ``"model"`` draws z from the prior that was trained, ``"mixture"`` from the Gaussian mixture fitted
+                to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one.
+            random_state: Seed; None uses the estimator's own.
+        Raises:
+            InvalidParameterError: If the label or an option is unknown.
+        """
+        check_is_fitted(self)
+        n = check_integer("n", n, low=1)
+        if condition is not None:
+            bound = self.given(condition)
+            return bound.sample(
+                n, label=label, temperature=temperature, draw=draw, prior=prior, random_state=random_state
+            )
+        self._check_conditions(n)
+        check_choice("draw", draw, ("auto", "mean", "sample"))
+        check_choice("prior", prior, ("auto", "model", "mixture"))
+        source = self._prior_module(label, prior)
+        usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
+        how = usual if draw == "auto" else draw
+        random = generator(draw_seed(self.random_state if random_state is None else random_state), "sample")
+        # The mixture lies on the CPU, wherever the model is.
+        z = sample_latents(source(), n, temperature=temperature, generator=random).to(self._device)
+        parts = [
+            decode(self._model(torch.float32, rows), z[rows], draw=how, generator=random).cpu()
+            for rows in iterate_batches(n, self._batch_size)
+        ]
+        return self.schema_.decode(torch.cat(parts))
+
+    def inverse_transform(self, Z: Any) -> Any:
+        """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.
+
+        Args:
+            Z: Latent vectors, shape (n, latent_dim).
+        """
+        check_is_fitted(self)
+        z = self._latents(Z)
+        return self.schema_.decode(self._map_latents(decode, z))
+
+    # Tensors through the model
+
+    def _model(self, dtype: torch.dtype, rows: slice | Tensor | None = None) -> Any:
+        """The model in this precision, given the condition that was set: that of `rows`, where each has its own."""
+        model, condition = model_in(self.model_, dtype), self._condition(dtype, rows)
+        return model if condition is None else cast(ConditionalModel, model).given(condition)
+
+    def _condition(self, dtype: torch.dtype, rows: slice | Tensor | None = None) -> Tensor | None:
+        """The condition that was set, on the model's device: that of `rows`, where each example has its own."""
+        if self.condition_ is None:
+            return None
+        shared = len(self.condition_) == 1 or rows is None
+        return (self.condition_ if shared else self.condition_[rows]).to(self._device, dtype)
+
+    def _check_conditions(self, n: int) -> None:
+        """Refuse a condition of another number of examples than `n`; one goes with any number."""
+        if self.condition_ is not None and len(self.condition_) not in (1, n):
+            raise DataError(f"there are {len(self.condition_)} conditions for {n} examples. Give one, or one for each.")
+
+    def _map_latents(self, function: Callable[[Any, Tensor], Tensor], z: Tensor) -> Tensor:
+        """Apply `function` to the model and consecutive latent vectors."""
+        self._check_conditions(len(z))
+        return map_batches(
+            lambda rows: function(self._model(z.dtype, rows), z[rows].to(self._device)),
+            torch.arange(len(z)),
+            batch_size=self._batch_size,
+        )
+
+    def _latents(self, Z: Any) -> Tensor:
+        array = np.asarray(Z)
+        if array.ndim != 2 or array.shape[1] != self.latent_dim_ or array.dtype.kind not in "fiu":
+            raise DataError(
+                f"latent vectors must be numbers of shape (n, {self.latent_dim_}); got shape {array.shape}, "
+                f"dtype {array.dtype}."
+            )
+        if not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise DataError(f"latent vectors must be finite; row {row} (counted from 0) holds NaN or infinity.")
+        return torch.from_numpy(array.astype(np.float64 if array.dtype == np.float64 else np.float32))
+
+    def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
+        mixture: GaussianMixturePrior | None = self.mixture_
+        if label is not None:
+            if not self.class_mixtures_:
+                raise UnsupportedOperationError(
+                    "this model was fitted without labels, or with ex_post='none', so it cannot sample by class. Fit "
+                    "with y (or --labels) and ex_post='mixture'."
+                )
+            if prior == "model":
+                raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
+            by_class: GaussianMixturePrior = self.class_mixtures_[self._class_index(label)]
+            return by_class
+        if prior == "mixture":
+            return self._mixture()
+        if prior == "model" or mixture is None:
+            return cast(Callable[[], Any], self._model(torch.float32).prior)
+        return mixture
+
+    def _mixture(self) -> GaussianMixturePrior:
+        mixture: GaussianMixturePrior | None = self.mixture_
+        if mixture is None:
+            raise InvalidParameterError(
+                "this model was fitted with ex_post='none', without a mixture. Use prior='model'."
+            )
+        return mixture
+
+    def _class_index(self, label: Any) -> int:
+        names = [str(name) for name in self.classes_]
+        if str(label) not in names:
+            raise InvalidParameterError(
+                f"label must be one of: {', '.join(names)}; got {label!r}.{suggestion(str(label), names)}"
+            )
+        return names.index(str(label))
+
+    @property
+    def _device(self) -> torch.device:
+        return cast(torch.device, next(self.model_.parameters()).device)
+
+    @property
+    def _batch_size(self) -> int:
+        return inference_batch_size(self.specification_.width)

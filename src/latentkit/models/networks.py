@@ -1,0 +1,162 @@
+"""From what the user asked for to networks, with every size written out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import suggestion
+from latentkit.nn import NetworkSpec, build_decoder, build_encoder
+from latentkit.nn.building import SMALLEST_IMAGE_SIDE
+from latentkit.nn.convolutional import default_channels
+from latentkit.nn.families import check_sizes, networks
+from latentkit.nn.mlp import default_widths
+
+__all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
+
+#: One network, resolved: {"network": "mlp", "widths": [...]}, {"network": "conv", "channels": [...]} or
+#: {"network": "custom"} for a module of the user's own.
+NetworkChoice: TypeAlias = dict[str, Any]
+
+#: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
+_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group")}
+
+
+def resolve_network(spec: NetworkSpec, event_shape: Sequence[int], *, n_rows: int | None = None) -> NetworkChoice:
+    """Return what `spec` means for these data, with every size written out.
+
+    Example:
+        >>> resolve_network("auto", (30,))
+        {'network': 'mlp', 'widths': [64, 64]}
+        >>> resolve_network((500, 500), (1, 28, 28))
+        {'network': 'mlp', 'widths': [500, 500]}
+    """
+    if isinstance(spec, nn.Module):
+        return {"network": "custom"}
+    name: object = spec
+    if isinstance(spec, str) and spec == "auto":
+        is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
+        name = "conv" if is_image else "mlp"
+    if name == "mlp":
+        return {"network": "mlp", "widths": list(default_widths(prod(event_shape), n_rows=n_rows))}
+    if name == "conv" and len(event_shape) == 3:
+        return {"network": "conv", "channels": list(default_channels(event_shape, n_rows=n_rows))}
+    if isinstance(spec, str):
+        return {"network": spec}  # the builder knows it, or says what it knows
+    return {"network": "mlp", "widths": list(spec)}
+
+
+def settle(choice: NetworkChoice, *, activation: str, normalization: str) -> NetworkChoice:
+    """Return a network with the activation and normalisation that ``"auto"`` means for it written out.
+
+    Example:
+        >>> settle({"network": "mlp", "widths": [8]}, activation="auto", normalization="auto")
+        {'network': 'mlp', 'widths': [8], 'activation': 'relu', 'normalization': 'none'}
+    """
+    if choice["network"] not in _AUTO:
+        return choice
+    default_activation, default_normalization = _AUTO[choice["network"]]
+    return {
+        **choice,
+        "activation": default_activation if activation == "auto" else activation,
+        "normalization": default_normalization if normalization == "auto" else normalization,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """What the networks of a model share.
+
+    Attributes:
+        activation: Of hidden layers; ``"auto"`` is each network's own.
+        normalization: Likewise.
+        dropout: Probability.
+        upsampling: Of a convolutional decoder.
+    """
+
+    activation: str = "auto"
+    normalization: str = "auto"
+    dropout: float = 0.0
+    upsampling: str = "transposed"
+
+    def encoder(
+        self,
+        choice: NetworkChoice,
+        event_shape: tuple[int, ...],
+        n_outputs: int,
+        *,
+        own: nn.Module | None = None,
+        role: str = "encoder",
+    ) -> nn.Module:
+        """A network from x of shape (batch, *event) to (batch, n_outputs).
+
+        Args:
+            choice: Resolved network.
+            event_shape: Shape of one example.
+            n_outputs: Number of outputs.
+            own: The user's own module, where the choice is ``"custom"``.
+            role: What it is called in messages.
+        Raises:
+            InvalidParameterError: If the choice is unknown, does not fit the data, or is the user's own and not given.
+        """
+        spec, options = self._arguments(role, choice, own, len(event_shape))
+        return build_encoder(spec, event_shape, n_outputs, **options)
+
+    def decoder(
+        self,
+        choice: NetworkChoice,
+        latent_dim: int,
+        output_shape: tuple[int, ...],
+        *,
+        own: nn.Module | None = None,
+        role: str = "decoder",
+    ) -> nn.Module:
+        """A network from z of shape (batch, latent) to (batch, *output_shape), which is (n_parameters, *event).
+
+        Raises:
+            InvalidParameterError: As for :meth:`encoder`.
+        """
+        spec, options = self._arguments(role, choice, own, len(output_shape) - 1)
+        if choice["network"] == "conv":
+            options["upsampling"] = self.upsampling
+        elif self.upsampling != "transposed":
+            raise InvalidParameterError(
+                f"upsampling={self.upsampling!r} belongs to a convolutional decoder, and this one is "
+                f"{choice['network']!r}. Leave it out, or use decoder='conv'."
+            )
+        return build_decoder(spec, latent_dim, output_shape, **options)
+
+    def _arguments(
+        self, role: str, choice: NetworkChoice, own: nn.Module | None, n_event_dims: int
+    ) -> tuple[NetworkSpec, dict[str, Any]]:
+        common: dict[str, Any] = {
+            "activation": self.activation,
+            "normalization": self.normalization,
+            "dropout": self.dropout,
+        }
+        if choice["network"] == "custom":
+            if own is None:
+                raise InvalidParameterError(
+                    f"the {role} of this model is a module of your own, which a run does not hold; "
+                    f"give it as {role}=, as when the model was fitted."
+                )
+            return own, common
+        if choice["network"] not in networks:
+            raise InvalidParameterError(
+                f"{role} must be 'auto', one of: {', '.join(networks)}, a tuple of widths such as (500, 500), or a "
+                f"module of your own; got {choice['network']!r}.{suggestion(str(choice['network']), networks)}"
+            )
+        if choice["network"] == "conv" and n_event_dims != 3:
+            raise InvalidParameterError(
+                f"{role}='conv' needs images, and these data are rows. Use {role}='mlp' or 'auto'."
+            )
+        if "widths" in choice:
+            check_sizes(f"{role} widths", choice["widths"])
+        sizes: dict[str, Any] = {name: tuple(choice[name]) for name in ("widths", "channels") if name in choice}
+        names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
+        return choice["network"], {**common, **names, **sizes}

@@ -1,0 +1,161 @@
+"""What every estimator keeps: a new one is tested by being registered, and given a small setting in `members.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from latentkit import load
+from latentkit.core.errors import DivergenceError, InvalidParameterError, UnsupportedOperationError
+from latentkit.estimators.registry import estimators
+from tests.estimators.members import MEMBERS, data
+
+CASES = [(name, kind) for name, member in MEMBERS.items() for kind in member.kinds]
+everyone = pytest.mark.parametrize(("name", "kind"), CASES)
+
+
+@pytest.fixture(scope="module")
+def fit() -> Any:
+    """Fitted members, each fitted once."""
+    kept: dict[tuple[str, str], Any] = {}
+
+    def get(name: str, kind: str) -> Any:
+        if (name, kind) not in kept:
+            kept[name, kind] = MEMBERS[name].make(name).fit(data(kind))
+        return kept[name, kind]
+
+    return get
+
+
+def random_state() -> str:
+    return repr(np.random.get_state())  # noqa: NPY002 (the global state that must not change)
+
+
+def test_every_estimator_has_a_small_setting() -> None:
+    assert set(MEMBERS) == set(estimators)
+
+
+@everyone
+def test_samples_are_as_many_as_asked_for_and_in_the_form_of_the_data(fit: Any, name: str, kind: str) -> None:
+    X = data(kind)
+    for n in (1, 7):
+        samples = fit(name, kind).sample(n)
+        assert samples.shape == (n, *X.shape[1:])
+        assert samples.dtype == X.dtype
+        assert np.isfinite(samples).all()
+
+
+@everyone
+def test_a_seed_decides_everything(fit: Any, name: str, kind: str) -> None:
+    model, twin = fit(name, kind), MEMBERS[name].make(name).fit(data(kind))
+    np.testing.assert_array_equal(model.sample(5), twin.sample(5))
+    assert not np.array_equal(model.sample(5, random_state=1), model.sample(5, random_state=2))
+    other = MEMBERS[name].make(name, random_state=1).fit(data(kind))
+    weights, others = (dict(fitted.model_.named_parameters()) for fitted in (model, other))
+    assert any(not torch.equal(weights[key], others[key]) for key in weights if weights[key].is_floating_point())
+
+
+@everyone
+def test_the_global_random_state_is_left_alone(name: str, kind: str) -> None:
+    before, numbers = torch.random.get_rng_state(), random_state()
+    MEMBERS[name].make(name).fit(data(kind)).sample(3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert random_state() == numbers
+
+
+@everyone
+def test_a_run_gives_the_same_model_back(fit: Any, name: str, kind: str, tmp_path: Path) -> None:
+    model = fit(name, kind)
+    model.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    assert type(again) is type(model)
+    assert {key: repr(value) for key, value in again.get_params().items()} == {
+        key: repr(value) for key, value in model.get_params().items()
+    }
+    np.testing.assert_array_equal(again.sample(5), model.sample(5))
+    if MEMBERS[name].encodes:
+        np.testing.assert_array_equal(again.transform(data(kind)), model.transform(data(kind)))
+
+
+@everyone
+def test_a_clone_is_unfitted_and_equal(fit: Any, name: str, kind: str) -> None:
+    model = fit(name, kind)
+    twin = clone(model)
+    assert not hasattr(twin, "model_")
+    assert repr(twin.get_params()) == repr(model.get_params())
+
+
+@everyone
+def test_encoding_does_not_depend_on_the_batch(fit: Any, name: str, kind: str) -> None:
+    if not MEMBERS[name].encodes:
+        assert not hasattr(fit(name, kind), "transform")
+        return
+    model, X = fit(name, kind), data(kind)
+    Z = model.transform(X)
+    assert Z.shape == (len(X), model.latent_dim_)
+    assert Z.dtype == (np.float64 if X.dtype == np.float64 else np.float32)
+    np.testing.assert_allclose(model.transform(X[3:4]), Z[3:4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.transform(X[::-1]), Z[::-1], rtol=1e-4, atol=1e-5)
+
+
+@everyone
+def test_latent_vectors_decode_to_data(fit: Any, name: str, kind: str) -> None:
+    model, X = fit(name, kind), data(kind)
+    decoded = model.inverse_transform(np.zeros((3, model.latent_dim_), dtype=np.float32))
+    assert decoded.shape == (3, *X.shape[1:])
+
+
+@everyone
+def test_what_goes_in_comes_back_in_its_form(fit: Any, name: str, kind: str) -> None:
+    if not MEMBERS[name].encodes:
+        return
+    model, X = fit(name, kind), data(kind)
+    back = model.reconstruct(X)
+    assert back.shape == X.shape
+    assert back.dtype == X.dtype
+
+
+@everyone
+def test_an_interrupted_training_ends_in_the_same_weights(name: str, kind: str, tmp_path: Path) -> None:
+    X = data(kind)
+    whole = MEMBERS[name].make(name, max_epochs=4).fit(X, run=tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop(history: Any) -> None:
+        if len(history) == 2:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latentkit.training.TrainingPlan.checkpoint_interval", 0.0, raising=False)
+        patch.setattr("latentkit.estimators.runs.RunWriter.epoch", lambda self, history: stop(history))
+        patch.setattr("latentkit.training.loop.time.monotonic", iter(range(10**6)).__next__)
+        with pytest.raises(Stop):
+            MEMBERS[name].make(name, max_epochs=4).fit(X, run=tmp_path / "half")
+    resumed = MEMBERS[name].make(name, max_epochs=4).fit(X, run=tmp_path / "half", resume=True)
+    for key, weight in whole.model_.state_dict().items():
+        assert torch.equal(weight, resumed.model_.state_dict()[key]), key
+
+
+@everyone
+def test_nonsense_is_refused(name: str, kind: str) -> None:
+    with pytest.raises((InvalidParameterError, UnsupportedOperationError)):
+        MEMBERS[name].make(name, decoder="mpl").fit(data(kind))
+    with pytest.raises(InvalidParameterError):
+        MEMBERS[name].make(name, learning_rate=-1.0).fit(data(kind))
+
+
+@everyone
+def test_divergence_is_an_error_and_no_run(name: str, kind: str, tmp_path: Path) -> None:
+    wild = MEMBERS[name].make(
+        name, optimizer="sgd", learning_rate=1e30, max_epochs=30, schedule="constant", warm_up=0.0
+    )
+    with pytest.raises(DivergenceError):
+        wild.fit(data(kind), run=tmp_path / "run")
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
