@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
     operating system at the end of each step and gets them back page by page, which took a third of a step of a
     784-500-500-20 network (benchmarks/training_speed.py). The setting holds for the process: up to 256 MiB that are
     free stay with it, until :func:`release_freed_memory`. Other C libraries are left as they are, and so is glibc
-    where the user has set MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_ or glibc.malloc tunables.
+    where the user has set ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or tunables of ``glibc.malloc``.
     """
     return _keep()
 

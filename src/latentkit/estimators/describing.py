@@ -15,7 +15,7 @@ from latentkit.core.version import __version__
 from latentkit.estimators.registry import name_of
 
 if TYPE_CHECKING:
-    from latentkit.estimators.fitting import TrainedEstimator
+    from sklearn.base import BaseEstimator
 
 __all__ = ["RUN_FORMAT", "describe", "environment", "from_yaml", "model_card", "to_yaml"]
 
@@ -25,7 +25,7 @@ RUN_FORMAT = 1
 PACKAGES = ("latentkit", "torch", "numpy", "scikit-learn", "safetensors", "pillow", "pyarrow")
 
 
-def describe(estimator: TrainedEstimator) -> dict[str, Any]:
+def describe(estimator: BaseEstimator) -> dict[str, Any]:
     """The settings of an estimator, as asked for and as resolved, as YAML values."""
     return {
         "format": RUN_FORMAT,
@@ -58,7 +58,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def model_card(estimator: TrainedEstimator, config: Mapping[str, Any], fitted: Mapping[str, Any]) -> str:
+def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapping[str, Any]) -> str:
     """A model card for people, in Markdown."""
     specification = estimator.specification_
     last = estimator.history_[fitted["best_epoch"] - 1] if estimator.history_ else None

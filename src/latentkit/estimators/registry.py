@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from latentkit.core.registry import Registry
 
 if TYPE_CHECKING:
-    from latentkit.estimators.fitting import TrainedEstimator
+    from sklearn.base import BaseEstimator
 
 __all__ = ["estimators", "name_of"]
 
-estimators: Registry[type[TrainedEstimator]] = Registry("estimator")
+estimators: Registry[type[BaseEstimator]] = Registry("estimator")
 
 
-def name_of(kind: type[TrainedEstimator]) -> str:
+def name_of(kind: type[BaseEstimator]) -> str:
     """Return the name under which a class of estimators is registered."""
     return next(name for name in estimators if estimators[name] is kind)

@@ -45,7 +45,7 @@ from latentkit.models import specification_from_dict
 from latentkit.training import Checkpoint, Engine, EpochRecord, TrainingPlan, read_checkpoint
 
 if TYPE_CHECKING:
-    from latentkit.estimators.fitting import TrainedEstimator
+    from sklearn.base import BaseEstimator
 
 __all__ = ["RUN_FORMAT", "RunWriter", "load", "read_config", "save"]
 
@@ -91,7 +91,7 @@ class RunWriter:
         elif folder.exists() and any(not _is_stage(p) for p in folder.iterdir()):
             raise RunError(f"{folder} holds other files. Choose an empty folder for the run.")
 
-    def seed(self, estimator: TrainedEstimator) -> int:
+    def seed(self, estimator: BaseEstimator) -> int:
         """The seed of the training that is resumed."""
         return int(self._config["training"]["seed"])
 
@@ -105,7 +105,7 @@ class RunWriter:
         """The state to go on from; None where the training was killed before it had kept one."""
         return read_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
 
-    def begin(self, estimator: TrainedEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
+    def begin(self, estimator: BaseEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
         """Write what is known before training: settings, schema, environment."""
         training = {
             **{
@@ -135,13 +135,13 @@ class RunWriter:
             write_metrics(self.folder, [record.to_dict() for record in history])
             self._written = time.monotonic()
 
-    def finish(self, estimator: TrainedEstimator) -> None:
+    def finish(self, estimator: BaseEstimator) -> None:
         """Write what training gave."""
         with staged(self.folder) as stage:
             write_fitted(stage, estimator, self._config)
 
 
-def save(estimator: TrainedEstimator, folder: str | os.PathLike[str]) -> Path:
+def save(estimator: BaseEstimator, folder: str | os.PathLike[str]) -> Path:
     """Write a fitted estimator as a run folder and return its path.
 
     Raises:
@@ -317,7 +317,7 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in history))
 
 
-def write_fitted(folder: Path, estimator: TrainedEstimator, config: dict[str, Any]) -> None:
+def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any]) -> None:
     """Write weights, metrics, model card, and last the configuration that vouches for them."""
     tensors = {f"model/{name}": tensor for name, tensor in estimator.model_.state_dict().items()}
     mixtures: list[tuple[str, GaussianMixturePrior]] = []
@@ -351,7 +351,7 @@ def write_fitted(folder: Path, estimator: TrainedEstimator, config: dict[str, An
 
 
 def _restore(
-    estimator: TrainedEstimator, config: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module
+    estimator: BaseEstimator, config: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module
 ) -> None:
     fitted = config["fitted"]
     sections: dict[str, dict[str, Tensor]] = {}
@@ -379,7 +379,7 @@ def _restore(
     ]
 
 
-def _check_same(config: Mapping[str, Any], estimator: TrainedEstimator, data: Mapping[str, Any]) -> None:
+def _check_same(config: Mapping[str, Any], estimator: BaseEstimator, data: Mapping[str, Any]) -> None:
     """A training can only be resumed with the model and data that it was started with."""
     now = to_yaml(estimator.specification_.to_dict())
     for name, value in config["model"].items():
