@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from latentkit import load
 from tests.cli.conftest import QUICK, make_images
 
 
@@ -114,6 +115,38 @@ def test_sample_of_a_class(latentkit, images_run, tmp_path) -> None:
     line = ("sample", images_run, "-n", 4, "--label", 1, "--temperature", 0.5, "-o", tmp_path / "a.npy")
     assert "4 new examples" in latentkit(*line).out
     assert np.load(tmp_path / "a.npy").shape == (4, 8, 8)
+
+
+def test_a_conditional_model_samples_what_it_is_given(latentkit, images_file, tmp_path) -> None:
+    run = tmp_path / "run"
+    settings = ("--set", "max_epochs=2", "--set", "latent_dim=2", "--set", "encoder=[8]", "--set", "decoder=[8]")
+    assert latentkit("fit", images_file, "-o", run, "--conditional", "--no-report", *settings).code == 0
+    for value in ("0", "1"):
+        line = ("sample", run, "-n", 4, "--condition", value, "-o", tmp_path / f"{value}.npy")
+        assert latentkit(*line).code == 0
+    assert not np.array_equal(np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy"))
+    outcome = latentkit("sample", run, "--condition", "2", "-o", tmp_path / "x.npy")
+    assert outcome.code == 3
+    assert "'2' is no class that the model was fitted with; it knows: 0, 1" in outcome.err
+    (run / "weights.safetensors").unlink()  # as if killed: --resume knows that the model was given the labels
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["fitted"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert latentkit("fit", images_file, "--resume", "-o", run, "--no-report").code == 0
+    assert np.array_equal(load(run).sample(4, condition="0"), np.load(tmp_path / "0.npy"))
+
+
+def test_conditions_that_cannot_be_are_refused(latentkit, images_run, tmp_path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b\n1,2\n2,3\n4,5\n")
+    outcome = latentkit("fit", rows, "-o", tmp_path / "run", "--conditional")
+    assert outcome.code == 2
+    assert "--conditional gives the labels to the model, and these data have none" in outcome.err
+    outcome = latentkit("sample", images_run, "--condition", "1", "-o", tmp_path / "x.npy")
+    assert outcome.code != 0
+    assert "fitted without conditions" in outcome.err
+    outcome = latentkit("sample", images_run, "--condition", "a=1", "--condition", "2", "-o", tmp_path / "x.npy")
+    assert "--condition takes NAME=VALUE where there are several; got '2'" in outcome.err
 
 
 def test_sample_of_a_table_on_standard_output(latentkit, table_run) -> None:

@@ -68,6 +68,9 @@ def fit(
         ),
     ] = None,
     labels: Labels = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Give the labels to the model; then sample --condition LABEL.")
+    ] = False,
     array: ArrayName = None,
     size: Annotated[
         str | None,
@@ -109,7 +112,7 @@ def fit(
         explicit.pop("random_state", None)
         if seed is not None or "random_state" in given:
             explicit["random_state"] = given.get("random_state", seed)
-        resume_run(run, data, reading, explicit, printer, report=report)
+        resume_run(run, data, reading, explicit, printer, report=report)  # conditional or not: the run says so
         return
     if data is None:
         raise InvalidParameterError("fit needs DATA: a folder of images, a file, or a built-in such as digits.")
@@ -118,4 +121,4 @@ def fit(
         printer.note(f"there is no run at {place} yet: starting one")
     chosen = combine("good" if preset is None else preset.value, time, given, seed or 0)
     dataset = read_data(data, reading, printer)
-    fit_run(model, chosen, dataset, place, printer, report=report)
+    fit_run(model, chosen, dataset, place, printer, conditional=conditional, report=report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
-from latentkit.core.errors import TrainingInterrupted
+from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
@@ -22,10 +22,11 @@ def fit_run(
     place: Path,
     printer: Printer,
     *,
+    conditional: bool = False,
     resume: bool = False,
     report: bool = True,
 ) -> Any:
-    """Fit a model into a run, tell how it went and return the estimator."""
+    """Fit a model into a run, tell how it went and return the estimator; `conditional` gives it the labels."""
     from latentkit.estimators.registry import estimators
 
     for note in dataset.notes:
@@ -33,12 +34,33 @@ def fit_run(
     estimator = estimators[model](**{"verbose": int(not printer.quiet), **settings})
     try:
         with naming(dataset):
-            estimator.fit(dataset, run=place, resume=resume, overwrite=True)
+            estimator.fit(
+                dataset,
+                condition=label_names(dataset) if conditional else None,
+                run=place,
+                resume=resume,
+                overwrite=True,
+            )
     except (KeyboardInterrupt, TrainingInterrupted):
         printer.note(f"go on with: latentkit fit --resume -o {place}")
         raise
     tell_outcome(estimator, dataset, place, printer, report=report)
     return estimator
+
+
+def label_names(dataset: Dataset) -> list[str]:
+    """The label of each example, as a text.
+
+    Raises:
+        InvalidParameterError: If the data have no labels.
+    """
+    if dataset.labels is None:
+        raise InvalidParameterError(
+            "--conditional gives the labels to the model, and these data have none. Name them with --labels, or put "
+            "the images of each class into a folder of its own."
+        )
+    names = dataset.label_names
+    return [str(code) if names is None else names[code] for code in dataset.labels]
 
 
 def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: Printer, *, report: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latentkit.data import ArraySchema, Dataset
 
-__all__ = ["Reading", "as_array", "naming", "parse_rows", "parse_size", "read_data"]
+__all__ = ["Reading", "as_array", "naming", "parse_condition", "parse_rows", "parse_size", "read_data"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,27 @@ def as_array(dataset: Dataset, schema: ArraySchema) -> np.ndarray[Any, Any]:
 
     expected = schema.feature_names if is_frame(dataset.data) else None
     return to_array(dataset.data, expected=expected, source=dataset.source)
+
+
+def parse_condition(texts: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Return a condition: one value, or values by name.
+
+    Raises:
+        InvalidParameterError: If there are several and one has no name.
+
+    Example:
+        >>> parse_condition(["7"]), parse_condition(["species=cat", "age=3"])
+        ('7', {'species': 'cat', 'age': '3'})
+    """
+    if not texts:
+        return None
+    if len(texts) == 1 and "=" not in texts[0]:
+        return texts[0]
+    pairs = [text.partition("=") for text in texts]
+    unnamed = next((text for text, (_, equals, _) in zip(texts, pairs, strict=True) if not equals), None)
+    if unnamed is not None:
+        raise InvalidParameterError(f"--condition takes NAME=VALUE where there are several; got {unnamed!r}.")
+    return {name: value for name, _, value in pairs}
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -55,7 +55,17 @@ def resume_run(
     }
     parameters["verbose"] = int(not printer.quiet)
     dataset = read_data(source, recorded, printer)
-    fit_run(config["estimator"], parameters, dataset, folder, printer, resume=True, report=report)
+    conditional = config.get("condition") is not None
+    fit_run(
+        config["estimator"],
+        parameters,
+        dataset,
+        folder,
+        printer,
+        conditional=conditional,
+        resume=True,
+        report=report,
+    )
 
 
 def _source(folder: Path, config: Mapping[str, Any]) -> str:

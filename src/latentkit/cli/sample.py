@@ -11,6 +11,7 @@ from latentkit.cli.opening import open_run
 from latentkit.cli.options import Json, Output, Prior, Run, Seed
 from latentkit.cli.outputs import STDOUT, check_output, write_data
 from latentkit.cli.printing import Printer
+from latentkit.cli.reading import parse_condition
 
 __all__ = ["sample"]
 
@@ -20,6 +21,7 @@ __all__ = ["sample"]
     "latentkit sample run -n 64 -o grid.png",
     "latentkit sample run -n 1000 -o new/ --temperature 0.8",
     "latentkit sample run -n 10000 -o new.parquet --label setosa --seed 1",
+    "latentkit sample run -n 16 -o sevens.png --condition 7",
 )
 def sample(
     run: Run,
@@ -27,6 +29,15 @@ def sample(
     n: Annotated[int, typer.Option("-n", metavar="N", help="How many.", min=1)] = 64,
     label: Annotated[
         str | None, typer.Option("--label", metavar="L", help="Of this class only.", show_default=False)
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            metavar="C",
+            help="What the examples shall be given: LABEL, or NAME=VALUE for each attribute.",
+            show_default=False,
+        ),
     ] = None,
     temperature: Annotated[
         float, typer.Option("--temperature", metavar="T", help="Below 1 safer, above 1 bolder.", min=0.0)
@@ -41,7 +52,23 @@ def sample(
     opened = open_run(run)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
-    data = opened.estimator.sample(n, label=label, temperature=temperature, prior=prior.value, random_state=seed)
+    data = opened.estimator.sample(
+        n,
+        label=label,
+        condition=parse_condition(condition),
+        temperature=temperature,
+        prior=prior.value,
+        random_state=seed,
+    )
     files = write_data(data, output, opened.schema)
     printer.written(f"{n} new examples", files)
-    printer.document({"n": n, "label": label, "temperature": temperature, "prior": prior.value, "files": files})
+    printer.document(
+        {
+            "n": n,
+            "label": label,
+            "condition": condition,
+            "temperature": temperature,
+            "prior": prior.value,
+            "files": files,
+        }
+    )

@@ -37,6 +37,7 @@ def describe(estimator: BaseEstimator) -> dict[str, Any]:
             for name, value in estimator.get_params(deep=False).items()
         },
         "model": to_yaml(estimator.specification_.to_dict()),
+        "condition": None if estimator.condition_schema_ is None else estimator.condition_schema_.describe(),
     }
 
 

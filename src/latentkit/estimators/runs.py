@@ -343,7 +343,6 @@ def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any])
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else [str(name) for name in names],
         "classes": list(estimator.classes_),
-        "condition": None if estimator.condition_schema_ is None else estimator.condition_schema_.describe(),
         "sha256": {name: sha256(folder / name) for name in (WEIGHTS, SCHEMA)},
     }
     write_text(folder / "README.md", model_card(estimator, config, fitted))
@@ -370,7 +369,7 @@ def _restore(
 
         estimator.feature_names_in_ = np.asarray(fitted["feature_names_in"], dtype=object)
     estimator.classes_ = tuple(fitted["classes"])
-    condition = fitted.get("condition")
+    condition = config.get("condition")
     estimator.condition_schema_ = None if condition is None else ConditionSchema.from_description(condition)
     estimator.condition_ = None
     estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
@@ -388,6 +387,12 @@ def _check_same(config: Mapping[str, Any], estimator: BaseEstimator, data: Mappi
                 f"--resume goes on with the model of the run, whose {name} is {value!r}; these settings give "
                 f"{now.get(name)!r}. Resume with the same settings and data, or fit into another folder."
             )
+    schema = estimator.condition_schema_
+    if config.get("condition") != (None if schema is None else to_yaml(schema.describe())):
+        raise InvalidParameterError(
+            "--resume goes on with the conditions of the run, and these are others. Resume with the same ones, or fit "
+            "into another folder."
+        )
     if config["data"]["examples"] != data["examples"]:
         raise InvalidParameterError(
             f"--resume goes on with the data of the run, which had {config['data']['examples']} examples; these have "
