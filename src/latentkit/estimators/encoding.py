@@ -123,9 +123,10 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
             model = cast(LatentVariableModel, model_in(self.model_, dtype))
             if mixture is not None:
                 model = WithPrior(model, mixture)
-            estimate = importance_bound(
-                model, x, n_importance, condition=self._condition(dtype, rows), keys=keys, seed=seed, bf16=bf16
-            )
+            with self._products():
+                estimate = importance_bound(
+                    model, x, n_importance, condition=self._condition(dtype, rows), keys=keys, seed=seed, bf16=bf16
+                )
             bounds.append(estimate.log_likelihood)
             sizes.append(estimate.effective_sample_size)
         return LikelihoodEstimate(
@@ -307,11 +308,12 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         """Apply `function` to the model and consecutive rows in model units."""
         n = storage.shape[0]
         self._check_conditions(n)
-        return map_batches(
-            lambda rows: function(self._model(dtype, rows), self._to_model(storage[rows], dtype)),
-            torch.arange(n),
-            batch_size=self._batch_size,
-        )
+        with self._products():
+            return map_batches(
+                lambda rows: function(self._model(dtype, rows), self._to_model(storage[rows], dtype)),
+                torch.arange(n),
+                batch_size=self._batch_size,
+            )
 
     def _alike(self, n: int) -> list[Tensor]:
         """The rows in groups of one condition each."""

@@ -26,6 +26,7 @@ from latentkit.core.allocation import keep_freed_memory
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.files import write_json
 from latentkit.core.parameters import check_choice
+from latentkit.core.products import is_medium_exact
 
 __all__ = ["Engine", "choose_engine", "engine_cache_path", "measure_engine", "pick_device"]
 
@@ -182,7 +183,7 @@ def measure_engine(
         best = max(
             (replace(best, threads=n) for n in available), key=lambda e: rate(e) * (1.0 if e.threads > 1 else 1.05)
         )
-        if best.precision == "float32" and _is_medium_exact():
+        if best.precision == "float32" and is_medium_exact():
             best = max(best, replace(best, matmul="medium"), key=rate)
     if len(precisions) > 1 and _has_bfloat16(base.device):
         lower = replace(best, precision="bfloat16", matmul="highest")
@@ -223,19 +224,6 @@ def _has_bfloat16(device: str) -> bool:
         return False
     flags = _cpu_flags()
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def _is_medium_exact() -> bool:
-    """Whether ``matmul="medium"`` still computes in float32 here: judged by its error, not by the name of the CPU."""
-    a, b = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(0)).unbind()
-    exact = a.double() @ b.double()
-    matmul = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        error = ((a @ b).double() - exact).abs().max() / exact.abs().max()
-    finally:
-        torch.set_float32_matmul_precision(matmul)
-    return bool(error < 1e-5)
 
 
 def _cpu_flags() -> frozenset[str]:
