@@ -111,6 +111,18 @@ def test_sample(latentkit, images_run, tmp_path) -> None:
     assert len(list((tmp_path / "new").glob("*.png"))) == 3
 
 
+def test_models_are_listed_and_described(latentkit) -> None:
+    values = _json(latentkit("models", "--json"))["models"]
+    assert values["vae"].startswith("Variational autoencoder")
+    outcome = latentkit("models", "vae")
+    assert outcome.code == 0
+    for words in ("VAE: latentkit fit DATA --model vae", "learning_rate: ", "@inproceedings{kingma2014auto,"):
+        assert words in outcome.out
+    outcome = latentkit("models", "vea")
+    assert outcome.code == 2
+    assert "Did you mean 'vae'" in outcome.err
+
+
 def test_sample_of_a_class(latentkit, images_run, tmp_path) -> None:
     line = ("sample", images_run, "-n", 4, "--label", 1, "--temperature", 0.5, "-o", tmp_path / "a.npy")
     assert "4 new examples" in latentkit(*line).out

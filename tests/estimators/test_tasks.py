@@ -406,3 +406,12 @@ def test_nothing_works_before_fit(task: Any) -> None:
 
     with pytest.raises(NotFittedError, match="not fitted yet"):
         task(small())
+
+
+def test_a_citation_names_what_was_used() -> None:
+    vae = small(objective="dreg", likelihood="gaussian").fit(rows())
+    text = vae.citation()
+    for key in ("kingma2014auto", "rybkin2021simple", "tucker2019doubly", "ghosh2020variational", "latentkit"):
+        assert f"{{{key}," in text
+    assert "sohn2015learning" not in text
+    assert "sohn2015learning" in small(ex_post="none").fit(rows(), condition=rows()[:, 0] > 0).citation()

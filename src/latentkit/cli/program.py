@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 #: The commands, in the order of the help page; each registers itself when its module is imported.
 COMMANDS = (
-    *("demo", "check", "fit", "report"),
+    *("demo", "check", "models", "fit", "report"),
     *("info", "sample", "reconstruct", "encode", "decode", "score", "recover"),
     *("interpolate", "traverse", "edit"),
 )

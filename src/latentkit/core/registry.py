@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from latentkit.core.errors import InvalidParameterError
@@ -34,13 +34,20 @@ class Registry(Generic[T]):
     def __init__(self, axis: str) -> None:
         self.axis = axis
         self._parts: dict[str, T] = {}
+        self._cites: dict[str, tuple[str, ...]] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files a part under `name`; a name is given once."""
+    def register(self, name: str, *, cites: Sequence[str] = ()) -> Callable[[T], T]:
+        """Return a decorator that files a part under `name`, with the keys of what it implements; a name is given once.
+
+        Args:
+            name: What users call it.
+            cites: Keys of the bibliography, ``core/bibliography.bib``.
+        """
 
         def decorator(part: T) -> T:
             assert name not in self._parts, f"{self.axis} {name!r} is registered twice"
             self._parts[name] = part
+            self._cites[name] = tuple(cites)
             return part
 
         return decorator
@@ -67,6 +74,11 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+    def cites(self, name: str) -> tuple[str, ...]:
+        """Keys of what the part of this name implements."""
+        self[name]
+        return self._cites[name]
 
     def names(self) -> tuple[str, ...]:
         """The registered names, in order of registration."""

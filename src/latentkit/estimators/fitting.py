@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from latentkit.core.citations import bibtex
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import parse_duration
 from latentkit.core.protocols import LatentVariableModel, Objective
@@ -25,6 +26,7 @@ from latentkit.data.conditions import learn_conditions
 from latentkit.estimators.inputs import DataIntake
 from latentkit.estimators.parameters import TrainingParameters, validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
+from latentkit.estimators.registry import estimators, name_of
 from latentkit.estimators.resolving import default_batch_size, default_epochs
 from latentkit.estimators.runs import RunWriter, save
 from latentkit.models import Specification
@@ -73,6 +75,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     @abstractmethod
     def _kl_weight(self) -> Callable[[float], float]:
         """Progress in [0, 1] to the weight of the KL term in [0, 1]."""
+
+    @abstractmethod
+    def _cites(self) -> tuple[str, ...]:
+        """Keys of the bibliography of what is used besides the model and its parts."""
 
     @abstractmethod
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
@@ -166,6 +172,19 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         if writer is not None:
             writer.finish(self)
         return self
+
+    def citation(self) -> str:
+        """Return BibTeX entries of what this estimator uses: the model, its parts, the objective, and latentkit.
+
+        Example:
+            >>> from latentkit import VAE
+            >>> X = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
+            >>> print(VAE(latent_dim=1, max_epochs=1, validation_fraction=0).fit(X).citation()[:26])
+            @inproceedings{kingma2014a
+        """
+        check_is_fitted(self)
+        keys = [*estimators.cites(name_of(type(self))), *self.specification_.cites, *self._cites()]
+        return bibtex([*keys, "latentkit"])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a run folder from which :func:`latentkit.load` gives this estimator back; no pickle is in it."""

@@ -28,7 +28,7 @@ from latentkit.objectives import objectives
 __all__ = ["VAE"]
 
 
-@estimators.register("vae")
+@estimators.register("vae", cites=("kingma2014auto", "rezende2014stochastic"))
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -139,3 +139,8 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
 
     def _kl_weight(self) -> Callable[[float], float]:
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+
+    def _cites(self) -> tuple[str, ...]:
+        after = ("ghosh2020variational",) if self.ex_post == "mixture" else ()
+        given = () if self.condition_schema_ is None else ("sohn2015learning",)
+        return (*objectives.cites(self.objective), *after, *given)

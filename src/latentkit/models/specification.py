@@ -14,6 +14,7 @@ from torch import nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.core.registry import Registry
+from latentkit.distributions import likelihoods, posteriors, priors
 from latentkit.models.networks import NetworkChoice, NetworkSettings
 
 __all__ = ["Specification", "build_part", "models", "specification_from_dict"]
@@ -67,6 +68,13 @@ class Specification(ABC):
     @abstractmethod
     def parts(self) -> dict[str, str]:
         """What the model is made of besides networks, in words: ``{"likelihood": "gaussian", ...}``."""
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """Keys of the bibliography of the parts."""
+        registries: dict[str, Registry[Any]] = {"likelihood": likelihoods, "posterior": posteriors, "prior": priors}
+        named = ((registries[role], name) for role, name in self.parts.items() if role in registries)
+        return tuple(key for registry, name in named for key in registry.cites(name))
 
     @property
     def settings(self) -> NetworkSettings:

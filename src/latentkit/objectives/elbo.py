@@ -15,7 +15,7 @@ from latentkit.objectives.phases import given, log_likelihood, objectives, singl
 __all__ = ["Elbo"]
 
 
-@objectives.register("elbo")
+@objectives.register("elbo", cites=("kingma2014auto",))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Elbo:

@@ -43,7 +43,7 @@ def _draw(model: LatentVariableModel, batch: Batch, n: int, kl_weight: float, *,
     return _Draws(z, fit, log_weights, kl)
 
 
-@objectives.register("iwae")
+@objectives.register("iwae", cites=("burda2016importance",))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Iwae:
@@ -84,7 +84,7 @@ class Iwae:
         return single_phase(self, model)
 
 
-@objectives.register("dreg")
+@objectives.register("dreg", cites=("tucker2019doubly", "burda2016importance"))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dreg:
@@ -131,7 +131,7 @@ class Dreg:
         return single_phase(self, model)
 
 
-@objectives.register("stl")
+@objectives.register("stl", cites=("roeder2017sticking",))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stl:

@@ -122,7 +122,7 @@ class DiscretizedLogisticMixture:
         return ((y + 1.0) * (0.5 * n_steps)).round().clamp(0, n_steps) / n_steps
 
 
-@likelihoods.register("discretized_logistic")
+@likelihoods.register("discretized_logistic", cites=("salimans2017pixelcnn",))
 @final
 class DiscretizedLogisticLikelihood(Likelihood):
     """Features on a grid of levels: the decoder gives locations, raw log-scales and, for a mixture, logits.

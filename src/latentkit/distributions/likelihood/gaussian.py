@@ -77,7 +77,7 @@ class Gaussian:
         return mask.expand(*mask.shape[: mask.ndim - self.n_event_dims], *shape).flatten(-self.n_event_dims).sum(-1)
 
 
-@likelihoods.register("gaussian")
+@likelihoods.register("gaussian", cites=("rybkin2021simple",))
 @final
 class GaussianLikelihood(Likelihood):
     """Real features: the decoder gives their means, and their variances where `variance` is ``"network"``.
