@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast, final
+from typing import ClassVar, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +68,8 @@ class _Memory:
     def __init__(self) -> None:
         self._kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Memory:
-        return _Memory()  # the copy of a model has weights of its own
+    def __reduce__(self) -> tuple[type[_Memory], tuple[()]]:
+        return _Memory, ()  # the copy of a model has weights of its own, and remembers nothing
 
     def keep(self, z: Tensor, way: _Descent) -> None:
         """Keep the way of these latents; compiled code keeps none."""
@@ -468,6 +468,11 @@ class LadderSpecification(Specification):
         return model
 
     def _settings(self, choice: NetworkChoice) -> LevelSettings:
+        if choice["normalization"] == "batch":
+            raise InvalidParameterError(
+                "batch normalisation has nothing to go by at the top of a ladder, whose features are the same for every "
+                "example. Use normalization='group', 'layer' or 'none'."
+            )
         return LevelSettings(
             n_blocks=self.n_blocks,
             activation=choice["activation"],
