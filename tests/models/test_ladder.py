@@ -296,11 +296,13 @@ def test_a_detached_posterior_is_the_same_and_leads_through_the_draw_alone() -> 
 
 
 def test_bounds_keep_their_order() -> None:
-    model, x = build(ROWS), data(ROWS, 30)
-    few, some, many = (importance_bound(model, x, k).log_likelihood.mean() for k in (1, 10, 300))
+    model, x = build(ROWS, wild=0.1), data(ROWS, 30)
+    few, some, many = (importance_bound(model, x.repeat(40, 1), k).log_likelihood.mean() for k in (1, 10, 100))
     assert few < some < many
-    elbo = torch.stack([Elbo()(model, Batch(x)).objective.detach().mean() for _ in range(200)]).mean()
-    assert abs(float(elbo - few)) < 0.5
+    with torch.no_grad():
+        elbo = Elbo()(model, Batch(x.repeat(200, 1))).objective
+    bound = importance_bound(model, x.repeat(200, 1), 1, keys=torch.arange(6000)).log_likelihood
+    assert (elbo.mean() - bound.mean()).abs() < 5 * bound.std() / 6000**0.5
 
 
 def test_the_evidence_is_that_of_samples_of_the_prior() -> None:
@@ -322,6 +324,7 @@ def test_another_prior_over_the_whole_ladder() -> None:
     assert Elbo()(other, Batch(x)).kl.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("objective", [Elbo(free_bits=0.1), Iwae(n_importance=2)], ids=repr)
 def test_compiled_gradients_are_the_same(objective: Any) -> None:

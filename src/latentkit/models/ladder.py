@@ -485,7 +485,7 @@ class LadderSpecification(Specification):
     def _check(self) -> bool:
         """Check that the parts go together; tell whether features lie on grids."""
         check_choice("latent_layout", self.latent_layout, LAYOUTS)
-        kinds = {role: choice["network"] for role, choice in self.networks.items()}
+        kinds = {"decoder": self.decoder["network"], "encoder": self.encoder["network"]}
         for role, kind in kinds.items():
             if kind == "custom":
                 raise InvalidParameterError(

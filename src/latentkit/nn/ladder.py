@@ -94,7 +94,7 @@ class GatedBlock(nn.Module):
 
     .. math:: h + v \odot \sigma(g), \qquad (v, g) = W_2 \, a(W_1 \, a(n(h)))
 
-    On a grid W_1 is a convolution of 3 x 3 to half as many channels and W_2 one of 1 x 1.
+    W_1 leads to half the width; on a grid it is a convolution of 3 x 3, and W_2 one of 1 x 1.
 
     Example:
         >>> GatedBlock(Level(16, (5, 7)), LevelSettings())(torch.zeros(2, 16, 5, 7)).shape
@@ -104,7 +104,7 @@ class GatedBlock(nn.Module):
     def __init__(self, level: Level, settings: LevelSettings) -> None:
         super().__init__()
         width = level.channels
-        inner = width if level.grid is None else max(width // 2, 1)
+        inner = max(width // 2, 1)
         self._activate = activations[settings.activation].function
         self.norm = settings.normalise(level)
         self.first = _layer(width, inner, level.grid)
