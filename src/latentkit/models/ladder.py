@@ -470,8 +470,8 @@ class LadderSpecification(Specification):
     def _settings(self, choice: NetworkChoice) -> LevelSettings:
         if choice["normalization"] == "batch":
             raise InvalidParameterError(
-                "batch normalisation has nothing to go by at the top of a ladder, whose features are the same for every "
-                "example. Use normalization='group', 'layer' or 'none'."
+                "batch normalisation has nothing to go by at the top of a ladder, whose features are the same for "
+                "every example. Use normalization='group', 'layer' or 'none'."
             )
         return LevelSettings(
             n_blocks=self.n_blocks,
