@@ -103,6 +103,13 @@ def test_what_makes_no_sense_is_refused(settings: dict[str, Any], words: str) ->
         fit(rows(), **settings)
 
 
+def test_a_mixture_over_thousands_of_latents_is_refused() -> None:
+    X = pixels(20, 16, 16)
+    with pytest.raises(InvalidParameterError, match=r"to 256 at most; this ladder has 640. Use ex_post='none'"):
+        fit(X, channels=(6, 4), latent_layout="grid")
+    assert fit(X, channels=(6, 4), latent_layout="grid", ex_post="none").sample(2).shape == X[:2].shape
+
+
 def test_layers_have_bits_for_free_under_the_elbo_alone() -> None:
     assert HierarchicalVAE()._objective().free_bits == 0.5
     assert HierarchicalVAE(free_bits=0.0)._objective().free_bits == 0.0

@@ -38,6 +38,8 @@ SMALLEST_WIDTH = 32
 FREE_BITS = 0.5
 #: What "auto" means in all layers: after 300 steps on MNIST seven nats ahead of relu.
 ACTIVATION = "silu"
+#: Latents, at most, to which a mixture is fitted after training.
+MOST_MIXED = 256
 #: Channels of latents that "auto" gives each layer on a grid.
 GRID_LATENTS = 8
 
@@ -66,7 +68,8 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         channels: Channels of the layers of a convolutional ladder, from fine to coarse.
         n_blocks: Gated residual blocks of a layer, on the way up and again on the way down.
         latent_layout: ``"vector"``: each layer has one vector for the whole image; ``"grid"``: latents at every place
-            of the layer's grid, which gives better bounds and thousands of dimensions.
+            of the layer's grid, which gives better bounds and thousands of dimensions, too many for an ex-post mixture:
+            ``ex_post="none"`` goes with it.
         objective: ``"elbo"``, ``"iwae"``, ``"dreg"`` or ``"stl"``.
         beta: Weight of the KL term; 1 is the bound.
         free_bits: Nats of KL that each layer has for free, so that upper layers are not switched off; ``"auto"`` is 0.5
@@ -136,7 +139,7 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         decoder = self._network(self.decoder, event_shape, n_rows)
         encoder = decoder if self.encoder == "auto" else self._network(self.encoder, event_shape, n_rows)
         layer_dims = self._layer_dims(event_shape, len(sizes_of(decoder)))
-        return LadderSpecification(
+        specification = LadderSpecification(
             event_shape=event_shape,
             latent_dim=sum(layer_dims),
             layer_dims=list(layer_dims),
@@ -152,6 +155,13 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
             upsampling=self.upsampling,
             condition_dim=condition_dim,
         ).counted()
+        if self.ex_post == "mixture" and specification.latent_dim > MOST_MIXED:
+            raise InvalidParameterError(
+                f"ex_post='mixture' fits full covariances to all latents, to {MOST_MIXED} at most; this ladder has "
+                f"{specification.latent_dim}. Use ex_post='none', which samples from the ladder's own prior, or "
+                "latent_layout='vector'."
+            )
+        return specification
 
     def _network(self, network: Any, event_shape: tuple[int, ...], n_rows: int) -> NetworkChoice:
         """A network with one size for each layer."""
