@@ -29,6 +29,7 @@ class Member:
 NETWORKS: dict[str, Any] = {"encoder": (8,), "decoder": (8,)}
 
 MEMBERS: dict[str, Member] = {
+    "hierarchical": Member({"latent_dim": (2, 1), "decoder": (8, 6)}),
     "vae": Member({"latent_dim": 3, **NETWORKS}),
 }
 

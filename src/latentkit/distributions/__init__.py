@@ -6,7 +6,9 @@ from latentkit.distributions.kl import (
     has_closed_form_kl,
     kl_divergence,
     kl_per_dimension,
+    kl_per_part,
     register_kl,
+    register_kl_given_draw,
     register_kl_per_dimension,
 )
 from latentkit.distributions.likelihood import (
@@ -63,9 +65,11 @@ __all__ = [
     "has_closed_form_kl",
     "kl_divergence",
     "kl_per_dimension",
+    "kl_per_part",
     "likelihoods",
     "posteriors",
     "priors",
     "register_kl",
+    "register_kl_given_draw",
     "register_kl_per_dimension",
 ]

@@ -17,15 +17,19 @@ __all__ = [
     "has_closed_form_kl",
     "kl_divergence",
     "kl_per_dimension",
+    "kl_per_part",
     "register_kl",
+    "register_kl_given_draw",
     "register_kl_per_dimension",
     "registered_kl",
 ]
 
 _Formula = Callable[[Any, Any], Tensor]
+_FormulaGivenDraw = Callable[[Any, Any, Tensor], Tensor]
 
 _WHOLE: dict[tuple[type, type], _Formula] = {}
 _PER_DIMENSION: dict[tuple[type, type], _Formula] = {}
+_GIVEN_DRAW: dict[tuple[type, type], _FormulaGivenDraw] = {}
 
 
 def register_kl(q: type, p: type) -> Callable[[_Formula], _Formula]:
@@ -45,6 +49,23 @@ def register_kl_per_dimension(q: type, p: type) -> Callable[[_Formula], _Formula
     def decorator(formula: _Formula) -> _Formula:
         assert (q, p) not in _PER_DIMENSION, f"KL of {q.__name__} and {p.__name__} is registered twice"
         _PER_DIMENSION[q, p] = formula
+        return formula
+
+    return decorator
+
+
+def register_kl_given_draw(q: type, p: type) -> Callable[[_FormulaGivenDraw], _FormulaGivenDraw]:
+    """Return a decorator that files the divergence of a posterior of several parts, each given a draw of those before.
+
+    .. math:: KL(q, p) = E_{z ~ q}[ sum_l KL(q(z_l | z_{<l}), p(z_l | z_{<l})) ]
+
+    The formula is called with q, p and z, shape (*batch, latent) or (n, *batch, latent), and returns the term of each
+    part, averaged over the n draws, shape (*batch, parts).
+    """
+
+    def decorator(formula: _FormulaGivenDraw) -> _FormulaGivenDraw:
+        assert (q, p) not in _GIVEN_DRAW, f"KL of {q.__name__} and {p.__name__} is registered twice"
+        _GIVEN_DRAW[q, p] = formula
         return formula
 
     return decorator
@@ -70,7 +91,7 @@ def kl_divergence(q: Posterior, p: Distribution, *, z: Tensor | None = None) -> 
         p: Prior, batch shape () or (*batch,).
         z: Reparameterised draws from q, shape (*batch, latent) or (n, *batch, latent). They are used where no closed
             form is registered for the two types (n draws are averaged); one draw is made where they are missing.
-            The estimate may be negative, the closed form never is.
+            The estimate may be negative; the closed form, and that of the parts given a draw, never are.
 
     Returns:
         Nats per example, shape (*batch,).
@@ -86,6 +107,8 @@ def kl_divergence(q: Posterior, p: Distribution, *, z: Tensor | None = None) -> 
         return formula(q, p)
     if z is None:
         z = q.rsample()
+    if (type(q), type(p)) in _GIVEN_DRAW:
+        return kl_per_part(q, p, z=z).sum(-1)
     estimate = q.log_prob(z) - p.log_prob(z)
     return estimate.flatten(0, -q.mean.ndim).mean(0) if z.ndim > q.mean.ndim else estimate
 
@@ -106,6 +129,26 @@ def kl_per_dimension(q: Posterior, p: Distribution) -> Tensor:
             "Use the 'diagonal' posterior with the 'normal' prior, or an option that does not need it (free_bits=0)."
         )
     return formula(q, p)
+
+
+def kl_per_part(q: Posterior, p: Distribution, *, z: Tensor | None = None) -> Tensor:
+    """Divergence of each part of the latent vector: of a layer, where it has layers, else of a dimension.
+
+    Args:
+        q: Posterior, batch shape (*batch,).
+        p: Prior, batch shape () or (*batch,).
+        z: Draws from q, on which the terms of layers depend; see :func:`kl_divergence`.
+
+    Returns:
+        Nats, shape (*batch, parts); the sum over the parts is :func:`kl_divergence`.
+
+    Raises:
+        UnsupportedOperationError: If the divergence of these types does not split.
+    """
+    formula = _GIVEN_DRAW.get((type(q), type(p)))
+    if formula is None:
+        return kl_per_dimension(q, p)
+    return formula(q, p, q.rsample() if z is None else z)
 
 
 @register_kl(DiagonalGaussian, StandardNormal)

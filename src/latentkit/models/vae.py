@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, ClassVar, cast, final
+from typing import Any, ClassVar, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from latentkit.distributions import Likelihood, PosteriorFamily, Prior, likeliho
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
 from latentkit.nn import last_layer
+from latentkit.nn.convolutional import PixelBias
 
 __all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
@@ -97,11 +98,7 @@ class VariationalAutoencoder(nn.Module):
         Raises:
             UnsupportedOperationError: If the model was not fitted with conditions.
         """
-        if not self.condition_dim:
-            raise UnsupportedOperationError(
-                "this model was fitted without conditions. Fit with condition= to give one."
-            )
-        return Conditioned(self, condition)
+        return conditioned(self, condition)
 
     def _conditions(self, condition: Tensor | None, like: Tensor, n_batch_dims: int) -> Tensor:
         """Conditions in the precision of `like`, one for each row; zeros, which stand for none, where none is given."""
@@ -125,18 +122,40 @@ class VariationalAutoencoder(nn.Module):
         The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, and a
         learnt variance that of the data, so that training begins at the data's mean instead of searching for it.
         """
-        self.likelihood.initialize(x)
-        layer = last_layer(self.decoder)
-        initial: Tensor = self.likelihood.initial_parameters(x)
-        bias = None if layer is None else layer.bias
-        if bias is None:
-            return
-        if bias.numel() == initial.numel():
-            bias.copy_(initial.reshape(bias.shape))
-        else:  # a convolution has one bias per channel: the mean over the grid
-            per_channel = initial.flatten(2).mean(-1) if initial.dim() > 2 else initial
-            if per_channel.numel() == bias.numel():
-                bias.copy_(per_channel.reshape(bias.shape))
+        start_at_mean(self.likelihood, last_layer(self.decoder), x)
+
+
+@torch.no_grad()
+def start_at_mean(likelihood: Likelihood, layer: nn.Linear | PixelBias | None, x: Tensor) -> None:
+    """Set the bias of a decoder's last layer to the likelihood's parameters of the marginal distribution of x.
+
+    Args:
+        likelihood: What it learns itself starts from x, too.
+        layer: None leaves it at that.
+        x: Some data in model units, shape (n, *event).
+    """
+    likelihood.initialize(x)
+    initial: Tensor = likelihood.initial_parameters(x)
+    bias = None if layer is None else layer.bias
+    if bias is None:
+        return
+    if bias.numel() == initial.numel():
+        bias.copy_(initial.reshape(bias.shape))
+    else:  # a convolution has one bias per channel: the mean over the grid
+        per_channel = initial.flatten(2).mean(-1) if initial.dim() > 2 else initial
+        if per_channel.numel() == bias.numel():
+            bias.copy_(per_channel.reshape(bias.shape))
+
+
+def conditioned(model: ConditionedBy, condition: Tensor) -> Conditioned:
+    """Return the model whose condition is fixed.
+
+    Raises:
+        UnsupportedOperationError: If the model was not fitted with conditions.
+    """
+    if not model.condition_dim:
+        raise UnsupportedOperationError("this model was fitted without conditions. Fit with condition= to give one.")
+    return Conditioned(model, condition)
 
 
 #: x of shape (batch, *event) and conditions of shape (batch or 1, columns) to what the encoder takes.
@@ -155,6 +174,31 @@ def join_channels(x: Tensor, condition: Tensor) -> Tensor:
     return torch.cat((x, planes), dim=1)
 
 
+def joining(
+    event_shape: tuple[int, ...], condition_dim: int, *, by_channels: bool
+) -> tuple[tuple[int, ...], Join | None]:
+    """Return the shape that an encoder sees, and how a condition is joined to x; convolutions see it as channels."""
+    if not condition_dim:
+        return event_shape, None
+    if by_channels:
+        return (event_shape[0] + condition_dim, *event_shape[1:]), join_channels
+    return (prod(event_shape) + condition_dim,), join_columns
+
+
+class ConditionedBy(Protocol):
+    """A model whose networks take a condition beside what they take without one."""
+
+    condition_dim: int
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior: ...
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution: ...
+
+    def prior(self) -> Distribution: ...
+
+    def parameters(self) -> Iterable[nn.Parameter]: ...
+
+
 class Conditioned:
     """A model whose condition is fixed: the model of x given it.
 
@@ -163,7 +207,7 @@ class Conditioned:
         condition: Shape (batch, condition_dim), or (1, condition_dim) for every x.
     """
 
-    def __init__(self, model: VariationalAutoencoder, condition: Tensor) -> None:
+    def __init__(self, model: ConditionedBy, condition: Tensor) -> None:
         self._model = model
         self._condition = condition
 
@@ -214,7 +258,7 @@ class VaeSpecification(Specification):
         posterior = build_part("posterior", posteriors, self.posterior, self.posterior_options, self.latent_dim)
         likelihood = build_part("likelihood", likelihoods, self.likelihood, self.likelihood_options, self.event_shape)
         output_shape = (likelihood.n_parameters, *self.event_shape)
-        seen, join = self._seen()
+        seen, join = joining(self.event_shape, self.condition_dim, by_channels=self.encoder["network"] == "conv")
         n_inputs = self.latent_dim + self.condition_dim
         return VariationalAutoencoder(
             encoder=self.settings.encoder(self.encoder, seen, posterior.n_parameters, own=own.get("encoder")),
@@ -227,14 +271,6 @@ class VaeSpecification(Specification):
             condition_dim=self.condition_dim,
             join=join,
         )
-
-    def _seen(self) -> tuple[tuple[int, ...], Join | None]:
-        """The shape that the encoder sees, and how a condition is joined to x; convolutions see it as channels."""
-        if not self.condition_dim:
-            return self.event_shape, None
-        if self.encoder["network"] == "conv":
-            return (self.event_shape[0] + self.condition_dim, *self.event_shape[1:]), join_channels
-        return (prod(self.event_shape) + self.condition_dim,), join_columns
 
     @property
     def networks(self) -> dict[str, NetworkChoice]:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from latentkit.core.registry import Registry
 
-__all__ = ["BRANCH_SCALE", "Activation", "activations", "initialise"]
+__all__ = ["BRANCH_SCALE", "Activation", "WeightedLayer", "activations", "initialise"]
 
 #: Factor on the last weights of a residual branch at the start of training.
 BRANCH_SCALE = 0.1

@@ -24,7 +24,17 @@ from latentkit.nn.families import (
     networks,
 )
 
-__all__ = ["ConvDecoder", "ConvEncoder", "PixelBias", "ResidualBlock", "default_channels", "grid_sizes"]
+__all__ = [
+    "ConvDecoder",
+    "ConvEncoder",
+    "PixelBias",
+    "ResidualBlock",
+    "Upsampling",
+    "default_channels",
+    "grid_normalization",
+    "grid_sizes",
+    "grid_strides",
+]
 
 #: A side of the grid is halved until it is at most this.
 SMALLEST_SIDE = 4
@@ -88,14 +98,14 @@ class ConvEncoder(nn.Module):
         for i, width in enumerate(self.channels):
             # The first convolution sees few channels, so that a wide kernel costs little there.
             kernel = 5 if i == 0 else 3
-            down = nn.Conv2d(before, width, kernel, stride=_strides(sizes[i], sizes[i + 1]), padding=kernel // 2)
+            down = nn.Conv2d(before, width, kernel, stride=grid_strides(sizes[i], sizes[i + 1]), padding=kernel // 2)
             initialise(down, activation)
             stages.append(down)
             if residual:
                 stages.append(ResidualBlock(width, activation=activation, normalization=normalization, dropout=dropout))
             before = width
         self.stages = nn.Sequential(*stages)
-        self.norm = _normalization(normalization, before)
+        self.norm = grid_normalization(normalization, before)
         self.output = nn.Linear(before * math.prod(sizes[-1]), self.n_outputs)
         initialise(self.output, None)
 
@@ -174,16 +184,15 @@ class ConvDecoder(nn.Module):
             if residual:
                 stages.append(ResidualBlock(width, activation=activation, normalization=normalization, dropout=dropout))
             if i > 0:
-                up = _Upsampling(width, self.channels[i - 1], sizes[i + 1], sizes[i], kind=upsampling)
+                up = Upsampling(width, self.channels[i - 1], sizes[i + 1], sizes[i], kind=upsampling)
                 initialise(up.convolution, activation)
                 stages.append(up)
         self.stages = nn.Sequential(*stages)
-        self.norm = _normalization(normalization, self.channels[0])
+        self.norm = grid_normalization(normalization, self.channels[0])
         n_outputs = shape[0] * shape[1]
-        self.to_image = _Upsampling(self.channels[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
+        self.to_image = Upsampling(self.channels[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
         initialise(self.to_image.convolution, None)
-        per_pixel = n_outputs * math.prod(sizes[0]) <= MAX_PIXEL_BIASES
-        self.output_bias = PixelBias((n_outputs, *(sizes[0] if per_pixel else (1, 1))))
+        self.output_bias = PixelBias.for_images(n_outputs, sizes[0])
 
     def forward(self, z: Tensor) -> Tensor:
         """Map z of shape (*batch, latent) to (*batch, n_parameters, channels, height, width)."""
@@ -216,7 +225,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         inner = max(channels // 2, 1)
         self._activate = activations[activation].function
-        self.norm = _normalization(normalization, channels)
+        self.norm = grid_normalization(normalization, channels)
         self.spatial = nn.Conv2d(channels, inner, 3, padding=1)
         self.pointwise = nn.Conv2d(inner, channels, 1)
         self.dropout = nn.Dropout(dropout)
@@ -245,13 +254,19 @@ class PixelBias(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(shape))
 
+    @classmethod
+    def for_images(cls, channels: int, size: tuple[int, int]) -> PixelBias:
+        """The bias for outputs of this many channels and pixels."""
+        per_pixel = channels * math.prod(size) <= MAX_PIXEL_BIASES
+        return cls((channels, *(size if per_pixel else (1, 1))))
+
     def forward(self, h: Tensor) -> Tensor:
         """Add the bias to h of shape (batch, channels, height, width)."""
         return h + self.bias
 
 
 @final
-class _Upsampling(nn.Module):
+class Upsampling(nn.Module):
     """Double the sides of a grid that are to grow, and cut it to `size`."""
 
     def __init__(
@@ -266,7 +281,7 @@ class _Upsampling(nn.Module):
     ) -> None:
         super().__init__()
         self.size = size
-        strides = _strides(size, before)
+        strides = grid_strides(size, before)
         self.convolution: nn.Conv2d | nn.ConvTranspose2d
         if kind == "transposed":
             kernel = (2 + strides[0], 2 + strides[1])
@@ -349,11 +364,13 @@ def _halved(side: int) -> int:
     return -(-side // 2) if side > SMALLEST_SIDE else side
 
 
-def _strides(fine: tuple[int, int], coarse: tuple[int, int]) -> tuple[int, int]:
+def grid_strides(fine: tuple[int, int], coarse: tuple[int, int]) -> tuple[int, int]:
+    """Return the strides that lead from a grid of :func:`grid_sizes` to the next: 2 where a side is halved, else 1."""
     return 1 if fine[0] == coarse[0] else 2, 1 if fine[1] == coarse[1] else 2
 
 
-def _normalization(name: str, channels: int) -> nn.Module:
+def grid_normalization(name: str, channels: int) -> nn.Module:
+    """Return the normalisation of this name for features of shape (batch, channels, height, width)."""
     match name:
         case "batch":
             return nn.BatchNorm2d(channels)

@@ -22,7 +22,7 @@ from latentkit.nn.families import (
     networks,
 )
 
-__all__ = ["MLP", "default_widths"]
+__all__ = ["MLP", "default_widths", "row_normalization"]
 
 
 @final
@@ -92,7 +92,7 @@ class MLP(nn.Module):
         sizes = (math.prod(self.input_shape), *self.widths, math.prod(self.output_shape))
         self._n_inputs = sizes[0]
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.norms = nn.ModuleList(_normalization(self.normalization, width) for width in self.widths)
+        self.norms = nn.ModuleList(row_normalization(self.normalization, width) for width in self.widths)
         last = len(self.linears) - 1
         self._has_skip = tuple(residual and 0 < i < last and sizes[i] == sizes[i + 1] for i in range(last + 1))
         for i, (layer, skip) in enumerate(zip(self.linears, self._has_skip, strict=True)):
@@ -147,7 +147,8 @@ def default_widths(n_features: int, *, n_rows: int | None = None) -> tuple[int, 
     return (min(max(2 * n_features, 64), widest),) * 2
 
 
-def _normalization(name: str, width: int) -> nn.Module:
+def row_normalization(name: str, width: int) -> nn.Module:
+    """Return the normalisation of this name for features of shape (batch, width)."""
     match name:
         case "batch":
             return nn.BatchNorm1d(width)

@@ -9,7 +9,7 @@ import torch
 
 from latentkit.core.parameters import check_real
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
-from latentkit.distributions import kl_divergence, kl_per_dimension
+from latentkit.distributions import kl_divergence, kl_per_part
 from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
 
 __all__ = ["Elbo"]
@@ -27,14 +27,15 @@ class Elbo:
 
     .. math:: sum_j max(free_bits, mean_b KL_j(x_b))
 
-    over latent dimensions j and the examples b of the minibatch: a dimension whose *batch-mean* divergence is below
-    `free_bits` counts as `free_bits` and is not pushed further down. Each example carries its own KL_j for the
-    dimensions above the floor and the constant for the others, so that the mean over the batch is the formula.
+    over latent dimensions j (over layers, where the posterior has layers) and the examples b of the minibatch: a
+    dimension whose *batch-mean* divergence is below `free_bits` counts as `free_bits` and is not pushed further down.
+    Each example carries its own KL_j for the dimensions above the floor and the constant for the others, so that the
+    mean over the batch is the formula.
 
     Args:
         beta: Weight of the divergence, at least 0; 1 is the bound, above 1 the beta-VAE.
-        free_bits: Nats of divergence that each latent dimension has for free, at least 0. It needs a divergence that
-            splits into dimensions (diagonal posterior, standard normal prior).
+        free_bits: Nats of divergence that each latent dimension, or layer, has for free, at least 0. It needs a
+            divergence that splits (diagonal posterior and standard normal prior, or the layers of a ladder).
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -63,7 +64,7 @@ class Elbo:
         z = posterior.rsample()
         fit = log_likelihood(model, z, batch)
         if self.free_bits:
-            elements = kl_per_dimension(posterior, prior)
+            elements = kl_per_part(posterior, prior, z=z)
             kl = elements.sum(-1)
             above = elements.mean(0) > self.free_bits
             penalty = torch.where(above, elements, self.free_bits).sum(-1)
