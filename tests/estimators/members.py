@@ -30,6 +30,7 @@ NETWORKS: dict[str, Any] = {"encoder": (8,), "decoder": (8,)}
 
 MEMBERS: dict[str, Member] = {
     "vae": Member({"latent_dim": 3, **NETWORKS}),
+    "vqvae": Member({"n_codes": 8, "prior_width": 16, "prior_layers": 1}),
 }
 
 DATA = {"rows": rows, "images": lambda: pixels(N, 8, 8)}

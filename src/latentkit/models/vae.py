@@ -16,7 +16,7 @@ from latentkit.core.protocols import ConditionalModel, Distribution, LatentVaria
 from latentkit.distributions import Likelihood, PosteriorFamily, Prior, likelihoods, posteriors, priors
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
-from latentkit.nn import last_layer
+from latentkit.models.starting import start_output
 
 __all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
@@ -125,18 +125,7 @@ class VariationalAutoencoder(nn.Module):
         The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, and a
         learnt variance that of the data, so that training begins at the data's mean instead of searching for it.
         """
-        self.likelihood.initialize(x)
-        layer = last_layer(self.decoder)
-        initial: Tensor = self.likelihood.initial_parameters(x)
-        bias = None if layer is None else layer.bias
-        if bias is None:
-            return
-        if bias.numel() == initial.numel():
-            bias.copy_(initial.reshape(bias.shape))
-        else:  # a convolution has one bias per channel: the mean over the grid
-            per_channel = initial.flatten(2).mean(-1) if initial.dim() > 2 else initial
-            if per_channel.numel() == bias.numel():
-                bias.copy_(per_channel.reshape(bias.shape))
+        start_output(self.decoder, self.likelihood, x)
 
 
 #: x of shape (batch, *event) and conditions of shape (batch or 1, columns) to what the encoder takes.

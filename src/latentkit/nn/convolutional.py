@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -24,7 +25,21 @@ from latentkit.nn.families import (
     networks,
 )
 
-__all__ = ["ConvDecoder", "ConvEncoder", "PixelBias", "ResidualBlock", "default_channels", "grid_sizes"]
+__all__ = [
+    "BlockOptions",
+    "ConvDecoder",
+    "ConvEncoder",
+    "PixelBias",
+    "ResidualBlock",
+    "Upsampling",
+    "check_channels",
+    "check_image_shape",
+    "coarser_stages",
+    "default_channels",
+    "finer_stages",
+    "grid_sizes",
+    "normalization_layer",
+]
 
 #: A side of the grid is halved until it is at most this.
 SMALLEST_SIDE = 4
@@ -76,26 +91,17 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.event_shape = check_image_shape("event_shape", event_shape)
         self.n_outputs = check_integer("n_outputs", n_outputs, low=1)
-        self.channels = _check_channels(channels)
+        self.channels = check_channels(channels)
         self.activation = activation
         self._activate = activations[activation].function
         check_choice("normalization", normalization, NORMALIZATIONS[1:])
         check_dropout(dropout)
 
         sizes = grid_sizes(self.event_shape[1:], len(self.channels))
-        stages: list[nn.Module] = []
-        before = self.event_shape[0]
-        for i, width in enumerate(self.channels):
-            # The first convolution sees few channels, so that a wide kernel costs little there.
-            kernel = 5 if i == 0 else 3
-            down = nn.Conv2d(before, width, kernel, stride=_strides(sizes[i], sizes[i + 1]), padding=kernel // 2)
-            initialise(down, activation)
-            stages.append(down)
-            if residual:
-                stages.append(ResidualBlock(width, activation=activation, normalization=normalization, dropout=dropout))
-            before = width
-        self.stages = nn.Sequential(*stages)
-        self.norm = _normalization(normalization, before)
+        block = BlockOptions(activation, normalization, dropout) if residual else None
+        self.stages = coarser_stages(self.event_shape[0], self.channels, sizes, activation=activation, block=block)
+        before = self.channels[-1]
+        self.norm = normalization_layer(normalization, before)
         self.output = nn.Linear(before * math.prod(sizes[-1]), self.n_outputs)
         initialise(self.output, None)
 
@@ -157,7 +163,7 @@ class ConvDecoder(nn.Module):
         if len(shape) != 4:
             raise InvalidParameterError(f"output_shape must be (n_parameters, channels, height, width); got {shape}.")
         self.output_shape = shape
-        self.channels = _check_channels(channels)
+        self.channels = check_channels(channels)
         self.activation = activation
         self._activate = activations[activation].function
         check_choice("normalization", normalization, NORMALIZATIONS[1:])
@@ -168,19 +174,11 @@ class ConvDecoder(nn.Module):
         self._grid = (*sizes[-1], self.channels[-1])
         self.input = nn.Linear(self.latent_dim, math.prod(self._grid))
         initialise(self.input, None)
-        stages: list[nn.Module] = []
-        for i in reversed(range(len(self.channels))):
-            width = self.channels[i]
-            if residual:
-                stages.append(ResidualBlock(width, activation=activation, normalization=normalization, dropout=dropout))
-            if i > 0:
-                up = _Upsampling(width, self.channels[i - 1], sizes[i + 1], sizes[i], kind=upsampling)
-                initialise(up.convolution, activation)
-                stages.append(up)
-        self.stages = nn.Sequential(*stages)
-        self.norm = _normalization(normalization, self.channels[0])
+        block = BlockOptions(activation, normalization, dropout) if residual else None
+        self.stages = finer_stages(self.channels, sizes, activation=activation, block=block, upsampling=upsampling)
+        self.norm = normalization_layer(normalization, self.channels[0])
         n_outputs = shape[0] * shape[1]
-        self.to_image = _Upsampling(self.channels[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
+        self.to_image = Upsampling(self.channels[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
         initialise(self.to_image.convolution, None)
         per_pixel = n_outputs * math.prod(sizes[0]) <= MAX_PIXEL_BIASES
         self.output_bias = PixelBias((n_outputs, *(sizes[0] if per_pixel else (1, 1))))
@@ -216,7 +214,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         inner = max(channels // 2, 1)
         self._activate = activations[activation].function
-        self.norm = _normalization(normalization, channels)
+        self.norm = normalization_layer(normalization, channels)
         self.spatial = nn.Conv2d(channels, inner, 3, padding=1)
         self.pointwise = nn.Conv2d(inner, channels, 1)
         self.dropout = nn.Dropout(dropout)
@@ -251,7 +249,7 @@ class PixelBias(nn.Module):
 
 
 @final
-class _Upsampling(nn.Module):
+class Upsampling(nn.Module):
     """Double the sides of a grid that are to grow, and cut it to `size`."""
 
     def __init__(
@@ -282,6 +280,64 @@ class _Upsampling(nn.Module):
             h = functional.interpolate(h, scale_factor=tuple(float(f) for f in self.factors))[..., :height, :width]
         result: Tensor = self.convolution(h)[..., :height, :width]
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOptions:
+    """What the residual blocks of a network share: see :class:`ResidualBlock`."""
+
+    activation: str
+    normalization: str
+    dropout: float
+
+    def block(self, channels: int) -> ResidualBlock:
+        """A block of these options."""
+        return ResidualBlock(
+            channels, activation=self.activation, normalization=self.normalization, dropout=self.dropout
+        )
+
+
+def coarser_stages(
+    n_inputs: int,
+    channels: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    activation: str,
+    block: BlockOptions | None,
+) -> nn.Sequential:
+    """Stages from an image of `n_inputs` channels to the coarsest of `sizes`; None for `block` leaves blocks out."""
+    stages: list[nn.Module] = []
+    before = n_inputs
+    for i, width in enumerate(channels):
+        # The first convolution sees few channels, so that a wide kernel costs little there.
+        kernel = 5 if i == 0 else 3
+        down = nn.Conv2d(before, width, kernel, stride=_strides(sizes[i], sizes[i + 1]), padding=kernel // 2)
+        initialise(down, activation)
+        stages.append(down)
+        if block is not None:
+            stages.append(block.block(width))
+        before = width
+    return nn.Sequential(*stages)
+
+
+def finer_stages(
+    channels: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    activation: str,
+    block: BlockOptions | None,
+    upsampling: str,
+) -> nn.Sequential:
+    """Stages from the coarsest of `sizes` to the one before the image; None for `block` leaves blocks out."""
+    stages: list[nn.Module] = []
+    for i in reversed(range(len(channels))):
+        if block is not None:
+            stages.append(block.block(channels[i]))
+        if i > 0:
+            up = Upsampling(channels[i], channels[i - 1], sizes[i + 1], sizes[i], kind=upsampling)
+            initialise(up.convolution, activation)
+            stages.append(up)
+    return nn.Sequential(*stages)
 
 
 def grid_sizes(size: Sequence[int], n_stages: int) -> list[tuple[int, int]]:
@@ -338,7 +394,12 @@ def check_image_shape(name: str, shape: object) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _check_channels(channels: object) -> tuple[int, ...]:
+def check_channels(channels: object) -> tuple[int, ...]:
+    """Return `channels` as a tuple of at least one integer.
+
+    Raises:
+        InvalidParameterError: If it is something else.
+    """
     sizes = check_sizes("channels", channels)
     if not sizes:
         raise InvalidParameterError("channels must have at least one entry, one per stage; got ().")
@@ -353,7 +414,8 @@ def _strides(fine: tuple[int, int], coarse: tuple[int, int]) -> tuple[int, int]:
     return 1 if fine[0] == coarse[0] else 2, 1 if fine[1] == coarse[1] else 2
 
 
-def _normalization(name: str, channels: int) -> nn.Module:
+def normalization_layer(name: str, channels: int) -> nn.Module:
+    """A normalisation of channels by name; the identity for "none"."""
     match name:
         case "batch":
             return nn.BatchNorm2d(channels)
