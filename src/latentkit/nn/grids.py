@@ -160,8 +160,8 @@ def grid_channels(
     """Channels of the stages of a grid's networks.
 
     Without `downsampling` there are as many stages as bring the longer side of the grid down to 8, for images above 64
-    pixels to 16. The last has 128 channels, each before it half as many, at least 32; fewer than 1,000 examples get
-    half of that.
+    pixels to 16. The last has 64 channels up to 64 pixels, else 128, each before it half as many, at least 32; fewer
+    than 1,000 examples get half of that.
 
     Args:
         event_shape: (channels, height, width).
@@ -173,7 +173,7 @@ def grid_channels(
 
     Example:
         >>> grid_channels((3, 32, 32)), grid_channels((3, 32, 32), downsampling=8)
-        ((64, 128), (32, 64, 128))
+        ((32, 64), (32, 32, 64))
     """
     longest = max(event_shape[1:])
     target = LONGEST_SIDE if longest <= 64 else LONGEST_SIDE_OF_LARGE
@@ -188,4 +188,5 @@ def grid_channels(
                 f"{event_shape[2]} pixels; got {downsampling}."
             )
     share = 2 if n_rows is not None and n_rows < 1000 else 1
-    return tuple(max(32, 128 >> (n_stages - 1 - i)) // share for i in range(n_stages))
+    widest = 64 if longest <= 64 else 128
+    return tuple(max(32, widest >> (n_stages - 1 - i)) // share for i in range(n_stages))
