@@ -43,9 +43,11 @@ __all__ = ["VQVAE"]
 #: Codes that "auto" takes, for grids and for slots, where the data have eight vectors for each.
 CODES_OF_GRID, CODES_OF_SLOTS, VECTORS_PER_CODE = 512, 64, 8
 #: Length of a code vector, for grids and for slots.
-CODE_DIM_OF_GRID, CODE_DIM_OF_SLOTS = 32, 4
+CODE_DIM_OF_GRID, CODE_DIM_OF_SLOTS = 8, 4
 #: Weight of the commitment term.
 COMMITMENT = 0.25
+#: Of the prior over codes: dropout, and rows in a step at most where nothing else is asked for.
+PRIOR_DROPOUT, PRIOR_BATCH = 0.1, 64
 #: Name of the prior over codes among the extra modules.
 PRIOR = "code_prior"
 
@@ -185,6 +187,8 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
                 f"a codebook of {n_codes} codes is larger than the data: {n_rows} examples for training of "
                 f"{math.prod(specification.grid)} codes each are {n_vectors} code vectors. Use {hint}, or more data."
             )
+        with torch.device("meta"):  # a wrong setting of the prior is not to be found out after training
+            self._code_prior(specification, condition_dim)
         return specification
 
     def _network(self, network: Any, event_shape: tuple[int, ...], n_rows: int) -> dict[str, Any]:
@@ -273,23 +277,26 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         reporter.note(f"{self.perplexity_:.0f} of {self.n_codes_} codes in use (perplexity)")
 
     def _extra_modules(self) -> dict[str, nn.Module]:
+        n_columns = self.specification_.condition_dim or len(self.classes_)
         with isolated_rng(derive_seed(self.seed_, "code prior")):
-            prior = CodePrior(
-                self.grid_,
-                self.n_codes_,
-                condition_dim=self.specification_.condition_dim or len(self.classes_),
-                width=int(self.prior_width),
-                n_layers=int(self.prior_layers),
-                dropout=0.1,
-            )
-        return {PRIOR: prior}
+            return {PRIOR: self._code_prior(self.specification_, n_columns)}
+
+    def _code_prior(self, specification: QuantizedSpecification, condition_dim: int) -> CodePrior:
+        return CodePrior(
+            specification.grid,
+            specification.outline.n_codes,
+            condition_dim=condition_dim,
+            width=int(self.prior_width),
+            n_layers=int(self.prior_layers),
+            dropout=PRIOR_DROPOUT,
+        )
 
     def _prior_plan(self, n_rows: int) -> TrainingPlan:
         max_time = None if self.max_time is None else self.prior_share * parse_duration("max_time", self.max_time)
         epochs = max(1, round(self.prior_share * self.n_iter_)) if max_time is None else 100_000
         return TrainingPlan(
             max_epochs=epochs,
-            batch_size=min(64, n_rows),
+            batch_size=min(PRIOR_BATCH if self.batch_size == "auto" else int(self.batch_size), n_rows),
             max_time=max_time,
             learning_rate=2e-3,
             weight_decay=1e-2,
