@@ -268,7 +268,7 @@ class EmaQuantizer(Quantizer):
         code_dim: int,
         n_codes: int = 512,
         decay: float = 0.99,
-        restart_below: float = 0.3,
+        restart_below: float = 0.5,
         *,
         estimate: Callable[[Tensor, Tensor], Tensor] = straight_through,
     ) -> None:
@@ -300,7 +300,7 @@ class EmaQuantizer(Quantizer):
 
 
 @quantizers.register("rotation")
-def rotation(code_dim: int, n_codes: int = 512, decay: float = 0.99, restart_below: float = 0.3) -> EmaQuantizer:
+def rotation(code_dim: int, n_codes: int = 512, decay: float = 0.99, restart_below: float = 0.5) -> EmaQuantizer:
     """The same codebook as :class:`EmaQuantizer`, with the gradient of :func:`rotate_to`.
 
     Args:
