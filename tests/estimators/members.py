@@ -31,6 +31,7 @@ NETWORKS: dict[str, Any] = {"encoder": (8,), "decoder": (8,)}
 MEMBERS: dict[str, Member] = {
     "hierarchical": Member({"latent_dim": (2, 1), "decoder": (8, 6)}),
     "vae": Member({"latent_dim": 3, **NETWORKS}),
+    "vqvae": Member({"n_codes": 8, "prior_width": 16, "prior_layers": 1}),
 }
 
 DATA = {"rows": rows, "images": lambda: pixels(N, 8, 8)}

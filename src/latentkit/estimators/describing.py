@@ -70,6 +70,8 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
+    objective = config["parameters"].get("objective")
+    objective = "" if objective is None else f"Objective: {objective}; "
     classes = f"- Classes: {', '.join(fitted['classes'])}\n" if fitted["classes"] else ""
     return (
         f"# A {type(estimator).__name__} of latentkit\n\n"
@@ -77,7 +79,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
         f"- Latent dimensions: {specification.latent_dim}\n"
         f"- {parts}{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
         f"- {networks}\n"
-        f"- Objective: {estimator.objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
+        f"- {objective}{fitted['epochs']} epochs, best {fitted['best_epoch']}, "
         f"stopped by {fitted['stopped']}\n"
         f"{bound}{classes}\n"
         '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'

@@ -61,6 +61,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     """
 
     condition_: Tensor | None
+    #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
+    extra_modules_: dict[str, nn.Module]
 
     # What is trained is the subclass's
 
@@ -83,6 +85,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     @abstractmethod
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Fit what is fitted after training, such as a prior for sampling."""
+
+    def _extra_modules(self) -> dict[str, nn.Module]:
+        """Fresh modules of the names and shapes of ``extra_modules_``, into which a run is restored."""
+        return {}
 
     @python_random_kept()
     def fit(
@@ -164,6 +170,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         self.best_epoch_ = result.best_epoch
         self.stopped_ = result.stopped
         self.events_ = result.events
+        self.extra_modules_ = {}
         self.condition_ = columns  # the codes that are fitted to are those of the conditions
         try:
             self._complete(storage, dataset, reporter)
@@ -183,7 +190,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             @inproceedings{kingma2014a
         """
         check_is_fitted(self)
-        keys = [*estimators.cites(name_of(type(self))), *self.specification_.cites, *self._cites()]
+        given = () if self.condition_schema_ is None else ("sohn2015learning",)
+        keys = [*estimators.cites(name_of(type(self))), *self.specification_.cites, *self._cites(), *given]
         return bibtex([*keys, "latentkit"])
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -15,7 +15,7 @@ from latentkit.core.protocols import Objective
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.estimators.parameters import ExPostParameters, NetworkParameters, completed
+from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import (
     default_latent_dim,
@@ -44,7 +44,7 @@ MOST_MIXED = 256
 GRID_LATENTS = 8
 
 
-@estimators.register("hierarchical")
+@estimators.register("hierarchical", cites=("sonderby2016ladder", "vahdat2020nvae"))
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -221,3 +221,6 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
 
     def _kl_weight(self) -> Callable[[float], float]:
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+
+    def _cites(self) -> tuple[str, ...]:
+        return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])

@@ -20,6 +20,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 
 __all__ = [
+    "EX_POST_CITES",
     "EstimatorParameterError",
     "ExPostParameters",
     "NetworkParameters",
@@ -27,6 +28,9 @@ __all__ = [
     "completed",
     "validate",
 ]
+
+#: What to cite for the priors that are fitted after training.
+EX_POST_CITES: dict[str, tuple[str, ...]] = {"mixture": ("ghosh2020variational",), "none": ()}
 
 Constraints = dict[str, list[Any]]
 T = TypeVar("T")

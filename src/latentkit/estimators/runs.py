@@ -5,7 +5,7 @@
     run/
       config.yaml           every setting: as asked for, and as resolved; no hidden default
       schema.json           how data become tensors and come back
-      weights.safetensors   the model, the ex-post mixtures
+      weights.safetensors   the model, the ex-post mixtures, further modules of the estimator
       metrics.jsonl         one line per epoch
       environment.json      versions and machine
       README.md             model card
@@ -51,6 +51,8 @@ __all__ = ["RUN_FORMAT", "RunWriter", "load", "read_config", "save"]
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
 ENVIRONMENT = "environment.json"
+#: Beginning of the sections of the weights that hold an estimator's further modules.
+EXTRA = "extra."
 #: Beginning of the name of the folder in which new files are written; one is left behind where a process was killed.
 STAGE = ".writing."
 #: Parts of a plan that are written elsewhere, or that belong to the machine.
@@ -228,6 +230,8 @@ def load(
         if "custom" in choices.values():
             raise  # a module of the user's own is missing or wrong
         raise _damaged_config(path / CONFIG, error) from error
+    estimator.specification_, estimator.schema_ = specification, schema
+    estimator.latent_dim_ = specification.latent_dim
     try:
         tensors = load_file(path / WEIGHTS)
         _restore(estimator, config, tensors, model)
@@ -238,9 +242,8 @@ def load(
                 f"fitted. {error}"
             ) from error
         raise _damaged_config(path / CONFIG, error) from error
-    estimator.specification_, estimator.schema_ = specification, schema
-    estimator.latent_dim_ = specification.latent_dim
-    estimator.model_.to(pick_device(device))
+    for module in (estimator.model_, *estimator.extra_modules_.values()):
+        module.to(pick_device(device))
     estimator.history_ = _read_metrics(path / METRICS)
     return estimator
 
@@ -326,6 +329,8 @@ def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any])
     mixtures += [(f"class{index}", mixture) for index, mixture in enumerate(estimator.class_mixtures_)]
     for name, mixture in mixtures:
         tensors.update({f"{name}/{key}": tensor for key, tensor in mixture.state_dict().items()})
+    for name, module in estimator.extra_modules_.items():
+        tensors.update({f"{EXTRA}{name}/{key}": tensor for key, tensor in module.state_dict().items()})
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_json(folder / SCHEMA, estimator.schema_.describe())
     with atomic_path(folder / WEIGHTS) as temporary:
@@ -374,8 +379,14 @@ def _restore(
     estimator.condition_ = None
     estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
     estimator.class_mixtures_ = [
-        GaussianMixturePrior.from_state_dict(sections[f"class{index}"]) for index in range(len(estimator.classes_))
+        GaussianMixturePrior.from_state_dict(sections[f"class{index}"])
+        for index in range(len(estimator.classes_))
+        if f"class{index}" in sections
     ]
+    estimator.extra_modules_ = estimator._extra_modules()  # noqa: SLF001 (a run restores what fit made)
+    for name, module in estimator.extra_modules_.items():
+        module.load_state_dict(sections[f"{EXTRA}{name}"])
+        module.eval()
 
 
 def _check_same(config: Mapping[str, Any], estimator: BaseEstimator, data: Mapping[str, Any]) -> None:

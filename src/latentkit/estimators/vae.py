@@ -14,7 +14,7 @@ from latentkit.core.protocols import Objective
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.estimators.parameters import ExPostParameters, NetworkParameters, completed
+from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import (
     default_latent_dim,
@@ -141,6 +141,4 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
 
     def _cites(self) -> tuple[str, ...]:
-        after = ("ghosh2020variational",) if self.ex_post == "mixture" else ()
-        given = () if self.condition_schema_ is None else ("sohn2015learning",)
-        return (*objectives.cites(self.objective), *after, *given)
+        return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])

@@ -1,17 +1,24 @@
 """Wirings of encoder, prior and decoder."""
 
+from latentkit.models.codes import CodeDistribution, CodePrior
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.ladder import LadderAutoencoder, LadderPosterior, LadderSpecification
 from latentkit.models.networks import NetworkChoice, NetworkSettings, resolve_network, settle
+from latentkit.models.quantized import CodePosterior, QuantizedAutoencoder, QuantizedSpecification
 from latentkit.models.specification import Specification, models, specification_from_dict
 from latentkit.models.vae import VaeSpecification, VariationalAutoencoder, WithPrior
 
 __all__ = [
+    "CodeDistribution",
+    "CodePosterior",
+    "CodePrior",
     "LadderAutoencoder",
     "LadderPosterior",
     "LadderSpecification",
     "NetworkChoice",
     "NetworkSettings",
+    "QuantizedAutoencoder",
+    "QuantizedSpecification",
     "Specification",
     "VaeSpecification",
     "VariationalAutoencoder",

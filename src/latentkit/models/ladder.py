@@ -29,7 +29,8 @@ from latentkit.distributions.noise import drawn_shape, standard_normal
 from latentkit.distributions.precision import at_least_float32
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
-from latentkit.models.vae import Conditioned, Join, conditioned, joining, start_at_mean
+from latentkit.models.starting import start_at_mean
+from latentkit.models.vae import Conditioned, Join, conditioned, joining
 from latentkit.nn.families import NORMALIZATIONS, check_dropout, check_sizes
 from latentkit.nn.ladder import LadderDecoder, LadderEncoder, LadderLayer, LevelSettings, levels_of, standardise_layers
 

@@ -16,8 +16,8 @@ from latentkit.core.protocols import ConditionalModel, Distribution, LatentVaria
 from latentkit.distributions import Likelihood, PosteriorFamily, Prior, likelihoods, posteriors, priors
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
+from latentkit.models.starting import start_at_mean
 from latentkit.nn import last_layer
-from latentkit.nn.convolutional import PixelBias
 
 __all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
@@ -123,28 +123,6 @@ class VariationalAutoencoder(nn.Module):
         learnt variance that of the data, so that training begins at the data's mean instead of searching for it.
         """
         start_at_mean(self.likelihood, last_layer(self.decoder), x)
-
-
-@torch.no_grad()
-def start_at_mean(likelihood: Likelihood, layer: nn.Linear | PixelBias | None, x: Tensor) -> None:
-    """Set the bias of a decoder's last layer to the likelihood's parameters of the marginal distribution of x.
-
-    Args:
-        likelihood: What it learns itself starts from x, too.
-        layer: None leaves it at that.
-        x: Some data in model units, shape (n, *event).
-    """
-    likelihood.initialize(x)
-    initial: Tensor = likelihood.initial_parameters(x)
-    bias = None if layer is None else layer.bias
-    if bias is None:
-        return
-    if bias.numel() == initial.numel():
-        bias.copy_(initial.reshape(bias.shape))
-    else:  # a convolution has one bias per channel: the mean over the grid
-        per_channel = initial.flatten(2).mean(-1) if initial.dim() > 2 else initial
-        if per_channel.numel() == bias.numel():
-            bias.copy_(per_channel.reshape(bias.shape))
 
 
 def conditioned(model: ConditionedBy, condition: Tensor) -> Conditioned:

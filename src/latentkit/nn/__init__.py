@@ -6,18 +6,25 @@ from latentkit.nn.activations import activations
 from latentkit.nn.building import NetworkSpec, build_decoder, build_encoder, last_layer
 from latentkit.nn.convolutional import ConvDecoder, ConvEncoder
 from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
+from latentkit.nn.grids import GridDecoder, GridEncoder
 from latentkit.nn.mlp import MLP
+from latentkit.nn.quantizers import Quantized, Quantizer, quantizers
 
 __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "GridDecoder",
+    "GridEncoder",
     "NetworkFamily",
     "NetworkOptions",
     "NetworkSpec",
+    "Quantized",
+    "Quantizer",
     "activations",
     "build_decoder",
     "build_encoder",
     "last_layer",
     "networks",
+    "quantizers",
 ]

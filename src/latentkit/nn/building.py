@@ -12,6 +12,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.nn.convolutional import ConvDecoder, PixelBias
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_sizes, networks
+from latentkit.nn.grids import GridDecoder
 from latentkit.nn.mlp import MLP
 from latentkit.nn.own import adapt_decoder, adapt_encoder
 
@@ -153,7 +154,7 @@ def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | None:
         layer = decoder.linears[-1]
         assert isinstance(layer, nn.Linear)
         return layer
-    return decoder.output_bias if isinstance(decoder, ConvDecoder) else None
+    return decoder.output_bias if isinstance(decoder, (ConvDecoder, GridDecoder)) else None
 
 
 def _resolve(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -25,14 +26,19 @@ from latentkit.nn.families import (
 )
 
 __all__ = [
+    "BlockOptions",
     "ConvDecoder",
     "ConvEncoder",
     "PixelBias",
     "ResidualBlock",
     "Upsampling",
+    "check_channels",
+    "check_image_shape",
+    "coarser_stages",
     "default_channels",
-    "grid_normalization",
+    "finer_stages",
     "grid_sizes",
+    "grid_normalization",
     "grid_strides",
 ]
 
@@ -86,25 +92,16 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.event_shape = check_image_shape("event_shape", event_shape)
         self.n_outputs = check_integer("n_outputs", n_outputs, low=1)
-        self.channels = _check_channels(channels)
+        self.channels = check_channels(channels)
         self.activation = activation
         self._activate = activations[activation].function
         check_choice("normalization", normalization, NORMALIZATIONS[1:])
         check_dropout(dropout)
 
         sizes = grid_sizes(self.event_shape[1:], len(self.channels))
-        stages: list[nn.Module] = []
-        before = self.event_shape[0]
-        for i, width in enumerate(self.channels):
-            # The first convolution sees few channels, so that a wide kernel costs little there.
-            kernel = 5 if i == 0 else 3
-            down = nn.Conv2d(before, width, kernel, stride=grid_strides(sizes[i], sizes[i + 1]), padding=kernel // 2)
-            initialise(down, activation)
-            stages.append(down)
-            if residual:
-                stages.append(ResidualBlock(width, activation=activation, normalization=normalization, dropout=dropout))
-            before = width
-        self.stages = nn.Sequential(*stages)
+        block = BlockOptions(activation, normalization, dropout) if residual else None
+        self.stages = coarser_stages(self.event_shape[0], self.channels, sizes, activation=activation, block=block)
+        before = self.channels[-1]
         self.norm = grid_normalization(normalization, before)
         self.output = nn.Linear(before * math.prod(sizes[-1]), self.n_outputs)
         initialise(self.output, None)
@@ -167,7 +164,7 @@ class ConvDecoder(nn.Module):
         if len(shape) != 4:
             raise InvalidParameterError(f"output_shape must be (n_parameters, channels, height, width); got {shape}.")
         self.output_shape = shape
-        self.channels = _check_channels(channels)
+        self.channels = check_channels(channels)
         self.activation = activation
         self._activate = activations[activation].function
         check_choice("normalization", normalization, NORMALIZATIONS[1:])
@@ -178,16 +175,8 @@ class ConvDecoder(nn.Module):
         self._grid = (*sizes[-1], self.channels[-1])
         self.input = nn.Linear(self.latent_dim, math.prod(self._grid))
         initialise(self.input, None)
-        stages: list[nn.Module] = []
-        for i in reversed(range(len(self.channels))):
-            width = self.channels[i]
-            if residual:
-                stages.append(ResidualBlock(width, activation=activation, normalization=normalization, dropout=dropout))
-            if i > 0:
-                up = Upsampling(width, self.channels[i - 1], sizes[i + 1], sizes[i], kind=upsampling)
-                initialise(up.convolution, activation)
-                stages.append(up)
-        self.stages = nn.Sequential(*stages)
+        block = BlockOptions(activation, normalization, dropout) if residual else None
+        self.stages = finer_stages(self.channels, sizes, activation=activation, block=block, upsampling=upsampling)
         self.norm = grid_normalization(normalization, self.channels[0])
         n_outputs = shape[0] * shape[1]
         self.to_image = Upsampling(self.channels[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
@@ -299,6 +288,64 @@ class Upsampling(nn.Module):
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class BlockOptions:
+    """What the residual blocks of a network share: see :class:`ResidualBlock`."""
+
+    activation: str
+    normalization: str
+    dropout: float
+
+    def block(self, channels: int) -> ResidualBlock:
+        """A block of these options."""
+        return ResidualBlock(
+            channels, activation=self.activation, normalization=self.normalization, dropout=self.dropout
+        )
+
+
+def coarser_stages(
+    n_inputs: int,
+    channels: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    activation: str,
+    block: BlockOptions | None,
+) -> nn.Sequential:
+    """Stages from an image of `n_inputs` channels to the coarsest of `sizes`; None for `block` leaves blocks out."""
+    stages: list[nn.Module] = []
+    before = n_inputs
+    for i, width in enumerate(channels):
+        # The first convolution sees few channels, so that a wide kernel costs little there.
+        kernel = 5 if i == 0 else 3
+        down = nn.Conv2d(before, width, kernel, stride=grid_strides(sizes[i], sizes[i + 1]), padding=kernel // 2)
+        initialise(down, activation)
+        stages.append(down)
+        if block is not None:
+            stages.append(block.block(width))
+        before = width
+    return nn.Sequential(*stages)
+
+
+def finer_stages(
+    channels: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    activation: str,
+    block: BlockOptions | None,
+    upsampling: str,
+) -> nn.Sequential:
+    """Stages from the coarsest of `sizes` to the one before the image; None for `block` leaves blocks out."""
+    stages: list[nn.Module] = []
+    for i in reversed(range(len(channels))):
+        if block is not None:
+            stages.append(block.block(channels[i]))
+        if i > 0:
+            up = Upsampling(channels[i], channels[i - 1], sizes[i + 1], sizes[i], kind=upsampling)
+            initialise(up.convolution, activation)
+            stages.append(up)
+    return nn.Sequential(*stages)
+
+
 def grid_sizes(size: Sequence[int], n_stages: int) -> list[tuple[int, int]]:
     """The grids of an encoder, from the image to the coarsest: each side is halved, rounding up, until at most 4.
 
@@ -353,7 +400,12 @@ def check_image_shape(name: str, shape: object) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _check_channels(channels: object) -> tuple[int, ...]:
+def check_channels(channels: object) -> tuple[int, ...]:
+    """Return `channels` as a tuple of at least one integer.
+
+    Raises:
+        InvalidParameterError: If it is something else.
+    """
     sizes = check_sizes("channels", channels)
     if not sizes:
         raise InvalidParameterError("channels must have at least one entry, one per stage; got ().")

@@ -6,9 +6,11 @@ from latentkit.objectives.elbo import Elbo
 from latentkit.objectives.importance import log_importance_weights, log_mean_exp
 from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
 from latentkit.objectives.phases import objectives
+from latentkit.objectives.quantized import CodeLikelihood, VectorQuantized
 from latentkit.objectives.schedules import ConstantKl, CyclicalKl, KlSchedule, LinearKl, kl_schedule, kl_schedules
 
 __all__ = [
+    "CodeLikelihood",
     "ConstantKl",
     "CyclicalKl",
     "Dreg",
@@ -17,6 +19,7 @@ __all__ = [
     "KlSchedule",
     "LinearKl",
     "Stl",
+    "VectorQuantized",
     "kl_schedule",
     "kl_schedules",
     "log_importance_weights",

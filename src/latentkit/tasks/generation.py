@@ -11,6 +11,7 @@ from torch import Tensor
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import Distribution, LatentVariableModel
 from latentkit.distributions import GaussianMixture, ObservationDistribution
+from latentkit.models import CodeDistribution
 
 __all__ = ["Draw", "decode", "denoise", "reconstruct", "sample", "sample_latents", "tempered"]
 
@@ -78,14 +79,19 @@ def _(prior: GaussianMixture, temperature: float) -> Distribution:
     return GaussianMixture(prior.log_weights, prior.means, prior.cholesky * temperature)
 
 
+@_tempered.register
+def _(prior: CodeDistribution, temperature: float) -> Distribution:
+    return prior.tempered(temperature)
+
+
 def tempered(prior: Distribution, temperature: float) -> Distribution:
     r"""The prior with its spread scaled.
 
     .. math:: z = m + T (u - m), \qquad u \sim p(z)
 
     with m the prior's mean. A Gaussian mixture scales within its components instead: every standard deviation is
-    multiplied by T, centres and weights stay, so that T = 0 gives the centres in proportion to their weights. Below 1
-    samples are more typical and less varied, above 1 the reverse.
+    multiplied by T, centres and weights stay, so that T = 0 gives the centres in proportion to their weights. The
+    logits of codes are divided by T. Below 1 samples are more typical and less varied, above 1 the reverse.
 
     Args:
         prior: Any distribution over the latent space.
