@@ -24,6 +24,7 @@ __all__ = [
     "Posterior",
     "Schema",
     "Terms",
+    "Watchful",
 ]
 
 
@@ -138,6 +139,15 @@ class Objective(Protocol):
 
     def phases(self, model: LatentVariableModel) -> list[Phase]:
         """The parts of a training step: one for most objectives, two for adversarial ones."""
+        ...
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """An objective that can tell that training has failed although every number is finite."""
+
+    def failure(self) -> str | None:
+        """What has gone wrong in the last steps, and what would help; None where nothing has."""
         ...
 
 

@@ -1,14 +1,26 @@
 """Wirings of encoder, prior and decoder."""
 
+from latentkit.models.adversarial import (
+    Discriminator,
+    GanSpecification,
+    GenerativeAdversarialNetwork,
+    VaeGan,
+    VaeGanSpecification,
+)
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.networks import NetworkChoice, NetworkSettings, resolve_network, settle
 from latentkit.models.specification import Specification, models, specification_from_dict
 from latentkit.models.vae import VaeSpecification, VariationalAutoencoder, WithPrior
 
 __all__ = [
+    "Discriminator",
+    "GanSpecification",
+    "GenerativeAdversarialNetwork",
     "NetworkChoice",
     "NetworkSettings",
     "Specification",
+    "VaeGan",
+    "VaeGanSpecification",
     "VaeSpecification",
     "VariationalAutoencoder",
     "WithPrior",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentkit.objectives.adversarial import GanObjective, VaeGanObjective, adversarial_losses
 from latentkit.objectives.elbo import Elbo
 from latentkit.objectives.importance import log_importance_weights, log_mean_exp
 from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
@@ -13,10 +14,13 @@ __all__ = [
     "CyclicalKl",
     "Dreg",
     "Elbo",
+    "GanObjective",
     "Iwae",
     "KlSchedule",
     "LinearKl",
     "Stl",
+    "VaeGanObjective",
+    "adversarial_losses",
     "kl_schedule",
     "kl_schedules",
     "log_importance_weights",
