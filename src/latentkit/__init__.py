@@ -20,13 +20,13 @@ from latentkit.core.version import __version__
 
 if TYPE_CHECKING:
     from latentkit.core.errors import LatentkitError
-    from latentkit.estimators import GAN, VAE, VAEGAN, load
+    from latentkit.estimators import GAN, VAE, VAEGAN, Generator, load
 
-__all__ = ["GAN", "VAE", "VAEGAN", "LatentkitError", "__version__", "load"]
+__all__ = ["GAN", "VAE", "VAEGAN", "Generator", "LatentkitError", "__version__", "load"]
 
 #: Where the public names live. They are imported when they are first used, so that importing latentkit is instant.
 _HOMES = {
-    **dict.fromkeys(("GAN", "VAE", "VAEGAN", "load"), "latentkit.estimators"),
+    **dict.fromkeys(("GAN", "VAE", "VAEGAN", "Generator", "load"), "latentkit.estimators"),
     "LatentkitError": "latentkit.core.errors",
 }
 

@@ -31,6 +31,7 @@ NETWORKS: dict[str, Any] = {"encoder": (8,), "decoder": (8,)}
 MEMBERS: dict[str, Member] = {
     "vae": Member({"latent_dim": 3, **NETWORKS}),
     "gan": Member({"latent_dim": 3, "decoder": (8,), "discriminator": (8,), "r1_every": 2}, encodes=False),
+    "generator": Member({"latent_dim": 3, "decoder": (8,)}, encodes=False),
     "vaegan": Member({"latent_dim": 3, "discriminator": (8,), "r1_every": 2, **NETWORKS}),
 }
 

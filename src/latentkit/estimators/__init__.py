@@ -1,9 +1,10 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
 from latentkit.estimators.gan import GAN
+from latentkit.estimators.generator import Generator
 from latentkit.estimators.resolving import LikelihoodWarning
 from latentkit.estimators.runs import load
 from latentkit.estimators.vae import VAE
 from latentkit.estimators.vaegan import VAEGAN
 
-__all__ = ["GAN", "VAE", "VAEGAN", "LikelihoodWarning", "load"]
+__all__ = ["GAN", "VAE", "VAEGAN", "Generator", "LikelihoodWarning", "load"]

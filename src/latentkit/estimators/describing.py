@@ -65,7 +65,9 @@ def model_card(estimator: TrainedEstimator, config: Mapping[str, Any], fitted: M
     data = config.get("data", {})
     shape = " x ".join(str(size) for size in specification.event_shape)
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
-    bound = "" if last is None else f"- {estimator._value_name}: {last['objective']:.2f} nats in training{validation}\n"  # noqa: SLF001
+    objective = config["parameters"].get("objective", "log-likelihood")
+    value = estimator._value_name  # noqa: SLF001 (of our own)
+    bound = "" if last is None else f"- {value}: {last['objective']:.2f} nats in training{validation}\n"
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
@@ -76,7 +78,7 @@ def model_card(estimator: TrainedEstimator, config: Mapping[str, Any], fitted: M
         f"- Latent dimensions: {specification.latent_dim}\n"
         f"- {parts}{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
         f"- {networks}\n"
-        f"- Objective: {estimator.objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
+        f"- Objective: {objective}; {fitted['epochs']} epochs, best {fitted['best_epoch']}, "
         f"stopped by {fitted['stopped']}\n"
         f"{bound}{classes}\n"
         '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'

@@ -15,7 +15,6 @@ from latentkit.core.protocols import Objective
 from latentkit.data import Dataset
 from latentkit.estimators.adversarial import AdversarialParameters
 from latentkit.estimators.fitting import TrainedEstimator
-from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.latents import LatentTasks
 from latentkit.estimators.parameters import completed
 from latentkit.estimators.registry import estimators
@@ -31,7 +30,7 @@ __all__ = ["GAN"]
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class GAN(LatentTasks, GenerativeTasks, AdversarialParameters, TrainedEstimator):
+class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
     r"""Generative adversarial network: learns to make data that a discriminator cannot tell from those of fit.
 
     .. math:: x = G(z), \quad z \sim N(0, I)

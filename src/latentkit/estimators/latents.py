@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
+from latentkit.estimators.generating import GenerativeTasks
 from latentkit.tasks import interpolate
 
 __all__ = ["LatentTasks"]
 
 
-class LatentTasks:
-    """Exploring by latent vectors. Results come in the form of the data that fit took."""
-
-    specification_: Any
-    schema_: Any
-    latent_dim_: int
-    _latents: Callable[[Any], Tensor]
-    _model: Callable[[torch.dtype], Any]
-    _device: torch.device
+class LatentTasks(GenerativeTasks):
+    """Generating, and exploring by latent vectors. Results come in the form of the data that fit took."""
 
     def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
         """Return `steps` examples on the way from one latent vector to another, both ends included.

@@ -7,6 +7,7 @@ from latentkit.models.adversarial import (
     VaeGan,
     VaeGanSpecification,
 )
+from latentkit.models.generator import GeneratorSpecification, LatentGenerator
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.networks import NetworkChoice, NetworkSettings, resolve_network, settle
 from latentkit.models.specification import Specification, models, specification_from_dict
@@ -16,6 +17,8 @@ __all__ = [
     "Discriminator",
     "GanSpecification",
     "GenerativeAdversarialNetwork",
+    "GeneratorSpecification",
+    "LatentGenerator",
     "NetworkChoice",
     "NetworkSettings",
     "Specification",

@@ -6,6 +6,7 @@ from latentkit.objectives.adversarial import GanObjective, VaeGanObjective, adve
 from latentkit.objectives.elbo import Elbo
 from latentkit.objectives.importance import log_importance_weights, log_mean_exp
 from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
+from latentkit.objectives.latent import GivenLatents, LearntLatents
 from latentkit.objectives.phases import objectives
 from latentkit.objectives.schedules import ConstantKl, CyclicalKl, KlSchedule, LinearKl, kl_schedule, kl_schedules
 
@@ -15,8 +16,10 @@ __all__ = [
     "Dreg",
     "Elbo",
     "GanObjective",
+    "GivenLatents",
     "Iwae",
     "KlSchedule",
+    "LearntLatents",
     "LinearKl",
     "Stl",
     "VaeGanObjective",
