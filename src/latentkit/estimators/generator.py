@@ -114,8 +114,8 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         try:
             return super().fit(X, y, condition=condition, run=run, resume=resume, overwrite=overwrite)
         finally:
-            del self._given_z
-            self.__dict__.pop("_trained", None)
+            for name in ("_given_z", "_n_learnt", "_trained"):
+                self.__dict__.pop(name, None)
 
     def _learn_conditions(self, condition: Any, n: int) -> Tensor | None:
         if self._given_z is not None and len(self._given_z) != n:
