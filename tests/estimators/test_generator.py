@@ -27,7 +27,7 @@ def pairs(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("fraction", [0.0, 0.2])
 def test_what_the_given_vectors_mean_is_learnt(fraction: float) -> None:
     X, Z = pairs()
-    settings = {"max_epochs": 80, "batch_size": 30, "learning_rate": 1e-2, "random_state": 0}
+    settings = {"max_epochs": 60, "batch_size": 30, "learning_rate": 1e-2, "random_state": 0}
     generator = Generator(decoder=(32,), validation_fraction=fraction, **settings).fit(X, z=Z)
     made = generator.inverse_transform(Z)
     assert np.sqrt(((made - X) ** 2).mean(0) / X.var(0)).max() < 0.15
@@ -44,7 +44,7 @@ def test_latent_vectors_of_its_own_fit_better_than_principal_components() -> Non
     angle = random.uniform(0, 2 * np.pi, 400)
     X = np.stack([np.cos(angle), np.sin(angle), np.cos(2 * angle)], axis=1) + 0.02 * random.normal(size=(400, 3))
     settings = {"decoder": (64, 64), "batch_size": 50, "learning_rate": 3e-3, "random_state": 0}
-    generator = Generator(2, max_epochs=150, **settings).fit(X)
+    generator = Generator(2, max_epochs=80, **settings).fit(X)
     samples = generator.sample(1000, draw="mean")
     radius = np.hypot(samples[:, 0], samples[:, 1])
     assert 0.7 < np.median(radius) < 1.3
@@ -63,7 +63,7 @@ def test_learnt_vectors_make_images_and_classes(bound: Any) -> None:
 
 def test_a_condition_is_seen_beside_the_vector() -> None:
     X, y = two_clouds(200)
-    generator = Generator(1, **{**SMALL, "max_epochs": 60, "learning_rate": 1e-2}).fit(X, condition=y)
+    generator = Generator(1, **{**SMALL, "max_epochs": 30, "learning_rate": 1e-2}).fit(X, condition=y)
     Z = np.zeros((4, 1), dtype=np.float32)
     assert (
         generator.given("left").inverse_transform(Z)[:, 0] < generator.given("right").inverse_transform(Z)[:, 0]

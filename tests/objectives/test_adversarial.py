@@ -126,11 +126,25 @@ def test_the_encoder_climbs_likeness_of_features_less_divergence() -> None:
     posterior = model.encode(batch().x)
     decoded = model.decode(posterior.rsample())
     judge = model.discriminator
-    distance = (judge.features(batch().x) - judge.features(decoded.mean)).square().sum(-1)
+    wanted = judge.features(batch().x)
+    distance = (wanted - judge.features(decoded.mean)).square().sum(-1) / wanted.var(0, correction=0).mean()
     kl = kl_divergence(posterior, model.prior(), z=posterior.mean)
     torch.testing.assert_close(terms.objective, -0.5 * distance - kl)
     torch.testing.assert_close(terms.kl, kl)
     torch.testing.assert_close(terms.log_likelihood, decoded.log_prob(batch().x))
+
+
+def test_likeness_does_not_depend_on_the_scale_of_the_features() -> None:
+    model, objective = make("vaegan")
+    values = []
+    for factor in (1.0, 100.0):
+        with torch.no_grad():
+            model.discriminator.body.linears[-1].weight.mul_(factor)
+            model.discriminator.body.linears[-1].bias.mul_(factor)
+        torch.manual_seed(0)
+        values.append(objective(model, batch()).objective)
+    torch.testing.assert_close(values[0], values[1])
+    assert torch.isfinite(objective(model, batch(1)).objective).all()
 
 
 def test_the_variance_of_a_vaegan_is_learnt_and_does_not_pull_its_means() -> None:

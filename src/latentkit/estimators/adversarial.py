@@ -31,12 +31,12 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
 
     discriminator: str | Sequence[int] = "auto"
     objective: Literal["nonsaturating", "hinge"] = "nonsaturating"
-    r1: float = 1.0
+    r1: float = 0.1
     r1_every: int = 16
     spectral_norm: bool = False
     # Defaults of TrainingParameters that do not serve here: the value of a game says nothing of quality, so that there
     # is nothing to stop early by, and the last weights would be those of one moment of it.
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     weight_averaging: float = 0.999
     validation_fraction: float = 0.0
 

@@ -88,8 +88,6 @@ class Discriminator(nn.Module):
     Args:
         body: Network from x, shape (batch, *seen), to features, shape (batch, n_features).
         n_features: Number of features.
-        standardised: Whether each example's features are brought to mean 0 and variance 1, so that distances between
-            features have a scale that the discriminator cannot change.
         condition_dim: Columns of a condition.
         join: How a condition is joined to x; None without conditions.
         spectral: Whether every layer's matrix is divided by its largest singular value, which bounds the slope of D.
@@ -103,14 +101,12 @@ class Discriminator(nn.Module):
         body: nn.Module,
         n_features: int,
         *,
-        standardised: bool = False,
         condition_dim: int = 0,
         join: Join | None = None,
         spectral: bool = False,
     ) -> None:
         super().__init__()
         self.body = body
-        self.scale: nn.Module = nn.LayerNorm(n_features, elementwise_affine=False) if standardised else nn.Identity()
         self.head = nn.Linear(n_features, 1)
         initialise(self.head, None)
         self.condition_dim = condition_dim
@@ -124,7 +120,7 @@ class Discriminator(nn.Module):
         """Return f(x), shape (batch, n_features)."""
         if self._join is not None:
             x = self._join(x, x.new_zeros(1, self.condition_dim) if condition is None else condition.to(x))
-        result: Tensor = self.scale(self.body(x))
+        result: Tensor = self.body(x)
         return result
 
     def verdict(self, features: Tensor) -> Tensor:
@@ -227,9 +223,7 @@ class VaeGan(nn.Module):
         self.autoencoder.initialise_output(x)
 
 
-def _discriminator(
-    specification: GanSpecification | VaeGanSpecification, *, standardised: bool = False
-) -> Discriminator:
+def _discriminator(specification: GanSpecification | VaeGanSpecification) -> Discriminator:
     choice, event_shape, columns = specification.discriminator, specification.event_shape, specification.condition_dim
     if choice.get("normalization") == "batch":
         raise InvalidParameterError(
@@ -245,7 +239,6 @@ def _discriminator(
     return Discriminator(
         body,
         N_FEATURES,
-        standardised=standardised,
         condition_dim=columns,
         join=join,
         spectral=specification.spectral_norm,
@@ -330,7 +323,7 @@ class VaeGanSpecification(Specification):
                 "options takes more than that from the decoder, which nothing would train. Use likelihood='gaussian' "
                 "or 'bernoulli'."
             )
-        return VaeGan(autoencoder=autoencoder, discriminator=_discriminator(self, standardised=True))
+        return VaeGan(autoencoder=autoencoder, discriminator=_discriminator(self))
 
     @property
     def networks(self) -> dict[str, NetworkChoice]:

@@ -128,7 +128,7 @@ class Rivalry(nn.Module):
         Karras et al., 2020, Analyzing and Improving the Image Quality of StyleGAN, appendix B, arXiv:1912.04958 (lazy).
     """
 
-    def __init__(self, *, loss: str = "nonsaturating", r1: float = 1.0, every: int = 16) -> None:
+    def __init__(self, *, loss: str = "nonsaturating", r1: float = 0.1, every: int = 16) -> None:
         super().__init__()
         self.name = loss
         self.loss = adversarial_losses[loss]
@@ -225,13 +225,13 @@ class GanObjective(_Adversarial):
         >>> GanObjective(loss="hinge")
         GanObjective(
           (rivalry): Rivalry(
-            loss='hinge', r1=1.0, every=16
+            loss='hinge', r1=0.1, every=16
             (balance): _Balance()
           )
         )
     """
 
-    def __init__(self, *, loss: str = "nonsaturating", r1: float = 1.0, r1_every: int = 16) -> None:
+    def __init__(self, *, loss: str = "nonsaturating", r1: float = 0.1, r1_every: int = 16) -> None:
         super().__init__(Rivalry(loss=loss, r1=r1, every=r1_every))
 
     def forward(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
@@ -258,9 +258,10 @@ class GanObjective(_Adversarial):
 class VaeGanObjective(_Adversarial):
     r"""An autoencoder that a discriminator judges, and measures by the features f that it judges by.
 
-    .. math:: S = -1/2 |f(x) - f(\hat x)|^2, \qquad \hat x = E[x \mid z], \; z \sim q(z \mid x)
+    .. math:: S = -\frac{1}{2 v} |f(x) - f(\hat x)|^2, \qquad \hat x = E[x \mid z], \; z \sim q(z \mid x)
 
-    with features standardised in each example. Three phases on every batch, each with draws of its own:
+    with v the mean variance of a feature over the batch's data, so that the scale of the features, which is the
+    discriminator's to choose, does not matter. Three phases on every batch, each with draws of its own:
 
     .. math:: D: \max E_{data}[-l_d(D(x))] - 1/2 \, [E l_s(D(\hat x)) + E l_s(D(G(z_p)))] - R_1, \quad z_p \sim p(z)
     .. math:: decoder: \max \gamma S - 1/2 \, [E l_g(D(\hat x)) + E l_g(D(G(z_p)))] + [\log p(x \mid z)]_v
@@ -290,7 +291,7 @@ class VaeGanObjective(_Adversarial):
         gamma: float = 0.1,
         beta: float = 1.0,
         loss: str = "nonsaturating",
-        r1: float = 1.0,
+        r1: float = 0.1,
         r1_every: int = 16,
     ) -> None:
         super().__init__(Rivalry(loss=loss, r1=r1, every=r1_every))
@@ -351,8 +352,10 @@ class VaeGanObjective(_Adversarial):
         with _frozen(model.discriminator):
             wanted = model.discriminator.features(batch.x, batch.condition).detach()
             found = model.discriminator.features(rebuilt, batch.condition)
-        difference = at_least_float32(found) - at_least_float32(wanted)
-        return -0.5 * difference.square().sum(-1)
+        wanted = at_least_float32(wanted)
+        # in a batch of equal examples, nothing varies
+        variance = wanted.var(0, correction=0).mean().clamp_min(1e-3 * wanted.square().mean()).clamp_min(1e-12)
+        return -0.5 * (at_least_float32(found) - wanted).square().sum(-1) / variance
 
 
 def _sampled(model: LatentVariableModel, batch: Batch) -> Tensor:
