@@ -20,15 +20,13 @@ from latentkit.core.version import __version__
 
 if TYPE_CHECKING:
     from latentkit.core.errors import LatentkitError
-    from latentkit.estimators import VAE, VQVAE, load
+    from latentkit.estimators import GAN, VAE, VAEGAN, VQVAE, Generator, HierarchicalVAE, load
 
-__all__ = ["VAE", "VQVAE", "LatentkitError", "__version__", "load"]
+__all__ = ["GAN", "VAE", "VAEGAN", "VQVAE", "Generator", "HierarchicalVAE", "LatentkitError", "__version__", "load"]
 
 #: Where the public names live. They are imported when they are first used, so that importing latentkit is instant.
 _HOMES = {
-    "VAE": "latentkit.estimators",
-    "VQVAE": "latentkit.estimators",
-    "load": "latentkit.estimators",
+    **dict.fromkeys(("GAN", "VAE", "VAEGAN", "VQVAE", "Generator", "HierarchicalVAE", "load"), "latentkit.estimators"),
     "LatentkitError": "latentkit.core.errors",
 }
 

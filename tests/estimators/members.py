@@ -32,6 +32,9 @@ MEMBERS: dict[str, Member] = {
     "hierarchical": Member({"latent_dim": (2, 1), "decoder": (8, 6)}),
     "vae": Member({"latent_dim": 3, **NETWORKS}),
     "vqvae": Member({"n_codes": 8, "prior_width": 16, "prior_layers": 1}),
+    "gan": Member({"latent_dim": 3, "decoder": (8,), "discriminator": (8,), "r1_every": 2}, encodes=False),
+    "generator": Member({"latent_dim": 3, "decoder": (8,)}, encodes=False),
+    "vaegan": Member({"latent_dim": 3, "discriminator": (8,), "r1_every": 2, **NETWORKS}),
 }
 
 DATA = {"rows": rows, "images": lambda: pixels(N, 8, 8)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from latentkit.core.errors import DivergenceError, TrainingInterrupted
 from latentkit.core.protocols import Batch, Phase, Terms
 from latentkit.models import VaeSpecification, resolve_network
 from latentkit.objectives import Elbo
+from latentkit.objectives.phases import single_phase
 from latentkit.training import Engine, Feed, Trainer, TrainingPlan, mean_objective, read_checkpoint
 
 PLAN = TrainingPlan(max_epochs=6, batch_size=32, learning_rate=3e-3, engine=Engine(threads=1), checkpoint_interval=0.0)
@@ -65,6 +67,40 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state_alone(
     assert same(first, second)
     assert not same(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+class Watched:
+    """A bound that finds fault with training from step `n` on."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.steps, self.elbo = n, 0, Elbo()
+
+    def __call__(self, model: Any, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
+        self.steps += 1
+        return self.elbo(model, batch, kl_weight=kl_weight)
+
+    def phases(self, model: Any) -> list[Phase]:
+        return single_phase(self, model)
+
+    def failure(self) -> str | None:
+        return "the game is over (play another)" if self.steps >= self.n else None
+
+
+def test_an_objective_that_finds_fault_is_answered_by_going_back_and_then_by_an_error() -> None:
+    plan = replace(PLAN, max_rollbacks=2)
+    with pytest.raises(DivergenceError, match=r"step \d+: the game is over \(play another\), after 2 rollbacks"):
+        Trainer(model(), Watched(15), plan, train=feed()).run()
+    result = Trainer(model(), Watched(10**9), plan, train=feed()).run()
+    assert result.events == []
+
+
+def test_examples_keep_their_numbers_in_a_subset() -> None:
+    part = feed(20).subset(torch.tensor([4, 9, 2]))
+    batch = part.batch(torch.tensor([2, 0]))
+    assert batch.rows.tolist() == [2, 4]
+    torch.testing.assert_close(batch.x, rows(20)[[2, 4]])
+    seen = torch.cat([batch.rows for batch in feed(20).epoch(5, seed=0, epoch=0)])
+    assert sorted(seen.tolist()) == list(range(20))
 
 
 @pytest.mark.parametrize("step", [1, 10, 27, 50])

@@ -24,6 +24,7 @@ __all__ = [
     "Posterior",
     "Schema",
     "Terms",
+    "Watchful",
 ]
 
 
@@ -69,11 +70,14 @@ class Batch:
         x: Data, shape (batch, *event), float.
         mask: True where x was observed, shape of x; None where nothing is missing.
         condition: What generation is conditioned on, shape (batch, features); None without conditioning.
+        rows: Numbers of the examples among all that are trained on or held out, shape (batch,), int64, for what belongs
+            to one example, such as a latent vector of its own; None where the examples have none.
     """
 
     x: Tensor
     mask: Tensor | None = None
     condition: Tensor | None = None
+    rows: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,15 @@ class Objective(Protocol):
 
     def phases(self, model: LatentVariableModel) -> list[Phase]:
         """The parts of a training step: one for most objectives, two for adversarial ones."""
+        ...
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """An objective that can tell that training has failed although every number is finite."""
+
+    def failure(self) -> str | None:
+        """What has gone wrong in the last steps, and what would help; None where nothing has."""
         ...
 
 

@@ -1,9 +1,12 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
+from latentkit.estimators.gan import GAN
+from latentkit.estimators.generator import Generator
 from latentkit.estimators.hierarchical import HierarchicalVAE
 from latentkit.estimators.quantized import VQVAE
 from latentkit.estimators.resolving import LikelihoodWarning
 from latentkit.estimators.runs import load
 from latentkit.estimators.vae import VAE
+from latentkit.estimators.vaegan import VAEGAN
 
-__all__ = ["VAE", "VQVAE", "HierarchicalVAE", "LikelihoodWarning", "load"]
+__all__ = ["GAN", "VAE", "VAEGAN", "VQVAE", "Generator", "HierarchicalVAE", "LikelihoodWarning", "load"]

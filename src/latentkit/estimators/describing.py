@@ -66,12 +66,13 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     data = config.get("data", {})
     shape = " x ".join(str(size) for size in specification.event_shape)
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
-    bound = "" if last is None else f"- Bound on log p(x): {last['objective']:.2f} nats in training{validation}\n"
+    value = estimator._value_name  # noqa: SLF001 (of our own)
+    bound = "" if last is None else f"- {value}: {last['objective']:.2f} nats in training{validation}\n"
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
-    objective = config["parameters"].get("objective")
-    objective = "" if objective is None else f"Objective: {objective}; "
+    named = config["parameters"].get("objective")
+    objective = "" if named is None else f"Objective: {named}; "
     classes = f"- Classes: {', '.join(fitted['classes'])}\n" if fitted["classes"] else ""
     return (
         f"# A {type(estimator).__name__} of latentkit\n\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -63,6 +63,11 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     condition_: Tensor | None
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]
+
+    #: What the objective's value is, for people; of a bound by default.
+    _value_name: ClassVar[str] = "Bound on log p(x)"
+    #: Arguments of an optimiser, by its name, where the user gives none.
+    _optimizer_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     # What is trained is the subclass's
 
@@ -256,7 +261,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             batch_size=batch_size,
             max_time=max_time,
             optimizer=self.optimizer,
-            optimizer_options=dict(self.optimizer_options or {}),
+            optimizer_options=dict(self._optimizer_options()),
             learning_rate=float(self.learning_rate),
             schedule=self.schedule,
             warm_up=float(self.warm_up),
@@ -268,6 +273,11 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             seed=derive_seed(self.seed_, "fit"),
             engine=Engine(device=device),
         )
+
+    def _optimizer_options(self) -> Mapping[str, Any]:
+        if self.optimizer_options is None:
+            return self._optimizer_defaults.get(self.optimizer.lower(), {})
+        return self.optimizer_options
 
     def _engine(self, model: nn.Module, objective: Objective, plan: TrainingPlan, train: Feed) -> Engine:
         """How to compute; trainings of well below a second take the default and touch no cache."""

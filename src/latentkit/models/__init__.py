@@ -1,6 +1,14 @@
 """Wirings of encoder, prior and decoder."""
 
+from latentkit.models.adversarial import (
+    Discriminator,
+    GanSpecification,
+    GenerativeAdversarialNetwork,
+    VaeGan,
+    VaeGanSpecification,
+)
 from latentkit.models.codes import CodeDistribution, CodePrior
+from latentkit.models.generator import GeneratorSpecification, LatentGenerator
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.ladder import LadderAutoencoder, LadderPosterior, LadderSpecification
 from latentkit.models.networks import NetworkChoice, NetworkSettings, resolve_network, settle
@@ -15,11 +23,18 @@ __all__ = [
     "LadderAutoencoder",
     "LadderPosterior",
     "LadderSpecification",
+    "Discriminator",
+    "GanSpecification",
+    "GenerativeAdversarialNetwork",
+    "GeneratorSpecification",
+    "LatentGenerator",
     "NetworkChoice",
     "NetworkSettings",
     "QuantizedAutoencoder",
     "QuantizedSpecification",
     "Specification",
+    "VaeGan",
+    "VaeGanSpecification",
     "VaeSpecification",
     "VariationalAutoencoder",
     "WithPrior",

@@ -24,6 +24,7 @@ class Feed:
         condition: What generation is conditioned on, shape (n, features).
         hidden: Probability with which an epoch hides the condition of a row (zeros in its place), so that the model
             learns to do without.
+        numbers: Numbers of the examples among all, shape (n,); by default from 0 to n - 1. A subset keeps them.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Feed:
         device: torch.device | str = "cpu",
         condition: Tensor | None = None,
         hidden: float = 0.0,
+        numbers: Tensor | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.prepare = prepare
         self.storage = self._place(storage)
         self.condition = None if condition is None else self._place(condition)
         self.hidden = hidden
+        self.numbers = (torch.arange(len(storage)) if numbers is None else numbers).to(self.storage.device)
 
     def __len__(self) -> int:
         return self.storage.shape[0]
@@ -47,17 +50,25 @@ class Feed:
     def subset(self, rows: Tensor) -> Feed:
         """Return a feed of these rows, in this order."""
         condition = None if self.condition is None else self.condition[rows.to(self.condition.device)]
-        storage = self.storage[rows.to(self.storage.device)]
-        return Feed(storage, self.prepare, device=self.device, condition=condition, hidden=self.hidden)
+        rows = rows.to(self.storage.device)
+        return Feed(
+            self.storage[rows],
+            self.prepare,
+            device=self.device,
+            condition=condition,
+            hidden=self.hidden,
+            numbers=self.numbers[rows],
+        )
 
     def batch(self, rows: Tensor | slice) -> Batch:
         """Return these rows in model units on the device."""
         x = self.storage[rows] if isinstance(rows, slice) else self.storage.index_select(0, rows)
         x = self.prepare(x if x.device == self.device else x.to(self.device, non_blocking=True))
+        numbers = self.numbers[rows].to(self.device)
         if self.condition is None:
-            return Batch(x)
+            return Batch(x, rows=numbers)
         condition = self.condition[rows]
-        return Batch(x, condition=condition.to(self.device))
+        return Batch(x, condition=condition.to(self.device), rows=numbers)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return how many batches :meth:`epoch` yields."""

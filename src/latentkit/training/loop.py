@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from latentkit.core.allocation import release_freed_memory
 from latentkit.core.errors import DivergenceError, TrainingInterrupted
-from latentkit.core.protocols import Batch, LatentVariableModel, Objective, Phase, Terms
+from latentkit.core.protocols import Batch, LatentVariableModel, Objective, Phase, Terms, Watchful
 from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.training.checkpoints import Checkpoint, write_checkpoint
 from latentkit.training.feed import Feed
@@ -292,12 +292,16 @@ class Trainer:
         mean = sums[0] / n
         if state.first is None and math.isfinite(mean):
             state.first = mean
-        if all(math.isfinite(total) for total in sums) and not self._has_diverged(mean):
+        failure = self.objective.failure() if isinstance(self.objective, Watchful) else None
+        if failure is None and all(math.isfinite(total) for total in sums) and not self._has_diverged(mean):
             state.sums = [total + part for total, part in zip(state.sums, sums, strict=True)]
             state.n_summed += n
             state.best_check = max(state.best_check, mean)
             return True
-        self._roll_back(dict(zip(("objective", "log-likelihood", "KL"), (total / n for total in sums), strict=True)))
+        means = dict(zip(("objective", "log-likelihood", "KL"), (total / n for total in sums), strict=True))
+        broken = [(name, number) for name, number in means.items() if not math.isfinite(number)]
+        culprit, value = broken[0] if broken else ("objective", mean)
+        self._roll_back(f"{culprit} was {value:g}" if failure is None or broken else failure)
         return False
 
     def _has_diverged(self, mean: float) -> bool:
@@ -308,21 +312,19 @@ class Trainer:
         scale = max(abs(state.first), abs(state.best_check), 1.0)
         return mean < min(state.first, state.best_check) - 10.0 * scale
 
-    def _roll_back(self, terms: dict[str, float]) -> None:
+    def _roll_back(self, reason: str) -> None:
         state = self.state
-        broken = [(name, number) for name, number in terms.items() if not math.isfinite(number)]
-        culprit, value = broken[0] if broken else ("objective", terms["objective"])
         step, rollbacks, factor = state.n_steps, state.rollbacks, state.rate_factor
         if rollbacks >= self.plan.max_rollbacks or self._snapshot is None:
             raise DivergenceError(
-                f"training diverged at step {step}: {culprit} was {value:g}, after {rollbacks} rollbacks and with the "
+                f"training diverged at step {step}: {reason}, after {rollbacks} rollbacks and with the "
                 f"learning rate at {self.plan.learning_rate * factor:.3g}. Use a smaller learning_rate, set "
                 "gradient_clip=1.0, or check the data for extreme values."
             )
         self._restore(self._snapshot)
         self.state.rollbacks, self.state.rate_factor = rollbacks + 1, factor * 0.5
         text = (
-            f"step {step}: {culprit} was {value:g}; went back to step {self.state.n_steps} and halved the learning "
+            f"step {step}: {reason}; went back to step {self.state.n_steps} and halved the learning "
             f"rate to {self.plan.learning_rate * self.state.rate_factor:.3g}"
         )
         self.state.events.append(text)

@@ -1,0 +1,35 @@
+"""Ways through the latent space of an estimator that has no encoder."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from latentkit.estimators.generating import GenerativeTasks
+from latentkit.tasks import interpolate
+
+__all__ = ["LatentTasks"]
+
+
+class LatentTasks(GenerativeTasks):
+    """Generating, and exploring by latent vectors. Results come in the form of the data that fit took."""
+
+    def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
+        """Return `steps` examples on the way from one latent vector to another, both ends included.
+
+        Args:
+            a: Latent vector, shape (latent_dim,).
+            b: Another.
+            steps: Number of examples, at least 2.
+            path: ``"spherical"`` keeps to the radii between those of the ends; ``"linear"`` goes straight.
+        Raises:
+            DataError: If the vectors are not finite numbers of that shape.
+        """
+        check_is_fitted(self)
+        ends = self._latents(np.stack([np.asarray(a).reshape(-1), np.asarray(b).reshape(-1)])).to(self._device)
+        with torch.inference_mode():
+            x = interpolate(self._model(ends.dtype), ends[:1], ends[1:], steps=steps, path=path)
+        return self.schema_.decode(x.reshape(-1, *self.specification_.event_shape).cpu())
