@@ -69,6 +69,11 @@ class Specification(ABC):
         """What the model is made of besides networks, in words: ``{"likelihood": "gaussian", ...}``."""
 
     @property
+    def is_deterministic(self) -> bool:
+        """Whether q(z given x) is a point: then there is no bound on log p(x), and z has no prior of training."""
+        return False
+
+    @property
     def settings(self) -> NetworkSettings:
         """What the networks share."""
         return NetworkSettings(
