@@ -138,16 +138,16 @@ class PointPosterior(PosteriorFamily):
     def forward(self, parameters: Tensor) -> PointMass:
         """The codes of an encoder's output, shape (*batch, latent)."""
         code = self.activation.forward(at_least_float32(parameters))
-        return PointMass(self._kept(code, code.abs()))
+        return PointMass(self._kept(code, code))
 
     def constrain(self, z: Tensor) -> Tensor:
         """The nearest code to any z: one that the activation can give, with at most `top_k` numbers beside zeros."""
         code = self.activation.constrain(z)
-        return self._kept(code, z.square() - (z - code).square())  # what each number brings the code closer to z
+        return self._kept(code, z)
 
-    def _kept(self, code: Tensor, worth: Tensor) -> Tensor:
-        """The code with zeros for all but the `top_k` numbers that are worth most."""
+    def _kept(self, code: Tensor, z: Tensor) -> Tensor:
+        """The code with zeros for all but the `top_k` numbers that bring it closest to z."""
         if self.top_k == self.latent_dim:
             return code
-        kept = worth.detach().topk(self.top_k, dim=-1).indices
+        kept = (z.square() - (z - code).square()).detach().topk(self.top_k, dim=-1).indices
         return torch.zeros_like(code).scatter(-1, kept, code.gather(-1, kept))
