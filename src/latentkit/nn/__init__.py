@@ -7,6 +7,7 @@ from latentkit.nn.building import NetworkSpec, build_decoder, build_encoder, las
 from latentkit.nn.convolutional import ConvDecoder, ConvEncoder
 from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
 from latentkit.nn.mlp import MLP
+from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 
 __all__ = [
     "MLP",
@@ -15,9 +16,11 @@ __all__ = [
     "NetworkFamily",
     "NetworkOptions",
     "NetworkSpec",
+    "SpectralNorm",
     "activations",
     "build_decoder",
     "build_encoder",
     "last_layer",
     "networks",
+    "normalize_spectrally",
 ]
