@@ -20,12 +20,27 @@ from latentkit.core.version import __version__
 
 if TYPE_CHECKING:
     from latentkit.core.errors import LatentkitError
-    from latentkit.estimators import VAE, load
+    from latentkit.estimators import VAE, Autoencoder, DenoisingAutoencoder, SparseAutoencoder, load
 
-__all__ = ["VAE", "LatentkitError", "__version__", "load"]
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "LatentkitError",
+    "SparseAutoencoder",
+    "__version__",
+    "load",
+]
 
 #: Where the public names live. They are imported when they are first used, so that importing latentkit is instant.
-_HOMES = {"VAE": "latentkit.estimators", "load": "latentkit.estimators", "LatentkitError": "latentkit.core.errors"}
+_HOMES = {
+    "VAE": "latentkit.estimators",
+    "Autoencoder": "latentkit.estimators",
+    "DenoisingAutoencoder": "latentkit.estimators",
+    "SparseAutoencoder": "latentkit.estimators",
+    "load": "latentkit.estimators",
+    "LatentkitError": "latentkit.core.errors",
+}
 
 
 def __getattr__(name: str) -> Any:

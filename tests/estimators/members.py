@@ -29,6 +29,9 @@ class Member:
 NETWORKS: dict[str, Any] = {"encoder": (8,), "decoder": (8,)}
 
 MEMBERS: dict[str, Member] = {
+    "autoencoder": Member({"latent_dim": 3, **NETWORKS}),
+    "denoising": Member({"latent_dim": 3, **NETWORKS}),
+    "sparse": Member({"latent_dim": 8, "top_k": 2, **NETWORKS}),
     "vae": Member({"latent_dim": 3, **NETWORKS}),
 }
 
