@@ -6,6 +6,7 @@ from latentkit.objectives.elbo import Elbo
 from latentkit.objectives.importance import log_importance_weights, log_mean_exp
 from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
 from latentkit.objectives.phases import objectives
+from latentkit.objectives.reconstruction import Reconstruction
 from latentkit.objectives.schedules import ConstantKl, CyclicalKl, KlSchedule, LinearKl, kl_schedule, kl_schedules
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Iwae",
     "KlSchedule",
     "LinearKl",
+    "Reconstruction",
     "Stl",
     "kl_schedule",
     "kl_schedules",
