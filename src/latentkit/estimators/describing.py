@@ -65,7 +65,8 @@ def model_card(estimator: TrainedEstimator, config: Mapping[str, Any], fitted: M
     data = config.get("data", {})
     shape = " x ".join(str(size) for size in specification.event_shape)
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
-    bound = "" if last is None else f"- Bound on log p(x): {last['objective']:.2f} nats in training{validation}\n"
+    name = "Reconstruction, log p(x given z) minus penalties" if specification.is_deterministic else "Bound on log p(x)"
+    bound = "" if last is None else f"- {name}: {last['objective']:.2f} nats in training{validation}\n"
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()

@@ -111,5 +111,5 @@ class Reconstruction:
 
 def _stretch(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
     """The function's value, and an unbiased estimate of the squared Frobenius norm of its Jacobian for each row."""
-    value, tangent = torch.func.jvp(function, (at,), (torch.randn_like(at),))
+    value, tangent = cast("tuple[Tensor, Tensor]", torch.func.jvp(function, (at,), (torch.randn_like(at),)))
     return value, tangent.flatten(1).square().sum(1)
