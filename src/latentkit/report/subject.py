@@ -196,7 +196,7 @@ class Subject:
 
     @cached_property
     def summary(self) -> LatentSummary | None:
-        """The posteriors by dimension: of the data, else of the model's own samples; None for a single row or no prior."""
+        """The posteriors by dimension: of the data, else of the model's own samples; None where there is neither."""
         if self.sample is not None:
             return summarize_latents(*self.posterior) if self.sample.n > 1 else None
         if self.mixture is None and self.is_deterministic:
@@ -250,7 +250,8 @@ class Subject:
     def _decoding_operations(self) -> float:
         from torch.utils.flop_counter import FlopCounterMode
 
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
+        with FlopCounterMode(display=False) as counter:
             self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
         # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
         return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
