@@ -20,13 +20,49 @@ from latentkit.core.version import __version__
 
 if TYPE_CHECKING:
     from latentkit.core.errors import LatentkitError
-    from latentkit.estimators import GAN, VAE, VAEGAN, VQVAE, Generator, HierarchicalVAE, load
+    from latentkit.estimators import (
+        GAN,
+        VAE,
+        VAEGAN,
+        VQVAE,
+        Autoencoder,
+        DenoisingAutoencoder,
+        Generator,
+        HierarchicalVAE,
+        SparseAutoencoder,
+        load,
+    )
 
-__all__ = ["GAN", "VAE", "VAEGAN", "VQVAE", "Generator", "HierarchicalVAE", "LatentkitError", "__version__", "load"]
+_ESTIMATORS = (
+    "GAN",
+    "VAE",
+    "VAEGAN",
+    "VQVAE",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "Generator",
+    "HierarchicalVAE",
+    "SparseAutoencoder",
+)
+
+__all__ = [
+    "GAN",
+    "VAE",
+    "VAEGAN",
+    "VQVAE",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "Generator",
+    "HierarchicalVAE",
+    "SparseAutoencoder",
+    "LatentkitError",
+    "__version__",
+    "load",
+]
 
 #: Where the public names live. They are imported when they are first used, so that importing latentkit is instant.
 _HOMES = {
-    **dict.fromkeys(("GAN", "VAE", "VAEGAN", "VQVAE", "Generator", "HierarchicalVAE", "load"), "latentkit.estimators"),
+    **dict.fromkeys((*_ESTIMATORS, "load"), "latentkit.estimators"),
     "LatentkitError": "latentkit.core.errors",
 }
 

@@ -30,6 +30,9 @@ NETWORKS: dict[str, Any] = {"encoder": (8,), "decoder": (8,)}
 
 MEMBERS: dict[str, Member] = {
     "hierarchical": Member({"latent_dim": (2, 1), "decoder": (8, 6)}),
+    "autoencoder": Member({"latent_dim": 3, **NETWORKS}),
+    "denoising": Member({"latent_dim": 3, **NETWORKS}),
+    "sparse": Member({"latent_dim": 8, "top_k": 2, **NETWORKS}),
     "vae": Member({"latent_dim": 3, **NETWORKS}),
     "vqvae": Member({"n_codes": 8, "prior_width": 16, "prior_layers": 1}),
     "gan": Member({"latent_dim": 3, "decoder": (8,), "discriminator": (8,), "r1_every": 2}, encodes=False),

@@ -329,7 +329,7 @@ STATUS = Status(
 
 def test_the_status_line_has_the_terms_the_rate_and_the_time_left() -> None:
     assert STATUS.remaining == pytest.approx(90.0)
-    assert STATUS.text() == "epoch 3/10  elbo -101.2  kl 20.1  valid -99.5  12k/s"
+    assert STATUS.text() == "epoch 3/10  objective -101.2  kl 20.1  valid -99.5  12k/s"
 
 
 def test_plain_lines_go_to_standard_error(capsys) -> None:

@@ -74,7 +74,8 @@ def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: 
         values["report"] = page
     last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
     printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")
-    figures = [("bound", _bound(values)), ("run", str(place))]
+    figures = [("objective" if estimator.specification_.is_deterministic else "bound", _bound(values))]
+    figures.append(("run", str(place)))
     printer.pairs(figures + ([("report", str(values["report"]))] if report else []))
     is_images = estimator.schema_.kind == "images"
     printer.commands(

@@ -36,7 +36,12 @@ def info(run: Run, as_json: Json = False) -> None:
 
 
 def _values(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    from latentkit.models import specification_from_dict
+
     model, data, training = config["model"], config.get("data", {}), config.get("training", {})
+    specification = specification_from_dict(model)
+    # a reconstruction's log-likelihood, minus penalties, bounds nothing
+    figure = "reconstruction" if specification.is_deterministic else "bound"
     fitted = config.get("fitted") or {}
     history = _history(run)
     best = history[min(fitted.get("best_epoch", len(history)), len(history)) - 1] if history else {}
@@ -45,16 +50,16 @@ def _values(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         "examples": data.get("examples"),
         "event": model["event_shape"],
         "model": config["estimator"],
-        "encoder": _network(model["encoder"]),
-        "decoder": _network(model["decoder"]),
+        **{role: _network(choice) for role, choice in specification.networks.items()},
         "latent_dim": model["latent_dim"],
-        "posterior": model.get("posterior"),
-        "prior": model.get("prior"),
-        "quantizer": model.get("quantizer"),
-        "likelihood": model["likelihood"],
+        **specification.parts,
         "objective": config["parameters"].get("objective"),
-        "bound": best.get("validation") if best.get("validation") is not None else best.get("objective"),
-        "bound_on": None if not best else "held-out rows" if best.get("validation") is not None else "training rows",
+        figure: best.get("validation") if best.get("validation") is not None else best.get("objective"),
+        f"{figure}_on": None
+        if not best
+        else "held-out rows"
+        if best.get("validation") is not None
+        else "training rows",
         "epochs": fitted.get("epochs", len(history)),
         "best_epoch": fitted.get("best_epoch"),
         "stopped": fitted.get("stopped"),

@@ -48,7 +48,16 @@ def recover(
             show_default=False,
         ),
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", metavar="K", help="Completions of each example.", min=1)] = 20,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            "--draws",
+            metavar="K",
+            help="Completions of each example; deterministic autoencoders have one. [default: 20]",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of the chain per draw.", min=1)] = 50,
     result: Annotated[
         Result, typer.Option("--result", help="Mean of the completions, or all of them (.npy: draws first).")
@@ -95,7 +104,7 @@ def observed_mask(schema: Any, mask: str, n: int) -> Any:
 
 
 def write_recovery(
-    opened: OpenedRun, examples: Any, observed: Any, output: str, *, n_draws: int, n_steps: int = 50
+    opened: OpenedRun, examples: Any, observed: Any, output: str, *, n_draws: int | None, n_steps: int = 50
 ) -> tuple[list[Path], Any]:
     """Write damaged images, the mean of their completions and some completions under each other.
 
@@ -108,12 +117,15 @@ def write_recovery(
     if observed is None:
         cleaned = pictures(opened.estimator.recover(examples), schema)
         return write_blocks([pictures(examples, schema), cleaned], output), cleaned
-    completions = opened.estimator.recover(examples, observed, n_draws=n_draws, n_steps=n_steps, result="draws")
-    drawn = [pictures(completion, schema) for completion in completions]
+    has_draws = not opened.estimator.specification_.is_deterministic
+    completions = opened.estimator.recover(
+        examples, observed, n_draws=n_draws, n_steps=n_steps, result="draws" if has_draws else "mean"
+    )
+    drawn = [pictures(completion, schema) for completion in (completions if has_draws else [completions])]
     originals = pictures(examples, schema)
     damaged = np.where(_like(observed, originals), originals, 127).astype(np.uint8)
     mean = np.mean(np.stack(drawn), axis=0).round().astype(np.uint8)
-    return write_blocks([damaged, mean, *drawn[:SHOWN_DRAWS]], output), mean
+    return write_blocks([damaged, mean, *drawn[: SHOWN_DRAWS if has_draws else 0]], output), mean
 
 
 def _like(observed: Any, images: Any) -> Any:

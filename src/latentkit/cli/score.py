@@ -26,9 +26,16 @@ def score(
     data: Data,
     output: TableOutput,
     importance: Annotated[
-        int,
-        typer.Option("--importance", "-k", metavar="K", help="Importance samples; more are tighter and slower.", min=1),
-    ] = 64,
+        int | None,
+        typer.Option(
+            "--importance",
+            "-k",
+            metavar="K",
+            help="Importance samples; more are tighter and slower. [default: 64]",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
@@ -37,7 +44,8 @@ def score(
     """Score each example: a lower bound on log p(x).
 
     In nats, and in bits per dimension. Low scores are examples unlike those that the model has learnt from. An
-    effective sample size near 1 says that the bound is loose: raise K.
+    effective sample size near 1 says that the bound is loose: raise K. Deterministic autoencoders have no such bound:
+    their score is log p(x given z) of the reconstruction.
     """
     check_output(output, tables_only=True)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
@@ -51,19 +59,24 @@ def score(
         "mean_log_likelihood_nats": float(columns["log_likelihood"].mean()),
         "mean_bits_per_dimension": float(columns["bits_per_dimension"].mean()),
         "estimator": estimate.estimator,
-        "n_importance": importance,
+        "is_bound": estimate.is_bound,
+        "n_importance": estimate.n_importance,
         "median_effective_sample_size": float(estimate.effective_sample_size.median()),
         "unit": unit,
         "files": files,
     }
-    printer.pairs(
-        [
-            ("mean", f"{values['mean_log_likelihood_nats']:.3f} nats a row (a lower bound)"),
-            ("", f"{values['mean_bits_per_dimension']:.4f} bits per dimension, {unit}"),
-            ("how", f"{estimate.estimator}, K = {importance}"),
-            ("effective", f"median sample size {values['median_effective_sample_size']:.1f} of {importance}"),
-        ]
-    )
+    n = estimate.n_importance
+    figures = [
+        (
+            "mean",
+            f"{values['mean_log_likelihood_nats']:.3f} nats a row{' (a lower bound)' if estimate.is_bound else ''}",
+        ),
+        ("", f"{values['mean_bits_per_dimension']:.4f} bits per dimension, {unit}"),
+        ("how", f"{estimate.estimator}, K = {n}" if estimate.is_bound else estimate.estimator),
+    ]
+    if estimate.is_bound:
+        figures.append(("effective", f"median sample size {values['median_effective_sample_size']:.1f} of {n}"))
+    printer.pairs(figures)
     printer.written(f"{dataset.n} scores", files)
     printer.document(values)
 

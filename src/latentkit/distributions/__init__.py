@@ -24,6 +24,7 @@ from latentkit.distributions.likelihood import (
     ObservationDistribution,
     likelihoods,
 )
+from latentkit.distributions.point import CodeActivation, PointMass, PointPosterior, code_activations
 from latentkit.distributions.posterior import (
     DiagonalGaussian,
     DiagonalPosterior,
@@ -46,6 +47,7 @@ __all__ = [
     "BernoulliLikelihood",
     "Categorical",
     "CategoricalLikelihood",
+    "CodeActivation",
     "DiagonalGaussian",
     "DiagonalPosterior",
     "DiscretizedLogisticLikelihood",
@@ -58,10 +60,13 @@ __all__ = [
     "GaussianMixturePrior",
     "Likelihood",
     "ObservationDistribution",
+    "PointMass",
+    "PointPosterior",
     "PosteriorFamily",
     "Prior",
     "StandardNormal",
     "StandardNormalPrior",
+    "code_activations",
     "has_closed_form_kl",
     "kl_divergence",
     "kl_per_dimension",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +42,13 @@ class PosteriorFamily(nn.Module, ABC):
     Attributes:
         latent_dim: As given.
         n_parameters: Numbers that the encoder gives for one example.
+        has_density: Whether q(z given x) has a density; a point has none, nor a KL divergence.
 
     Raises:
         InvalidParameterError: If `latent_dim` is not an integer of at least 1.
     """
+
+    has_density: ClassVar[bool] = True
 
     def __init__(self, latent_dim: int, *, n_parameters: int) -> None:
         super().__init__()
@@ -55,6 +58,14 @@ class PosteriorFamily(nn.Module, ABC):
     @abstractmethod
     def forward(self, parameters: Tensor) -> Posterior:
         """The posterior of an encoder's output, shape (*batch, n_parameters)."""
+
+    def constrain(self, z: Tensor) -> Tensor:
+        """The nearest z that the family can give: z itself, where it can give any.
+
+        The decoder sees every z through it, so that vectors from a prior, an interpolation or a user are of the kind
+        that it was trained on.
+        """
+        return z
 
 
 posteriors: Registry[type[PosteriorFamily]] = Registry("posterior")

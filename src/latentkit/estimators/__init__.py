@@ -1,5 +1,6 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
+from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
 from latentkit.estimators.hierarchical import HierarchicalVAE
@@ -9,4 +10,16 @@ from latentkit.estimators.runs import load
 from latentkit.estimators.vae import VAE
 from latentkit.estimators.vaegan import VAEGAN
 
-__all__ = ["GAN", "VAE", "VAEGAN", "VQVAE", "Generator", "HierarchicalVAE", "LikelihoodWarning", "load"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "VAEGAN",
+    "VQVAE",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "Generator",
+    "HierarchicalVAE",
+    "SparseAutoencoder",
+    "LikelihoodWarning",
+    "load",
+]

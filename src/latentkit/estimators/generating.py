@@ -96,10 +96,12 @@ class GenerativeTasks:
             draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
                 adds pixel noise, and a draw for rows, whose noise belongs to the data.
             prior: ``"model"`` draws z from the prior that was trained, ``"mixture"`` from the Gaussian mixture fitted
-                to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one.
+                to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one. A
+                deterministic autoencoder has the mixture alone.
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown.
+            UnsupportedOperationError: If the model has no such prior.
         """
         check_is_fitted(self)
         n = check_integer("n", n, low=1)
@@ -192,6 +194,12 @@ class GenerativeTasks:
             return by_class
         if prior == "mixture":
             return self._mixture()
+        if self.specification_.is_deterministic and (prior == "model" or mixture is None):
+            raise UnsupportedOperationError(
+                "codes of a deterministic autoencoder have no prior of training to draw from, only a mixture fitted "
+                f"afterwards; got prior={prior!r}{'' if mixture else ' of a model fitted with ex_post=none'}. Use "
+                "prior='auto', and fit with ex_post='mixture'."
+            )
         if prior == "model" or mixture is None:
             return cast(Callable[[], Any], self._model(torch.float32).prior)
         return mixture
@@ -200,7 +208,8 @@ class GenerativeTasks:
         mixture: GaussianMixturePrior | None = self.mixture_
         if mixture is None:
             raise InvalidParameterError(
-                "this model was fitted with ex_post='none', without a mixture. Use prior='model'."
+                "this model was fitted with ex_post='none', without a mixture. Use prior='model', or fit with "
+                "ex_post='mixture'."
             )
         return mixture
 

@@ -6,8 +6,8 @@ dataclasses, so that a group of parameters is a base class, and :func:`completed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from latentkit.core.parameters import suggestion
 
 __all__ = [
     "EX_POST_CITES",
+    "EncoderParameters",
     "EstimatorParameterError",
     "ExPostParameters",
     "NetworkParameters",
@@ -34,6 +35,25 @@ EX_POST_CITES: dict[str, tuple[str, ...]] = {"mixture": ("ghosh2020variational",
 
 Constraints = dict[str, list[Any]]
 T = TypeVar("T")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EncoderParameters:
+    """How long a latent vector is, and what gives it.
+
+    Args:
+        latent_dim: Number of latent dimensions.
+        encoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, or a module of your
+            own, which is copied.
+    """
+
+    latent_dim: int | Literal["auto"] = field(default="auto", kw_only=False)
+    encoder: str | Sequence[int] | nn.Module = "auto"
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "latent_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "encoder": [str, tuple, list, nn.Module],
+    }
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

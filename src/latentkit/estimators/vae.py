@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, final
 
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from latentkit.core.protocols import Objective
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
-from latentkit.estimators.registry import estimators
-from latentkit.estimators.resolving import (
-    default_latent_dim,
-    resolve_kl_schedule,
-    resolve_likelihood,
-    resolve_objective,
+from latentkit.estimators.parameters import (
+    EX_POST_CITES,
+    EncoderParameters,
+    ExPostParameters,
+    NetworkParameters,
+    completed,
 )
-from latentkit.models import VaeSpecification, resolve_network, settle
+from latentkit.estimators.registry import estimators
+from latentkit.estimators.resolving import resolve_kl_schedule, resolve_objective
+from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder
+from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
 
 __all__ = ["VAE"]
@@ -32,7 +33,7 @@ __all__ = ["VAE"]
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, TrainedEstimator):
+class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator):
     r"""Variational autoencoder: learns a latent space from data without labels, and puts it to use.
 
     .. math:: \log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - \beta\, KL(q(z \mid x), p(z))
@@ -40,9 +41,6 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
     Everything that is ``"auto"`` is chosen from the data and written into the run.
 
     Args:
-        latent_dim: Number of latent dimensions.
-        encoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, or a module of your
-            own, which is copied.
         posterior: ``"diagonal"`` or ``"full"`` covariance of q(z given x).
         prior: Prior that is trained against: ``"normal"``.
         objective: ``"elbo"``, ``"iwae"``, ``"dreg"`` or ``"stl"``.
@@ -76,8 +74,6 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
         ((150, 2), (3, 4))
     """
 
-    latent_dim: int | Literal["auto"] = field(default="auto", kw_only=False)
-    encoder: str | Sequence[int] | nn.Module = "auto"
     posterior: str = "diagonal"
     prior: str = "normal"
     objective: str = "elbo"
@@ -88,8 +84,6 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
     kl_warm_up: float = 0.1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "latent_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "encoder": [str, tuple, list, nn.Module],
         "posterior": [str],
         "prior": [str],
         "objective": [str],
@@ -104,30 +98,13 @@ class VAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, T
 
     def _specify(self, n_rows: int, condition_dim: int) -> VaeSpecification:
         self._check_ex_post()
-        event_shape = tuple(self.schema_.event_shape)
-        likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
-        encoder, decoder = (
-            settle(
-                resolve_network(network, event_shape, n_rows=n_rows),
-                activation=self.activation,
-                normalization=self.normalization,
-            )
-            for network in (self.encoder, self.decoder)
-        )
-        return VaeSpecification(
-            event_shape=event_shape,
-            latent_dim=default_latent_dim(event_shape) if self.latent_dim == "auto" else int(self.latent_dim),
-            encoder=encoder,
-            decoder=decoder,
+        return specify_autoencoder(
+            self,
+            n_rows,
+            condition_dim,
+            latent_dim=resolve_latent_dim(self),
             posterior=self.posterior,
-            likelihood=likelihood,
-            likelihood_options=options,
             prior=self.prior,
-            activation=self.activation,
-            normalization=self.normalization,
-            dropout=float(self.dropout),
-            upsampling=self.upsampling,
-            condition_dim=condition_dim,
         )
 
     def _objective(self) -> Objective:

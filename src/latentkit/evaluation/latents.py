@@ -21,7 +21,7 @@ class LatentSummary:
     Attributes:
         n: Rows that were summarised.
         kl_per_dimension: Mean KL(q(z_j given x), N(0, 1)) over the rows, nats, float64, shape (latent,). Near 0: the
-            dimension says nothing about x.
+            dimension says nothing about x. None where posteriors are points, which have no divergence.
         mean_variance: Variance over the rows of the posterior mean, Var_x(E[z_j given x]), float64, shape (latent,).
         active: Whether `mean_variance` is above the threshold of :func:`active_units`, bool, shape (latent,).
         aggregate_mean: Mean of the aggregate posterior q(z) = E_x q(z given x), float64, shape (latent,).
@@ -29,16 +29,22 @@ class LatentSummary:
     """
 
     n: int
-    kl_per_dimension: Tensor
+    kl_per_dimension: Tensor | None
     mean_variance: Tensor
     active: Tensor
     aggregate_mean: Tensor
     aggregate_covariance: Tensor
 
     @property
-    def kl(self) -> float:
-        """Mean divergence of the posteriors from the standard normal, nats."""
-        return float(self.kl_per_dimension.sum())
+    def kl(self) -> float | None:
+        """Mean divergence of the posteriors from the standard normal, nats; None where they are points."""
+        return None if self.kl_per_dimension is None else float(self.kl_per_dimension.sum())
+
+    @property
+    def order(self) -> Tensor:
+        """Dimensions, the one that carries most first: by KL, or by the variance of the mean where there is none."""
+        weight = self.mean_variance if self.kl_per_dimension is None else self.kl_per_dimension
+        return weight.argsort(descending=True, stable=True)
 
     @property
     def n_active(self) -> int:
@@ -84,12 +90,12 @@ def active_units(means: Tensor, *, threshold: float = 0.01) -> Tensor:
     return _rows(means).var(0) > threshold
 
 
-def summarize_latents(means: Tensor, log_vars: Tensor, *, threshold: float = 0.01) -> LatentSummary:
+def summarize_latents(means: Tensor, log_vars: Tensor | None = None, *, threshold: float = 0.01) -> LatentSummary:
     """Summarise the posteriors of a data set against the standard normal prior.
 
     Args:
         means: Posterior means, shape (n, latent), n at least 2.
-        log_vars: Logarithms of the posterior variances, shape (n, latent).
+        log_vars: Logarithms of the posterior variances, shape (n, latent); None where posteriors are points.
         threshold: Variance above which a dimension counts as active.
 
     Returns:
@@ -101,21 +107,25 @@ def summarize_latents(means: Tensor, log_vars: Tensor, *, threshold: float = 0.0
     References:
         Hoffman and Johnson, 2016, ELBO surgery (the aggregate posterior).
     """
-    means, log_vars = _rows(means), log_vars.double()
-    if log_vars.shape != means.shape:
+    means = _rows(means)
+    if log_vars is not None and log_vars.shape != means.shape:
         raise InvalidParameterError(
             f"means and log_vars must have one shape; got {tuple(means.shape)} and {tuple(log_vars.shape)}."
         )
-    divergences = kl_per_dimension(DiagonalGaussian(means, log_vars), StandardNormal(means.shape[1]))
+    divergences, variances = None, torch.zeros_like(means[0])
+    if log_vars is not None:
+        posteriors = DiagonalGaussian(means, log_vars.double())
+        divergences = kl_per_dimension(posteriors, StandardNormal(means.shape[1])).mean(0)
+        variances = log_vars.double().exp().mean(0)
     centred = means - means.mean(0)
     spread = centred.mT @ centred / means.shape[0]
     return LatentSummary(
         n=means.shape[0],
-        kl_per_dimension=divergences.mean(0),
+        kl_per_dimension=divergences,
         mean_variance=means.var(0),
         active=active_units(means, threshold=threshold),
         aggregate_mean=means.mean(0),
-        aggregate_covariance=spread + torch.diag(log_vars.exp().mean(0)),
+        aggregate_covariance=spread + torch.diag(variances),
     )
 
 

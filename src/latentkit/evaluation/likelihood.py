@@ -12,11 +12,12 @@ from torch import Tensor
 from latentkit.core.allocation import keep_freed_memory
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer, check_real
-from latentkit.core.protocols import ConditionalModel, LatentVariableModel
+from latentkit.core.protocols import Batch, ConditionalModel, LatentVariableModel
 from latentkit.core.seeds import row_keys, row_noise
 from latentkit.objectives import log_importance_weights
+from latentkit.objectives.phases import log_likelihood
 
-__all__ = ["LikelihoodEstimate", "bits_per_dimension", "importance_bound"]
+__all__ = ["LikelihoodEstimate", "bits_per_dimension", "importance_bound", "reconstruction_likelihood"]
 
 _ROWS_PER_CALL = 2048  # 784-500-500-20: anything from 512 to 4096 was measured to be alike
 _FEATURES_PER_CALL = 1 << 22  # wide examples: numbers that the decoder may give in one call
@@ -27,17 +28,19 @@ class LikelihoodEstimate:
     """Estimate of log p(x) for each row, and how far to trust it.
 
     Attributes:
-        log_likelihood: Nats, float64, shape (batch,); on average a lower bound of log p(x).
+        log_likelihood: Nats, float64, shape (batch,); on average a lower bound of log p(x) where `is_bound`.
         effective_sample_size: Kish's effective number of the draws, in [1, n_importance], float64, shape (batch,).
             Near 1, one draw carries all the weight: the estimate is then noisy and well below log p(x).
         n_importance: Draws per row, K.
         estimator: What was computed, in words.
+        is_bound: Whether it bounds log p(x) from below; a reconstruction's log-likelihood does not.
     """
 
     log_likelihood: Tensor
     effective_sample_size: Tensor
     n_importance: int
     estimator: str = "importance-weighted bound"
+    is_bound: bool = True
 
     @property
     def standard_error(self) -> Tensor:
@@ -107,7 +110,7 @@ def importance_bound(
     # equal parts: 5000 draws in calls of 2048 are 3 x 1667, not two full calls and a short one
     n_calls = math.ceil(n_importance / max(1, chunk // n_rows))
     n_draws = math.ceil(n_importance / n_calls)
-    log_likelihood = torch.empty(n, dtype=torch.float64)
+    bounds = torch.empty(n, dtype=torch.float64)
     effective = torch.empty(n, dtype=torch.float64)
     with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
         latent_dim = model.encode(x[:1]).mean.shape[-1]
@@ -120,9 +123,46 @@ def importance_bound(
                 count = min(n_draws, n_importance - start)
                 noise = row_noise(keys[rows], count, latent_dim, seed=seed, start=start, dtype=_noise_dtype(x))
                 sums.add(log_importance_weights(seen, part, count, noise=noise.to(x.device), mask=part_mask))
-            log_likelihood[rows] = (sums.log_sum() - math.log(n_importance)).cpu()
+            bounds[rows] = (sums.log_sum() - math.log(n_importance)).cpu()
             effective[rows] = sums.effective_sample_size(n_importance).cpu()
-    return LikelihoodEstimate(log_likelihood=log_likelihood, effective_sample_size=effective, n_importance=n_importance)
+    return LikelihoodEstimate(log_likelihood=bounds, effective_sample_size=effective, n_importance=n_importance)
+
+
+def reconstruction_likelihood(
+    model: LatentVariableModel,
+    x: Tensor,
+    *,
+    condition: Tensor | None = None,
+    mask: Tensor | None = None,
+    bf16: bool = False,
+) -> LikelihoodEstimate:
+    r"""How well each row is rebuilt from its code, for models whose q(z given x) is a point.
+
+    .. math:: \log p(x \mid z(x))
+
+    It is not a bound on log p(x): what the code itself costs is left out, and a longer code always scores higher. It
+    ranks rows under one model, but does not compare models.
+
+    Args:
+        model: Fitted model, in evaluation mode; the mean of its posterior is the code.
+        x: Data in model units, shape (batch, *event), on the model's device.
+        condition: What the model is given, shape (batch, columns), or (1, columns) for every row.
+        mask: True where a feature was observed, shape of `x`; the others do not count.
+        bf16: Run the networks in bfloat16.
+
+    Returns:
+        Nats of each row; nothing is drawn, so `n_importance` and every effective sample size are 1.
+    """
+    with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+        seen = model if condition is None else _given(model, condition, slice(None))
+        fit = log_likelihood(seen, seen.encode(x).mean, Batch(x, mask))
+    return LikelihoodEstimate(
+        log_likelihood=fit.double().cpu(),
+        effective_sample_size=torch.ones(len(x), dtype=torch.float64),
+        n_importance=1,
+        estimator="log p(x given z) of the reconstruction, not a bound on log p(x)",
+        is_bound=False,
+    )
 
 
 def bits_per_dimension(log_likelihood: Tensor, n_dimensions: int, *, step: float | None = None) -> Tensor:

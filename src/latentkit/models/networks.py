@@ -11,7 +11,7 @@ from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
-from latentkit.nn import NetworkSpec, build_decoder, build_encoder
+from latentkit.nn import NetworkSpec, build_decoder, build_encoder, normalize_spectrally
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
 from latentkit.nn.convolutional import default_channels
 from latentkit.nn.families import check_sizes, networks
@@ -20,7 +20,7 @@ from latentkit.nn.mlp import default_widths
 __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 
 #: One network, resolved: {"network": "mlp", "widths": [...]}, {"network": "conv", "channels": [...]} or
-#: {"network": "custom"} for a module of the user's own.
+#: {"network": "custom"} for a module of the user's own; with "spectral": True where its layers have spectral norm 1.
 NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
@@ -105,7 +105,7 @@ class NetworkSettings:
             InvalidParameterError: If the choice is unknown, does not fit the data, or is the user's own and not given.
         """
         spec, options = self._arguments(role, choice, own, len(event_shape))
-        return build_encoder(spec, event_shape, n_outputs, **options)
+        return _limited(build_encoder(spec, event_shape, n_outputs, **options), choice)
 
     def decoder(
         self,
@@ -129,7 +129,7 @@ class NetworkSettings:
                 f"upsampling={self.upsampling!r} belongs to a convolutional decoder, and this one is "
                 f"{choice['network']!r}. Leave it out, or use decoder='conv'."
             )
-        return build_decoder(spec, latent_dim, output_shape, **options)
+        return _limited(build_decoder(spec, latent_dim, output_shape, **options), choice)
 
     def _arguments(
         self, role: str, choice: NetworkChoice, own: nn.Module | None, n_event_dims: int
@@ -160,3 +160,7 @@ class NetworkSettings:
         sizes: dict[str, Any] = {name: tuple(choice[name]) for name in ("widths", "channels") if name in choice}
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
+
+
+def _limited(network: nn.Module, choice: NetworkChoice) -> nn.Module:
+    return normalize_spectrally(network) if choice.get("spectral") else network

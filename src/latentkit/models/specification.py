@@ -77,6 +77,11 @@ class Specification(ABC):
         return tuple(key for registry, name in named for key in registry.cites(name))
 
     @property
+    def is_deterministic(self) -> bool:
+        """Whether q(z given x) is a point: then there is no bound on log p(x), and z has no prior of training."""
+        return False
+
+    @property
     def settings(self) -> NetworkSettings:
         """What the networks share."""
         return NetworkSettings(

@@ -76,7 +76,11 @@ class VariationalAutoencoder(nn.Module):
         return posterior
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
-        """Return p(x given z) for z of shape (*batch, latent), or p(x given z and a condition)."""
+        """Return p(x given z) for z of shape (*batch, latent), or p(x given z and a condition).
+
+        The decoder sees z as the posterior's family can give it: see :meth:`PosteriorFamily.constrain`.
+        """
+        z = self.posterior.constrain(z)
         if self.condition_dim:
             z = torch.cat((z, self._conditions(condition, z, z.ndim - 1).expand(*z.shape[:-1], -1)), dim=-1)
         lead = z.shape[:-1]
@@ -257,8 +261,14 @@ class VaeSpecification(Specification):
 
     @property
     def parts(self) -> dict[str, str]:
-        """Likelihood, posterior and prior."""
-        return {"likelihood": self.likelihood, "posterior": self.posterior, "prior": self.prior}
+        """Likelihood and posterior; and the prior, unless codes are points, which none is trained against."""
+        parts = {"likelihood": self.likelihood, "posterior": self.posterior}
+        return parts if self.is_deterministic else {**parts, "prior": self.prior}
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether q(z given x) is a point."""
+        return not posteriors[self.posterior].has_density
 
 
 class WithPrior:

@@ -9,6 +9,7 @@ from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
 from latentkit.nn.grids import GridDecoder, GridEncoder
 from latentkit.nn.mlp import MLP
 from latentkit.nn.quantizers import Quantized, Quantizer, quantizers
+from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 
 __all__ = [
     "MLP",
@@ -21,10 +22,12 @@ __all__ = [
     "NetworkSpec",
     "Quantized",
     "Quantizer",
+    "SpectralNorm",
     "activations",
     "build_decoder",
     "build_encoder",
     "last_layer",
     "networks",
     "quantizers",
+    "normalize_spectrally",
 ]

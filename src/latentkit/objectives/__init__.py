@@ -9,6 +9,7 @@ from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
 from latentkit.objectives.latent import GivenLatents, LearntLatents
 from latentkit.objectives.phases import objectives
 from latentkit.objectives.quantized import CodeLikelihood, VectorQuantized
+from latentkit.objectives.reconstruction import Reconstruction
 from latentkit.objectives.schedules import ConstantKl, CyclicalKl, KlSchedule, LinearKl, kl_schedule, kl_schedules
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "KlSchedule",
     "LearntLatents",
     "LinearKl",
+    "Reconstruction",
     "Stl",
     "VectorQuantized",
     "VaeGanObjective",

@@ -61,9 +61,13 @@ def tiles(subject: Subject) -> list[Tile]:
         estimate = subject.likelihood
         places, n_importance = subject.scored
         effective = float(estimate.effective_sample_size.median())
+        label = "Lower bound on log p(x), mean"
         how = f"K = {n_importance}, median effective sample size {number(effective, 2)}, {count(len(places), 'row')}"
+        if not estimate.is_bound:
+            label = "log p(x given z) of reconstructions, mean"
+            how = f"no bound on log p(x); {count(len(places), 'row')}"
         mean = estimate.log_likelihood.mean()
-        result.append(Tile(value=f"{number(float(mean))} nats", label="Lower bound on log p(x), mean", detail=how))
+        result.append(Tile(value=f"{number(float(mean))} nats", label=label, detail=how))
         step = grid_step(subject)
         if is_mass(subject) or step is not None:
             bits = bits_per_dimension(mean, int(np.prod(subject.event_shape)), step=None if is_mass(subject) else step)
@@ -71,7 +75,7 @@ def tiles(subject: Subject) -> list[Tile]:
                 Tile(
                     value=f"{number(float(bits), 3)} bits",
                     label="Per dimension",
-                    detail="the same bound; lower is better",
+                    detail=f"the same {'bound' if estimate.is_bound else 'figure'}; lower is better",
                 )
             )
     best = history[estimator.best_epoch_ - 1] if history else None
@@ -132,8 +136,11 @@ def training(subject: Subject) -> Section:
     """Learning curves."""
     estimator, history = subject.estimator, subject.estimator.history_
     lead = (
-        "Training raises a lower bound on the log-likelihood of the data: how well an example is rebuilt, minus what "
-        "its latent code costs (the KL divergence). Higher is better."
+        "Training raises the log-likelihood of each example given its code: how well it is rebuilt, minus penalties "
+        "where there are some. Higher is better."
+        if subject.is_deterministic
+        else "Training raises a lower bound on the log-likelihood of the data: how well an example is rebuilt, minus "
+        "what its latent code costs (the KL divergence). Higher is better."
     )
     if not history:
         return Section(
@@ -168,11 +175,17 @@ def training(subject: Subject) -> Section:
             heading="Reconstruction",
             alternative=f"Line chart of log p(x given z); it ends at {number(history[-1]['log_likelihood'])} nats.",
         ),
-        Chart(
-            name="training-divergence",
-            art=curves(epochs, {"KL": line("kl")}, best=best),
-            heading="KL divergence",
-            alternative=f"Line chart of the KL divergence; it ends at {number(history[-1]['kl'])} nats.",
+        *(
+            []
+            if subject.is_deterministic
+            else [
+                Chart(
+                    name="training-divergence",
+                    art=curves(epochs, {"KL": line("kl")}, best=best),
+                    heading="KL divergence",
+                    alternative=f"Line chart of the KL divergence; it ends at {number(history[-1]['kl'])} nats.",
+                )
+            ]
         ),
         Chart(
             name="training-rate",
@@ -186,6 +199,9 @@ def training(subject: Subject) -> Section:
         if best
         else "The weights are those of the last epoch, as no rows were held out."
     )
+    weight, full = "", ""
+    if not subject.is_deterministic:
+        weight, full = " and with the weight of the KL term that the epoch had", "at full weight and "
     events = [Note(text=f"During training: {event}") for event in estimator.events_]
     return Section(
         key="training",
@@ -199,8 +215,8 @@ def training(subject: Subject) -> Section:
             Method(
                 "Learning curves",
                 "Means over the rows of each epoch, in nats per example, summed over the features. The training curve "
-                "is measured while the weights still change and with the weight of the KL term that the epoch had; the "
-                "held-out rows are measured at the end of the epoch, at full weight and with the same noise each time.",
+                f"is measured while the weights still change{weight}; the held-out rows are measured at the end of the "
+                f"epoch, {full}with the same noise each time.",
             )
         ],
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
-from latentkit.report.latent import needs_data, needs_labels
+from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
 from latentkit.report.pictures import Picture, grid, pairs
 from latentkit.report.subject import Subject
@@ -61,21 +61,22 @@ def _samples(subject: Subject) -> Section:
                 alternative=f"Grid of {n} images that the model made from codes of the fitted mixture.",
             )
         )
-    x = subject.decode(subject.latents(subject.prior(), n, "samples"))
-    charts.append(
-        Chart(
-            name="samples-prior",
-            art=grid(subject.pictures(x), columns=columns),
-            heading="From N(0, I)",
-            caption="Codes from the prior of training; blurs and hybrids show the gaps between it and the data.",
-            alternative=f"Grid of {n} images that the model made from standard normal codes.",
+    if not subject.is_deterministic:
+        x = subject.decode(subject.latents(subject.prior(), n, "samples"))
+        charts.append(
+            Chart(
+                name="samples-prior",
+                art=grid(subject.pictures(x), columns=columns),
+                heading="From N(0, I)",
+                caption="Codes from the prior of training; blurs and hybrids show the gaps between it and the data.",
+                alternative=f"Grid of {n} images that the model made from standard normal codes.",
+            )
         )
-    )
     return Section(
         key="samples",
         heading="Samples",
         lead="New images, made from random latent codes. None was picked by hand.",
-        blocks=[Panels(charts=charts, size="large")],
+        blocks=[Panels(charts=charts, size="large") if charts else needs_mixture()],
         method=[
             Method(
                 "Samples",
@@ -150,36 +151,34 @@ def _reconstructions(subject: Subject) -> Section:
 
 def _traversals(subject: Subject) -> Section:
     steps = 7 if _is_large(subject) else 11
-    values = torch.linspace(-3.0, 3.0, steps)
     if subject.sample is not None:
         place = int(examples(subject, 1, "traversal")[0])
         start = subject.posterior[0][place : place + 1]
         origin = f"row {subject.sample.rows[place]} of the data"
     else:
-        start = torch.zeros(1, subject.latent_dim)
-        origin = "z = 0, the centre of the prior"
-    figures = subject.summary
+        start = subject.scale()[0][None]
+        origin = "the mean code" if subject.is_deterministic else "z = 0, the centre of the prior"
     strips = []
     for dim in subject.dimensions[: 5 if _is_large(subject) else 8]:
         with torch.inference_mode():
-            x = traverse(subject.model, start.to(subject.device), int(dim), values=values.to(subject.device))
+            values = subject.walk(int(dim), steps).to(subject.device)
+            x = traverse(subject.model, start.to(subject.device), int(dim), values=values)
         chart = Chart(
             name=f"traversal-{dim}",
             art=_row(subject, x),
             alternative=f"{steps} images along latent dimension {dim}, from −3 to 3.",
         )
-        detail = "" if figures is None else f"{number(float(figures.kl_per_dimension[dim]), 3)} nats"
-        strips.append(Strip(label=f"dimension {dim}", detail=detail, chart=chart))
+        strips.append(Strip(label=f"dimension {dim}", detail=subject.weight(int(dim)), chart=chart))
     ranked = "" if subject.sample is not None else " Ranked by samples of the model itself, as no data were given."
     return Section(
         key="traversals",
         heading="Traversals",
         lead="One latent number moves from −3 to 3 while the others stay: what does this dimension mean?",
-        blocks=[Strips(strips=strips, caption=f"The dimensions with the most KL; all start from {origin}.{ranked}")],
+        blocks=[Strips(strips=strips, caption=f"The dimensions {most(subject)}; all start from {origin}.{ranked}")],
         method=[
             Method(
                 "Traversals",
-                f"{steps} evenly spaced values of one dimension in units of the prior's standard deviation; the other "
+                f"{steps} evenly spaced values of one dimension in units of {unit(subject)}; the other "
                 f"dimensions keep the posterior mean of {origin}. Pictures are means of p(x given z).",
             )
         ],
@@ -257,9 +256,12 @@ def least_likely_method(subject: Subject) -> Method:
     """How rows were scored, in words."""
     places, n_importance = subject.scored
     assert subject.sample is not None, "asked only where there are data"
+    what = f"bounds on log p(x) with K = {n_importance}"
+    if subject.is_deterministic:
+        what = "log p(x given z) of a row's reconstruction"
     return Method(
         "Least likely",
-        f"The lowest bounds on log p(x) with K = {n_importance} among {count(len(places), 'row')} of the "
+        f"The lowest {what} among {count(len(places), 'row')} of the "
         f"{subject.sample.n_total:,}; rows are counted from 0.",
     )
 

@@ -15,7 +15,7 @@ from latentkit.report.style import CLASS_COLOURS, INKS, class_colour
 from latentkit.report.subject import Subject
 from latentkit.report.wording import count, number
 
-__all__ = ["dimensions", "needs_data", "needs_labels", "space"]
+__all__ = ["dimensions", "most", "needs_data", "needs_labels", "needs_mixture", "space", "unit"]
 
 #: Points of the t-SNE map, whose cost grows faster than the number of points.
 TSNE_POINTS = 1000
@@ -38,12 +38,33 @@ def needs_labels() -> Note:
     )
 
 
+def needs_mixture() -> Note:
+    """Say that a part needs a distribution of codes to draw from."""
+    return Note(
+        text="The model was fitted without a mixture of its codes, so it has nothing to draw new ones from. Fit with:",
+        command="latentkit fit DATA -o RUN --set ex_post=mixture",
+    )
+
+
+def most(subject: Subject) -> str:
+    """By what dimensions are ranked, in words."""
+    return "whose codes vary most" if subject.is_deterministic else "with the most KL"
+
+
+def unit(subject: Subject) -> str:
+    """What latent dimensions are measured in, in words."""
+    return "the codes' standard deviation" if subject.is_deterministic else "the prior's standard deviation"
+
+
 def dimensions(subject: Subject) -> Section:
     """KL of each latent dimension."""
     heading = "Latent dimensions"
     lead = (
-        "A dimension that carries information costs KL divergence; one at zero is unused, and the decoder ignores it. "
-        "Unused dimensions do no harm."
+        "A dimension that carries information varies from example to example; one that does not is unused. Unused "
+        "dimensions do no harm."
+        if subject.is_deterministic
+        else "A dimension that carries information costs KL divergence; one at zero is unused, and the decoder ignores "
+        "it. Unused dimensions do no harm."
     )
     if subject.sample is None:
         return Section(key="dimensions", heading=heading, lead=lead, blocks=[needs_data("The figures per dimension")])
@@ -55,47 +76,59 @@ def dimensions(subject: Subject) -> Section:
             lead=lead,
             blocks=[Note(text="A spread over examples needs at least two rows, and the data have one.")],
         )
-    divergences = figures.kl_per_dimension.numpy()
     order = subject.dimensions
     variances = figures.mean_variance.numpy()
     active = variances > THRESHOLD
-    top = ", ".join(f"{index} ({number(float(divergences[index]), 3)} nats)" for index in order[:3])
-    charts = [
-        Chart(
-            name="latent-divergence",
-            art=divergence_bars(divergences, active),
-            heading=f"KL per dimension: {number(figures.kl, 3)} nats in all",
-            alternative=(
-                f"Bar chart of the KL divergence of {count(subject.latent_dim, 'latent dimension')}, sorted. "
-                f"Largest: {top}."
-            ),
-        ),
-        Chart(
-            name="latent-variance",
-            art=variance_bars(variances, order, THRESHOLD),
-            heading=f"{int(active.sum())} of {subject.latent_dim} dimensions are active",
-            alternative=(
-                f"Chart of the variance of the posterior mean per dimension on a logarithmic axis; "
-                f"{int(active.sum())} of {subject.latent_dim} lie above {THRESHOLD:g}."
-            ),
-        ),
+    charts: list[Chart] = []
+    method = [
+        Method(
+            "Active dimensions",
+            f"A dimension is active where the code varies over the {count(subject.sample.n, 'row')} with a variance "
+            f"above {THRESHOLD:g} (Burda et al., 2016, for posterior means).",
+        )
     ]
-    return Section(
-        key="dimensions",
-        heading=heading,
-        lead=lead,
-        short="Dimensions",
-        blocks=[
-            Panels(charts=charts, size="large", caption="Both in the same order. Grey: dimensions that are not active.")
-        ],
-        method=[
+    if figures.kl_per_dimension is not None:
+        divergences = figures.kl_per_dimension.numpy()
+        top = ", ".join(f"{index} ({subject.weight(int(index))})" for index in order[:3])
+        charts = [
+            Chart(
+                name="latent-divergence",
+                art=divergence_bars(divergences, active),
+                heading=f"KL per dimension: {number(float(divergences.sum()), 3)} nats in all",
+                alternative=(
+                    f"Bar chart of the KL divergence of {count(subject.latent_dim, 'latent dimension')}, sorted. "
+                    f"Largest: {top}."
+                ),
+            )
+        ]
+        method = [
             Method(
                 "KL per dimension",
                 f"Mean over {count(subject.sample.n, 'row')} of KL(q(z_j given x), N(0, 1)), in nats. With a full "
                 "covariance, it is that of the marginal of each dimension. A dimension is active where the posterior "
                 f"mean varies over the rows with a variance above {THRESHOLD:g} (Burda et al., 2016).",
             )
-        ],
+        ]
+    what = "code" if subject.is_deterministic else "posterior mean"
+    both = "Both in the same order. " if charts else ""
+    charts.append(
+        Chart(
+            name="latent-variance",
+            art=variance_bars(variances, order, THRESHOLD),
+            heading=f"{int(active.sum())} of {subject.latent_dim} dimensions are active",
+            alternative=(
+                f"Chart of the variance of the {what} per dimension on a logarithmic axis; "
+                f"{int(active.sum())} of {subject.latent_dim} lie above {THRESHOLD:g}."
+            ),
+        )
+    )
+    return Section(
+        key="dimensions",
+        heading=heading,
+        lead=lead,
+        short="Dimensions",
+        blocks=[Panels(charts=charts, size="large", caption=f"{both}Grey: dimensions that are not active.")],
+        method=method,
     )
 
 

@@ -19,6 +19,7 @@ from latentkit.data.containers import is_frame, to_array
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
 from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.report.wording import number
 from latentkit.tasks import sample_latents
 
 __all__ = ["Sample", "Subject"]
@@ -135,9 +136,34 @@ class Subject:
         parts = {"encoder": self.model.encoder, "decoder": self.model.decoder, "all": cast(nn.Module, self.model)}
         return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
 
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether codes are points, which have no divergence, no bound on log p(x) and no prior of training."""
+        return bool(self.estimator.specification_.is_deterministic)
+
     def prior(self) -> Distribution:
         """The prior that was trained."""
         return self.model.prior()
+
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Centre and unit of each latent dimension, shape (latent,): of the prior, or of the codes of the mixture."""
+        if self.is_deterministic and self.mixture is not None:
+            return self.mixture().mean, self.mixture().stddev
+        return torch.zeros(self.latent_dim), torch.ones(self.latent_dim)
+
+    def walk(self, dim: int, steps: int) -> Tensor:
+        """Values of a latent dimension, from three units below its centre to three above, shape (steps,)."""
+        centre, unit = self.scale()
+        return centre[dim] + unit[dim] * torch.linspace(-3.0, 3.0, steps)
+
+    def weight(self, dim: int) -> str:
+        """What a latent dimension carries: its KL, or the spread of the codes; empty where neither is known."""
+        figures = self.summary
+        if figures is None:
+            return ""
+        if figures.kl_per_dimension is None:
+            return f"sd {number(float(figures.mean_variance[dim].sqrt()), 3)}"
+        return f"{number(float(figures.kl_per_dimension[dim]), 3)} nats"
 
     def latents(self, distribution: Distribution, n: int, *purpose: str) -> Tensor:
         """Draws of z for one purpose, shape (n, latent)."""
@@ -158,8 +184,8 @@ class Subject:
         )
 
     @cached_property
-    def posterior(self) -> tuple[Tensor, Tensor]:
-        """Means and log-variances of q(z given x) of the sample, each of shape (n, latent)."""
+    def posterior(self) -> tuple[Tensor, Tensor | None]:
+        """Means and log-variances of q(z given x) of the sample, each of shape (n, latent); codes and None."""
         assert self.sample is not None, "asked only where there are data"
         return self._encode(self.sample.x)
 
@@ -170,38 +196,43 @@ class Subject:
 
     @cached_property
     def summary(self) -> LatentSummary | None:
-        """The posteriors by dimension: of the data, else of the model's own samples; None for a single row."""
+        """The posteriors by dimension: of the data, else of the model's own samples; None where there is neither."""
         if self.sample is not None:
             return summarize_latents(*self.posterior) if self.sample.n > 1 else None
+        if self.mixture is None and self.is_deterministic:
+            return None  # nothing to draw codes from
         source = self.mixture() if self.mixture is not None else self.prior()
         own = self.draw(self.latents(source, 512, "own data"), "own data")
         return summarize_latents(*self._encode(own))
 
     @cached_property
     def dimensions(self) -> NDArray[np.int64]:
-        """Latent dimensions, the one with the most KL first."""
+        """Latent dimensions, the one that carries most first."""
         if self.summary is None:
             return np.arange(self.latent_dim)
-        return np.argsort(-self.summary.kl_per_dimension.numpy(), kind="stable")
+        return np.asarray(self.summary.order.numpy(), np.int64)
 
     @cached_property
     def likelihood(self) -> LikelihoodEstimate:
-        """The bound on log p(x) of the rows of :attr:`scored`: the same figures that the estimator's scores have."""
+        """The scores of the rows of :attr:`scored`: the same figures that the estimator gives."""
         assert self.sample is not None, "asked only where there are data"
         places, n_importance = self.scored
         chosen = self.sample.data if len(places) == self.sample.n else _rows_of(self.sample.data, places)
-        estimate: LikelihoodEstimate = self.estimator.log_likelihood(chosen, n_importance=n_importance)
+        estimate: LikelihoodEstimate = self.estimator.log_likelihood(
+            chosen, n_importance=None if self.is_deterministic else n_importance
+        )
         return estimate
 
     @cached_property
     def scored(self) -> tuple[NDArray[np.int64], int]:
         """Places in the sample of the rows that are scored, and the number K of importance samples that time allows.
 
-        The choice follows the number of floating-point operations of one decoding, so it is the same on every machine.
+        Codes that are points take one. The choice follows the number of floating-point operations of one decoding, so
+        it is the same on every machine.
         """
         assert self.sample is not None, "asked only where there are data"
         cost = max(1.0, self._decoding_operations())
-        n, n_importance = self.sample.n, 64
+        n, n_importance = self.sample.n, 1 if self.is_deterministic else 64
         while n * n_importance * cost > LIKELIHOOD_BUDGET:
             if n_importance > 16:
                 n_importance //= 2
@@ -219,17 +250,22 @@ class Subject:
     def _decoding_operations(self) -> float:
         from torch.utils.flop_counter import FlopCounterMode
 
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
+        with FlopCounterMode(display=False) as counter:
             self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
         # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
         return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
 
-    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         def moments(part: Tensor) -> Tensor:
             posterior: Any = self.model.encode(part)
+            if self.is_deterministic:
+                return cast(Tensor, posterior.mean)
             return torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
         both = map_batches(moments, x, batch_size=self._batch, device=self.device)
+        if self.is_deterministic:
+            return both, None
         return both[:, : self.latent_dim], both[:, self.latent_dim :]
 
     @property

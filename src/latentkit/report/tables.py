@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit.report.charts import change_chart, error_bars, marginal, path_heatmap
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
 from latentkit.report.images import least_likely_method
-from latentkit.report.latent import needs_data, needs_labels
+from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Subject
 from latentkit.report.wording import count, number
@@ -54,10 +54,11 @@ def _centre(subject: Subject) -> NDArray[np.float64]:
 
 def _samples(subject: Subject) -> Section:
     names = subject.feature_names
+    if subject.is_deterministic and subject.mixture is None:
+        return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_mixture()])
     source = subject.mixture() if subject.mixture is not None else subject.prior()
     n = 1000 if subject.sample is None else max(200, subject.sample.n)
     drawn = subject.values(subject.draw(subject.latents(source, n, "samples"), "samples"))
-    prior = subject.values(subject.draw(subject.latents(subject.prior(), n, "samples"), "samples"))
     data = None if subject.sample is None else subject.values(subject.sample.x)
     shown = min(len(names), MOST_COLUMNS)
 
@@ -72,7 +73,9 @@ def _samples(subject: Subject) -> Section:
     blocks: list[Block] = []
     if subject.mixture is not None:
         blocks.append(table(drawn, "Six new rows from the fitted mixture, as sample() gives them."))
-    blocks.append(table(prior, "Six new rows from N(0, I), the prior of training."))
+    if not subject.is_deterministic:
+        prior = subject.values(subject.draw(subject.latents(subject.prior(), n, "samples"), "samples"))
+        blocks.append(table(prior, "Six new rows from N(0, I), the prior of training."))
     charts = [
         Chart(
             name=f"marginal-{index}",
@@ -219,23 +222,25 @@ def _traversals(subject: Subject) -> Section:
         start = subject.posterior[0].mean(0, keepdim=True)
         origin = "the mean code of the data"
     else:
-        start, origin = torch.zeros(1, subject.latent_dim), "z = 0, the centre of the prior"
-    names, figures = subject.feature_names, subject.summary
+        start = subject.scale()[0][None]
+        origin = "the mean code" if subject.is_deterministic else "z = 0, the centre of the prior"
+    names = subject.feature_names
     charts = []
     for dim in subject.dimensions[:6]:
         with torch.inference_mode():
-            x = traverse(subject.model, start.to(subject.device), int(dim), values=values.to(subject.device))
+            places = subject.walk(int(dim), steps).to(subject.device)
+            x = traverse(subject.model, start.to(subject.device), int(dim), values=places)
         tracks = _standard(subject, x.reshape(steps, -1))
         moves = np.ptp(tracks, axis=0)
         order = np.argsort(-moves, kind="stable")[: min(4, len(names))]
-        cost = "" if figures is None else f" · {number(float(figures.kl_per_dimension[dim]), 3)} nats"
-        most = ", ".join(f"{names[index]} by {number(moves[index], 2)}" for index in order)
+        weight = subject.weight(int(dim))
+        moved = ", ".join(f"{names[index]} by {number(moves[index], 2)}" for index in order)
         charts.append(
             Chart(
                 name=f"traversal-{dim}",
                 art=change_chart(values.numpy(), tracks[:, order], [names[index] for index in order]),
-                heading=f"Dimension {dim}{cost}",
-                alternative=f"Line chart of the features that follow latent dimension {dim} most: {most}.",
+                heading=f"Dimension {dim}{f' · {weight}' if weight else ''}",
+                alternative=f"Line chart of the features that follow latent dimension {dim} most: {moved}.",
             )
         )
     ranked = "" if subject.sample is not None else " Ranked by samples of the model itself, as no data were given."
@@ -246,13 +251,13 @@ def _traversals(subject: Subject) -> Section:
         blocks=[
             Panels(
                 charts=charts,
-                caption=f"The dimensions with the most KL, and the features each moves most, from {origin}.{ranked}",
+                caption=f"The dimensions {most(subject)}, and the features each moves most, from {origin}.{ranked}",
             )
         ],
         method=[
             Method(
                 "Traversals",
-                f"{steps} values of one dimension in units of the prior's standard deviation; the others "
+                f"{steps} values of one dimension in units of {unit(subject)}; the others "
                 f"stay at {origin}. Features are means of p(x given z), {_units(subject)}.",
             )
         ],
@@ -323,7 +328,8 @@ def _least_likely(subject: Subject) -> Section:
         cells = [f"{subject.sample.rows[place]:,}", number(bound)]
         rows.append([*cells, subject.label(place), text] if subject.class_names else [*cells, text])
     middle = ["class"] if subject.class_names else []
-    header = ["row", "bound, nats", *middle, "what differs most from its reconstruction"]
+    score = "log p(x given z), nats" if subject.is_deterministic else "bound, nats"
+    header = ["row", score, *middle, "what differs most from its reconstruction"]
     name, method = least_likely_method(subject)
     return Section(
         key="unlikely",

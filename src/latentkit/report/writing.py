@@ -80,7 +80,7 @@ def _page(subject: Subject) -> Page:
         of_kind[-1],
         fitting.configuration(subject),
     ]
-    title = "What this VAE learnt"
+    title = f"What this {type(subject.estimator).__name__} learnt"
     if subject.sample is not None and subject.sample.source not in ("", "memory"):
         title = f"What a {type(subject.estimator).__name__} learnt from {_last_part(subject.sample.source)}"
     return Page(
@@ -111,23 +111,12 @@ def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
     """How each figure was computed: one entry per part."""
     rows: list[Method] = []
     if subject.sample is not None:
-        places, n_importance = subject.scored
-        units = "probabilities" if fitting.is_mass(subject) else "densities in model units"
-        rows.append(
-            Method(
-                "Bound on log p(x)",
-                f"For each row, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from the "
-                f"encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. Mean "
-                f"over {count(len(places), 'row')}, summed over the features, in nats; {units}. K and the number of "
-                "rows follow from the cost of decoding. The effective sample size (Kish) says how many of the K draws "
-                "count: near 1 the bound is loose.",
-            )
-        )
+        rows.append(_score(subject))
         if fitting.is_mass(subject) or fitting.grid_step(subject) is not None:
             grid = " The density is turned into a probability by the step of the grid."
             how = "" if fitting.is_mass(subject) else grid
             rows.append(
-                Method("Bits per dimension", f"The bound divided by the number of features and by −log 2.{how}")
+                Method("Bits per dimension", f"That figure divided by the number of features and by −log 2.{how}")
             )
     rows += [entry for section in sections for entry in section.method]
     return Section(
@@ -135,4 +124,24 @@ def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
         heading="How each figure was computed",
         short="Methods",
         blocks=[Table(rows=rows)],
+    )
+
+
+def _score(subject: Subject) -> Method:
+    """How rows were scored."""
+    places, n_importance = subject.scored
+    units = "probabilities" if fitting.is_mass(subject) else "densities in model units"
+    over = f"Mean over {count(len(places), 'row')}, summed over the features, in nats; {units}."
+    if subject.is_deterministic:
+        return Method(
+            "log p(x given z)",
+            "For each row, the log-likelihood of the row itself under what the decoder gives for its code. It is no "
+            f"bound on log p(x): what the code costs is left out. {over}",
+        )
+    return Method(
+        "Bound on log p(x)",
+        f"For each row, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from the "
+        f"encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. {over} K and the "
+        "number of rows follow from the cost of decoding. The effective sample size (Kish) says how many of the K draws "
+        "count: near 1 the bound is loose.",
     )

@@ -12,12 +12,13 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, reconstruct, sample, sample_latents, tempered
-from latentkit.tasks.recovery import recover
+from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
 
 __all__ = [
     "AttributeDirection",
     "attribute_direction",
+    "complete",
     "decode",
     "denoise",
     "edit",

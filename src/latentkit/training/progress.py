@@ -44,8 +44,9 @@ class Status:
         """The figures in one line."""
         validation = "" if self.validation is None else f"  valid {self.validation:.4g}"
         of = "" if self.max_epochs is None else f"/{self.max_epochs}"
+        divergence = f"  kl {self.kl:.3g}" if self.kl else ""  # codes that are points have none
         return (
-            f"epoch {self.epoch}{of}  elbo {self.objective:.4g}  kl {self.kl:.3g}{validation}"
+            f"epoch {self.epoch}{of}  objective {self.objective:.4g}{divergence}{validation}"
             f"  {_rate(self.samples_per_second)}"
         )
 

@@ -1,0 +1,72 @@
+"""What a model with one encoder and one decoder is made of, from an estimator's parameters and its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from latentkit.estimators.resolving import default_latent_dim, resolve_likelihood
+from latentkit.models import VaeSpecification, resolve_network, settle
+
+__all__ = ["resolve_latent_dim", "specify_autoencoder"]
+
+
+def resolve_latent_dim(estimator: Any, *, overcomplete: int = 1) -> int:
+    """The latent dimensions of an estimator whose schema is learnt: as asked for, or by the size of an example.
+
+    Args:
+        estimator: Has ``latent_dim`` and ``schema_``.
+        overcomplete: What ``"auto"`` is multiplied by.
+    """
+    if estimator.latent_dim != "auto":
+        return int(estimator.latent_dim)
+    return overcomplete * default_latent_dim(tuple(estimator.schema_.event_shape))
+
+
+def specify_autoencoder(
+    estimator: Any,
+    n_rows: int,
+    condition_dim: int,
+    *,
+    latent_dim: int,
+    has_spectral_decoder: bool = False,
+    **parts: Any,
+) -> VaeSpecification:
+    """What the model of an estimator with an encoder and a decoder is made of, with nothing left to a default.
+
+    Args:
+        estimator: Has the parameters of :class:`EncoderParameters` and :class:`NetworkParameters`, and ``schema_``.
+        n_rows: Rows to learn from.
+        condition_dim: Columns of a condition; 0 for none.
+        latent_dim: Latent dimensions.
+        has_spectral_decoder: Whether the layers of the decoder have spectral norm 1; ``"auto"`` normalisation is then
+            none, which would undo the limit.
+        parts: Posterior and prior, as fields of the specification.
+
+    Raises:
+        InvalidParameterError: If the likelihood does not fit the data.
+    """
+    event_shape = tuple(estimator.schema_.event_shape)
+    likelihood, options = resolve_likelihood(estimator.likelihood, estimator.likelihood_options, estimator.schema_)
+    plain = "none" if has_spectral_decoder and estimator.normalization == "auto" else estimator.normalization
+    encoder, decoder = (
+        settle(
+            resolve_network(network, event_shape, n_rows=n_rows),
+            activation=estimator.activation,
+            normalization=normalization,
+        )
+        for network, normalization in ((estimator.encoder, estimator.normalization), (estimator.decoder, plain))
+    )
+    return VaeSpecification(
+        event_shape=event_shape,
+        latent_dim=latent_dim,
+        encoder=encoder,
+        decoder={**decoder, "spectral": True} if has_spectral_decoder else decoder,
+        likelihood=likelihood,
+        likelihood_options=options,
+        activation=estimator.activation,
+        normalization=estimator.normalization,
+        dropout=float(estimator.dropout),
+        upsampling=estimator.upsampling,
+        condition_dim=condition_dim,
+        **parts,
+    )
