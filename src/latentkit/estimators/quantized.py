@@ -359,7 +359,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         self,
         X: Any,
         *,
-        n_importance: int = 1,
+        n_importance: int | None = None,
         prior: Literal["model", "mixture"] = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
@@ -369,14 +369,14 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
 
         Args:
             X: Data like those of fit.
-            n_importance: Of no effect: all draws of codes that are certain are alike, and one of them is computed.
+            n_importance: None; 1 is the same. Codes are certain, so that several draws of them would be one.
             prior: p(c) is always the prior over codes, ``"model"``.
             precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
         Returns:
             Bounds in nats of the model's units.
         """
         check_is_fitted(self)
-        check_integer("n_importance", n_importance, low=1)
+        check_choice("n_importance", n_importance, (None, 1))
         check_choice("prior", prior, ("model",))
         check_choice("precision", precision, ("auto", "float32", "bfloat16"))
         storage, dtype = self._encode_input(X)
