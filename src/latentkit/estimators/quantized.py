@@ -369,14 +369,14 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
 
         Args:
             X: Data like those of fit.
-            n_importance: None; 1 is the same. Codes are certain, so that several draws of them would be one.
+            n_importance: Of no effect: all draws of codes that are certain are alike, and one of them is computed.
             prior: p(c) is always the prior over codes, ``"model"``.
             precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
         Returns:
             Bounds in nats of the model's units.
         """
         check_is_fitted(self)
-        check_choice("n_importance", n_importance, (None, 1))
+        check_integer("n_importance", 1 if n_importance is None else n_importance, low=1)
         check_choice("prior", prior, ("model",))
         check_choice("precision", precision, ("auto", "float32", "bfloat16"))
         storage, dtype = self._encode_input(X)
