@@ -311,7 +311,8 @@ class LadderDecoder(nn.Module):
         """Return the features at the top, shape (1, *level), or one for each condition, shape (rows, columns)."""
         if self.condition is None or condition is None:
             return self.start.clone()  # a parameter as the input of a module breaks torch's counter of operations
-        return self.start + self.condition(condition)
+        moved: Tensor = self.start + self.condition(condition)
+        return moved
 
     def finish(self, h: Tensor) -> Tensor:
         """Return the likelihood's parameters, shape (rows, *output_shape), from the features of the last layer."""
