@@ -62,6 +62,7 @@ def test_rows(settings: dict[str, Any], widths: list[int], dims: list[int]) -> N
     [
         ({}, [24, 48], 16 + 8),
         ({"n_layers": 3}, [24, 48, 48], 16 + 8 + 4),
+        ({"n_layers": 1}, [24], 16),
         ({"channels": (6, 4), "latent_dim": (3, 2)}, [6, 4], 5),
         ({"channels": (6, 4), "latent_dim": (3, 2), "latent_layout": "grid"}, [6, 4], 3 * 7 * 5 + 2 * 4 * 3),
         ({"channels": (6, 4), "latent_layout": "grid", "ex_post": "none"}, [6, 4], 8 * (7 * 5 + 4 * 3)),
@@ -101,6 +102,11 @@ def test_images_of_any_size(settings: dict[str, Any], channels: list[int], laten
 def test_what_makes_no_sense_is_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidParameterError, match=words):
         fit(rows(), **settings)
+
+
+def test_the_smallest_images_have_two_layers() -> None:
+    model = fit(pixels(20, 8, 8))
+    assert model.specification_.decoder["channels"] == [24, 24]
 
 
 def test_a_mixture_over_thousands_of_latents_is_refused() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.protocols import Batch, Posterior
@@ -20,6 +21,7 @@ from latentkit.distributions import (
     GaussianMixturePrior,
     StandardNormal,
     kl_divergence,
+    kl_per_dimension,
     kl_per_part,
 )
 from latentkit.evaluation import importance_bound
@@ -150,6 +152,26 @@ def test_the_divergence_is_the_mean_of_the_log_ratio(case: dict[str, Any]) -> No
         assert kl_divergence(q, p).shape == (2,)
 
 
+def test_free_bits_are_those_of_a_layer() -> None:
+    model, x = build(ROWS), data(ROWS)
+    terms = Elbo(free_bits=1000.0)(model, Batch(x))
+    torch.testing.assert_close(terms.objective, terms.log_likelihood - 3 * 1000.0)
+    z = model.encode(x).mean.detach()
+    parts = kl_per_part(model.encode(x), model.prior(), z=z)
+    floor = float(parts.detach().mean(0).median())  # the least layer is lifted, the largest is not
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ladder_module, "standard_normal", lambda shape, like: torch.zeros(shape, dtype=like.dtype))
+        terms = Elbo(free_bits=floor)(model, Batch(x))
+    expected = torch.where(parts.mean(0) > floor, parts, floor).sum(-1)
+    torch.testing.assert_close(terms.log_likelihood - terms.objective, expected)
+    torch.testing.assert_close(terms.kl, parts.sum(-1))
+
+
+def test_parts_are_dimensions_where_there_are_no_layers() -> None:
+    q = DiagonalGaussian(normal(4, 3), normal(4, 3, seed=3))
+    assert torch.equal(kl_per_part(q, StandardNormal(3)), kl_per_dimension(q, StandardNormal(3)))
+
+
 def _kl(q: Any, p: Any, z: Tensor) -> Tensor:
     layers = q.layers(z.clone())
     return sum(kl_divergence(layer, StandardNormal(layer.mean.shape[-1])) for layer in layers)
@@ -215,10 +237,9 @@ def test_a_way_is_forgotten_with_its_draw_and_with_any_change() -> None:
         assert not torch.allclose(model.decode(z).mean, before)
     with torch.no_grad():
         z = q.rsample()
-        before = model.decode(z).mean
         for parameter in model.parameters():
             parameter.mul_(1.5)  # as a step of the optimiser does
-        assert not torch.allclose(model.decode(z).mean, before)
+        assert torch.equal(model.decode(z).mean, model.decode(z.clone()).mean)
 
 
 def test_another_posterior_and_another_model_go_their_own_way() -> None:
@@ -343,6 +364,14 @@ def test_compiled_gradients_are_the_same(objective: Any) -> None:
     torch.testing.assert_close(run(torch.compile(step, backend="aot_eager")), run(step))
 
 
+@everywhere
+def test_its_operations_can_be_counted(case: dict[str, Any]) -> None:
+    model = build(case).requires_grad_()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.decode(torch.zeros(1, model.latent_dim, dtype=DOUBLE))
+    assert counter.get_total_flops() > 0
+
+
 # Conditions, beginnings, precision
 
 
@@ -370,18 +399,20 @@ def test_a_model_without_conditions_says_so() -> None:
 
 @everywhere
 def test_it_starts_with_layers_of_unit_variance_at_the_mean_of_the_data(case: dict[str, Any]) -> None:
-    model = specification(case).build()
+    model = build(case, wild=0.0, dropout=0.5).float()
     x = (data(case, 300) * 0.2 + 0.7).float()
+    with torch.no_grad():
+        unstarted = model.decode(torch.zeros(1, model.latent_dim)).mean
     state = torch.random.get_rng_state()
     model.train()
     model.initialise_output(x)
     assert torch.equal(state, torch.random.get_rng_state())
     assert model.training
+    model.eval()
     seen: dict[str, Tensor] = {}
     watched = {
         "first": model.encoder.stages[0][0],
         "from below": model.encoder.merges[0].from_below,
-        "latents": model.decoder.layers[-1].input.layer,
     }
     hooks = [
         part.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output}))
@@ -395,7 +426,7 @@ def test_it_starts_with_layers_of_unit_variance_at_the_mean_of_the_data(case: di
     for name in ("first", "from below"):
         torch.testing.assert_close(seen[name].std(), torch.tensor(1.0), rtol=0.05, atol=0.0)
         assert seen[name].mean().abs() < 0.05
-    assert (at_start - x.mean(0)).abs().mean() < 0.5
+    assert (at_start - x.mean(0)).abs().mean() < 0.7 * (unstarted - x.mean(0)).abs().mean()
 
 
 def test_the_start_is_scaled_the_same_way_whoever_asks() -> None:

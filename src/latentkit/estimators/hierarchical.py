@@ -61,7 +61,7 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         latent_dim: Latents of the layers, from the data to the top, such as ``(32, 16, 8)``, or one number for every
             layer; ``latent_dim_`` is their total. With ``latent_layout="grid"`` they are channels of the layer's grid.
         n_layers: Number of layers; ``"auto"`` follows the sizes that are given, else three for rows, and for images as
-            many as bring their sides to 4.
+            many as bring their sides to 4, at least two.
         encoder: The way up: ``"auto"`` is as wide as the decoder, ``"mlp"``, ``"conv"``, or a tuple of widths such as
             ``(512, 256, 128)``, one for each layer from the data to the top. The way down is `decoder`, likewise.
             Modules of your own have no layers to meet in, and are refused.
@@ -173,7 +173,7 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         if choice["network"] == "conv" and "channels" in choice:
             if self.channels != "auto":
                 return {**choice, "channels": list(check_sizes("channels", self.channels))}
-            return {**choice, "channels": self._as_many(choice["channels"], len(choice["channels"]))}
+            return {**choice, "channels": self._as_many(choice["channels"], max(2, len(choice["channels"])))}
         if self.channels != "auto":
             raise InvalidParameterError(
                 f"channels={self.channels!r} belong to a convolutional ladder, and this one is {choice['network']!r}. "

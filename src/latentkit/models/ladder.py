@@ -20,7 +20,6 @@ from latentkit.distributions import (
     DiagonalGaussian,
     Likelihood,
     StandardNormal,
-    StandardNormalPrior,
     kl_divergence,
     likelihoods,
     register_kl_given_draw,
@@ -294,7 +293,6 @@ class LadderAutoencoder(nn.Module):
         self.likelihood = likelihood
         self.dims = decoder.dims
         self.latent_dim = sum(self.dims)
-        self.prior_family = StandardNormalPrior(self.latent_dim)
         self.event_shape = event_shape
         self.condition_dim = condition_dim
         self._join = join
@@ -322,8 +320,7 @@ class LadderAutoencoder(nn.Module):
 
     def prior(self) -> StandardNormal:
         """Return p(u), which is N(0, I)."""
-        distribution: StandardNormal = self.prior_family()
-        return distribution
+        return StandardNormal(self.latent_dim, like=self.decoder.start)
 
     def given(self, condition: Tensor) -> Conditioned:
         """Return the model of x given conditions, shape (batch, condition_dim), or (1, condition_dim) for every x.
@@ -421,6 +418,8 @@ class LadderSpecification(Specification):
         layer_dims: Latents of each layer, from the data to the top; with `latent_layout` ``"grid"``, channels of them.
         latent_layout: ``"vector"``, or ``"grid"``: the latents of a layer lie on its grid.
         n_blocks: Residual blocks of a layer, each way.
+        posterior: What a run says of it: every ladder's is ``"top-down"``.
+        prior: Likewise: ``"normal"``, scaled layer by layer.
         condition_dim: Columns of a condition; 0 for none.
     """
 
@@ -430,6 +429,8 @@ class LadderSpecification(Specification):
     layer_dims: Sequence[int]
     latent_layout: str = "vector"
     n_blocks: int = 1
+    posterior: str = "top-down"
+    prior: str = "normal"
     condition_dim: int = 0
 
     def counted(self) -> LadderSpecification:
@@ -534,7 +535,7 @@ class LadderSpecification(Specification):
     @property
     def parts(self) -> dict[str, str]:
         """Likelihood, posterior and prior."""
-        return {"likelihood": self.likelihood, "posterior": "top-down", "prior": "normal, scaled layer by layer"}
+        return {"likelihood": self.likelihood, "posterior": self.posterior, "prior": self.prior}
 
 
 def sizes_of(choice: NetworkChoice) -> tuple[int, ...]:

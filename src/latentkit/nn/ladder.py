@@ -309,7 +309,10 @@ class LadderDecoder(nn.Module):
 
     def begin(self, condition: Tensor | None) -> Tensor:
         """Return the features at the top, shape (1, *level), or one for each condition, shape (rows, columns)."""
-        return self.start if self.condition is None or condition is None else self.start + self.condition(condition)
+        if self.condition is None or condition is None:
+            return self.start.clone()  # a parameter as the input of a module breaks torch's counter of operations
+        moved: Tensor = self.start + self.condition(condition)
+        return moved
 
     def finish(self, h: Tensor) -> Tensor:
         """Return the likelihood's parameters, shape (rows, *output_shape), from the features of the last layer."""
