@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import final
@@ -315,7 +316,8 @@ class CodeDistribution:
         """Draws, shape (latent,), or (n, latent) when `n` is given; no gradient."""
         count = 1 if n is None else n
         if self._prior is None:
-            uniform = torch.zeros(count, self._n_places, self._quantizer.n_codes)
+            device = next(itertools.chain(self._quantizer.parameters(), self._quantizer.buffers())).device
+            uniform = torch.zeros(count, self._n_places, self._quantizer.n_codes, device=device)
             codes = gumbel(uniform.shape, like=uniform, generator=generator).argmax(-1)
         else:
             codes = self._prior.sample(count, self._condition, temperature=self._temperature, generator=generator)
