@@ -22,9 +22,10 @@ def make(grid: tuple[int, ...] = (2, 2), n_codes: int = 3, condition_dim: int = 
     """A prior far from its start, so that everything that it sees counts."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        prior = CodePrior(grid, n_codes, condition_dim=condition_dim, width=8, n_layers=2, n_heads=2)
+        prior = CodePrior(grid, n_codes, code_dim=2, condition_dim=condition_dim, width=8, n_layers=2, n_heads=2)
         for parameter in prior.parameters():
             torch.nn.init.normal_(parameter, std=0.7)
+        prior.vectors[:-1].normal_()
     return prior.double().eval()
 
 
@@ -121,11 +122,40 @@ def test_without_a_prior_codes_are_uniform() -> None:
     assert len(z[:, :2].unique(dim=0)) == 3
 
 
+def test_it_starts_with_the_frequencies_and_vectors_of_the_codes() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        prior = CodePrior((2, 2), 3, code_dim=2, width=8, n_heads=2).eval()
+    codes = torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]]).repeat(500, 1)
+    vectors = torch.tensor([[1.0, 4.0], [2.0, 4.0], [3.0, 4.0]])
+    prior.start(codes, vectors)
+    assert prior.usage.tolist() == [2500, 1500, 0]
+    step = 1.5**0.5
+    torch.testing.assert_close(prior.vectors, torch.tensor([[-step, 0.0], [0.0, 0.0], [step, 0.0], [0.0, 0.0]]))
+    for weight in (prior.output.weight, prior.onto.weight):
+        torch.nn.init.zeros_(weight)
+    found = torch.softmax(prior.logits(codes[:1]), -1)[0, 0].detach()
+    torch.testing.assert_close(found, torch.tensor([2501.0, 1501.0, 1.0]) / 4003)
+
+
+def test_what_is_known_of_a_code_holds_for_those_of_like_vectors() -> None:
+    """Without embeddings of symbols, two codes of one vector are seen alike and are alike probable."""
+    prior = make((2, 2))
+    with torch.no_grad():
+        prior.vectors[1] = prior.vectors[0]
+        for table in (prior.before.weight, prior.above.weight, prior.output.weight, prior.output.bias):
+            table.zero_()
+    logits = prior.logits(torch.tensor([[0, 0, 2, 1], [1, 1, 2, 0]]))
+    torch.testing.assert_close(logits[0], logits[1])
+    torch.testing.assert_close(logits[..., 0], logits[..., 1])
+    assert (logits[..., 0] - logits[..., 2]).abs().min() > 1e-6
+
+
 def test_what_cannot_be_says_why() -> None:
     with pytest.raises(InvalidParameterError, match=r"width must be a multiple of n_heads=4; got 10. Use 12"):
-        CodePrior((2, 2), 3, width=10)
+        CodePrior((2, 2), 3, code_dim=2, width=10)
     with pytest.raises(InvalidParameterError, match="n_codes must be an integer of at least 2"):
-        CodePrior((2, 2), 1)
+        CodePrior((2, 2), 1, code_dim=2)
     with pytest.raises(UnsupportedOperationError, match="codes are symbols, which have no mean"):
         _ = CodeDistribution(EmaQuantizer(2), 4).mean
     with pytest.raises(InvalidParameterError, match="temperature must be a float"):

@@ -108,7 +108,7 @@ def test_the_bound_is_below_the_best_code_of_all() -> None:
 
 def test_codes_climb_their_log_probability() -> None:
     with torch.random.fork_rng():
-        prior = CodePrior((2, 2), 3, condition_dim=2, width=8, n_heads=2)
+        prior = CodePrior((2, 2), 3, code_dim=2, condition_dim=2, width=8, n_heads=2)
         codes = torch.randint(3, (4, 4), generator=generator(0))
         condition = torch.eye(4)[:, :2]
         terms = CodeLikelihood()(prior, Batch(codes, condition=condition))  # type: ignore[arg-type]

@@ -261,9 +261,12 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
             names = dataset.label_names
             self.classes_ = tuple(str(code) if names is None else names[code] for code in present)
             columns = functional.one_hot(torch.from_numpy(places), len(present)).float()
-        prior = self._extra_modules()[PRIOR]
+        prior = cast(CodePrior, self._extra_modules()[PRIOR])
         feed = Feed(codes, lambda rows: rows, device=self._device, condition=columns, hidden=HIDDEN)
         train_rows, validation_rows = self._split(len(codes))
+        model: Any = self.model_
+        vectors = model.quantizer.vectors(torch.arange(self.n_codes_, device=self._device))
+        prior.start(codes[train_rows], vectors.float().cpu())
         plan = self._prior_plan(len(train_rows))
         trainer = Trainer(
             prior.to(self._device),
@@ -275,7 +278,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         )
         result = trainer.run()
         self.prior_history_ = [record.to_dict() for record in result.history]
-        cast(CodePrior, prior).usage.copy_(torch.bincount(codes.flatten(), minlength=self.n_codes_))
+        prior.usage.copy_(torch.bincount(codes.flatten(), minlength=self.n_codes_))
         self.extra_modules_ = {PRIOR: prior.eval()}
         reporter.note(f"{self.perplexity_:.0f} of {self.n_codes_} codes in use (perplexity)")
 
@@ -288,6 +291,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         return CodePrior(
             specification.grid,
             specification.outline.n_codes,
+            code_dim=specification.code_dim,
             condition_dim=condition_dim,
             width=int(self.prior_width),
             n_layers=int(self.prior_layers),
@@ -301,7 +305,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
             max_epochs=epochs,
             batch_size=min(PRIOR_BATCH if self.batch_size == "auto" else int(self.batch_size), n_rows),
             max_time=max_time,
-            learning_rate=2e-3,
+            learning_rate=5e-3,
             weight_decay=1e-2,
             optimizer="adamw",
             optimizer_options={"betas": (0.9, 0.95)},

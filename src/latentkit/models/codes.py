@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import final
@@ -31,11 +32,13 @@ class CodePrior(nn.Module):
 
     in the order of the rows of the grid. A causal transformer gives the logits. What it sees at place i is the sum of
     what the code before and, on a grid of two dimensions, the code above are embedded to, of an embedding of the
-    place's row and column, and of the condition y; attention adds all the places before.
+    place's row and column, and of the condition y; attention adds all the places before. Codes go in and come out both
+    as symbols and by their vectors, so that what is learnt of a code holds for those like it.
 
     Args:
         grid: Sides of the grid: (places,) or (height, width).
         n_codes: Number of codes.
+        code_dim: Length of a code vector.
         condition_dim: Columns of a condition; 0 for none. Zeros stand for no condition.
         width: Numbers per place inside; a multiple of `n_heads`.
         n_layers: Layers of attention.
@@ -44,6 +47,7 @@ class CodePrior(nn.Module):
 
     Attributes:
         usage: How often each code stands in the data that the prior was fitted to, shape (n_codes,).
+        vectors: Standardised vectors of the codes, and zeros for none, shape (n_codes + 1, code_dim).
 
     Raises:
         InvalidParameterError: If an argument has a value that it cannot have.
@@ -53,7 +57,7 @@ class CodePrior(nn.Module):
         Neural Networks, arXiv:1601.06759 (images place by place); Razavi et al., 2019, arXiv:1906.00446 (of codes).
 
     Example:
-        >>> prior = CodePrior((2, 3), 8, width=16)
+        >>> prior = CodePrior((2, 3), 8, code_dim=2, width=16)
         >>> prior.log_prob(torch.zeros(4, 6, dtype=torch.int64)).shape
         torch.Size([4])
         >>> prior.sample(5, generator=torch.Generator().manual_seed(0)).shape
@@ -61,12 +65,14 @@ class CodePrior(nn.Module):
     """
 
     usage: Tensor
+    vectors: Tensor
 
     def __init__(
         self,
         grid: Sequence[int],
         n_codes: int,
         *,
+        code_dim: int,
         condition_dim: int = 0,
         width: int = 128,
         n_layers: int = 2,
@@ -87,6 +93,9 @@ class CodePrior(nn.Module):
         self.places = nn.ParameterList(0.02 * torch.randn(side, width) for side in self.grid)
         self.before = nn.Embedding(n_codes + 1, width)  # the last one stands where there is no code
         self.above = nn.Embedding(n_codes + 1, width) if len(self.grid) > 1 else None
+        self.between = nn.Linear(code_dim, width, bias=False)
+        self.upwards = nn.Linear(code_dim, width, bias=False) if len(self.grid) > 1 else None
+        self.onto = nn.Linear(width, code_dim, bias=False)
         self.given = nn.Linear(condition_dim, width, bias=False) if condition_dim else None
         self.layers = nn.ModuleList(_Layer(width, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
@@ -95,7 +104,24 @@ class CodePrior(nn.Module):
         if self.above is not None:
             nn.init.normal_(self.above.weight, std=0.02)
         initialise(self.output, None, scale=BRANCH_SCALE)
+        initialise(self.between, None)
+        initialise(self.onto, None, scale=BRANCH_SCALE)
+        self.register_buffer("vectors", torch.zeros(n_codes + 1, code_dim))
         self.register_buffer("usage", torch.zeros(n_codes))
+
+    @torch.no_grad()
+    def start(self, codes: Tensor, vectors: Tensor) -> None:
+        """Start where the data are: with their frequencies of codes, and with what the codes stand for.
+
+        Args:
+            codes: Codes of some data, shape (n, places).
+            vectors: The vectors of the codes, shape (n_codes, code_dim); they are standardised.
+        """
+        counts = torch.bincount(codes.flatten(), minlength=self.n_codes).to(self.usage)
+        self.usage.copy_(counts)
+        self.output.bias.copy_(((counts + 1.0) / (counts + 1.0).sum()).log())
+        scale = vectors.std(0, correction=0)
+        self.vectors[:-1] = (vectors - vectors.mean(0)) / torch.where(scale > 0, scale, 1.0)
 
     @property
     def n_places(self) -> int:
@@ -112,8 +138,7 @@ class CodePrior(nn.Module):
         h = self._seen(codes, condition)
         for layer in self.layers:
             h = layer(h)
-        logits: Tensor = self.output(self.norm(h))
-        return logits
+        return self._logits(h)
 
     def log_prob(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Log-probability of codes, shape (batch, places), in nats, shape (batch,)."""
@@ -152,7 +177,7 @@ class CodePrior(nn.Module):
             h = self._seen(codes, condition, place)
             for layer, memory in zip(self._layers, kept, strict=True):
                 h = layer.step(h, memory, place)
-            logits: Tensor = self.output(self.norm(h))[:, 0]
+            logits = self._logits(h)[:, 0]
             if temperature > 0:
                 logits = logits / temperature + gumbel(logits.shape, like=logits, generator=generator)
             codes[:, place] = logits.argmax(-1)
@@ -165,13 +190,20 @@ class CodePrior(nn.Module):
     def _seen(self, codes: Tensor, condition: Tensor | None, place: int | None = None) -> Tensor:
         """What goes in at every place, shape (batch, places, width), or at one, shape (batch, 1, width)."""
         places = slice(None) if place is None else slice(place, place + 1)
-        h = self.before(self._shifted(codes, 1)[:, places]) + self._positions()[places]
-        if self.above is not None:
-            h = h + self.above(self._shifted(codes, math.prod(self.grid[1:]))[:, places])
+        left = self._shifted(codes, 1)[:, places]
+        h = self.before(left) + self.between(self.vectors[left]) + self._positions()[places]
+        if self.above is not None and self.upwards is not None:
+            above = self._shifted(codes, math.prod(self.grid[1:]))[:, places]
+            h = h + self.above(above) + self.upwards(self.vectors[above])
         if self.given is not None and condition is not None:
             h = h + self.given(condition.to(h))[:, None]
         result: Tensor = h
         return result
+
+    def _logits(self, h: Tensor) -> Tensor:
+        h = self.norm(h)
+        logits: Tensor = self.output(h) + self.onto(h) @ self.vectors[:-1].T
+        return logits
 
     def _shifted(self, codes: Tensor, n: int) -> Tensor:
         """The code `n` places before each; the number that stands for none at the first ones."""
@@ -284,7 +316,8 @@ class CodeDistribution:
         """Draws, shape (latent,), or (n, latent) when `n` is given; no gradient."""
         count = 1 if n is None else n
         if self._prior is None:
-            uniform = torch.zeros(count, self._n_places, self._quantizer.n_codes)
+            device = next(itertools.chain(self._quantizer.parameters(), self._quantizer.buffers())).device
+            uniform = torch.zeros(count, self._n_places, self._quantizer.n_codes, device=device)
             codes = gumbel(uniform.shape, like=uniform, generator=generator).argmax(-1)
         else:
             codes = self._prior.sample(count, self._condition, temperature=self._temperature, generator=generator)
