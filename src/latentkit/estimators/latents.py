@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from latentkit.estimators.generating import GenerativeTasks
 from latentkit.core.errors import UnsupportedOperationError
+from latentkit.estimators.generating import GenerativeTasks
 from latentkit.tasks import interpolate
 
 __all__ = ["AbsentTaskError", "LatentTasks"]
