@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -244,3 +245,15 @@ def test_discretized_logistic_components_start_apart() -> None:
 def test_refused_options(build, message) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         build()
+
+
+@pytest.mark.parametrize("variance", ["shared", "feature", "fixed", "network"])
+def test_bounded_means_are_sigmoids_and_start_at_the_data(variance: Any) -> None:
+    family = GaussianLikelihood((3,), variance=variance, bounded=True)
+    plain = GaussianLikelihood((3,), variance=variance)
+    parameters = 5.0 * torch.randn(4, family.n_parameters, 3)
+    linked = torch.cat((torch.sigmoid(parameters[:, :1]), parameters[:, 1:]), 1)
+    x = torch.rand(50, 3) * torch.tensor([1.0, 0.2, 0.0])
+    torch.testing.assert_close(family(parameters).log_prob(x[:4]), plain(linked).log_prob(x[:4]))
+    start = family(family.initial_parameters(x)).mean
+    torch.testing.assert_close(start.detach(), x.mean(0), atol=2e-3, rtol=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
-from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
+from latentkit.core.errors import InvalidParameterError, TrainingInterrupted, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
@@ -65,27 +65,32 @@ def label_names(dataset: Dataset) -> list[str]:
 
 def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: Printer, *, report: bool) -> None:
     """Write the report, and print what came of a training and what to do with it."""
+    from latentkit.estimators.encoding import EncodingTasks
+
     values = outcome(estimator, place)
     if report:
         from latentkit.report import write_report
 
         page = place / "report.html"
-        write_report(estimator, page, data=dataset)
-        values["report"] = page
+        try:
+            write_report(estimator, page, data=dataset)
+            values["report"] = page
+        except UnsupportedOperationError as reason:
+            printer.line(f"no report, which compares data with their reconstructions: {reason}")
     last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
     printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")
     figures = [("objective" if estimator.specification_.is_deterministic else "bound", _bound(values))]
     figures.append(("run", str(place)))
-    printer.pairs(figures + ([("report", str(values["report"]))] if report else []))
+    printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"
-    printer.commands(
-        "next",
-        [
-            f"latentkit sample {place} -n 64 -o {'samples.png' if is_images else 'samples.csv'}",
-            f"latentkit reconstruct {place} DATA -o {'reconstructions.png' if is_images else 'reconstructions.csv'}",
+    ending = "png" if is_images else "csv"
+    lines = [f"latentkit sample {place} -n 64 -o samples.{ending}"]
+    if isinstance(estimator, EncodingTasks):
+        lines += [
+            f"latentkit reconstruct {place} DATA -o reconstructions.{ending}",
             f"latentkit score {place} DATA -o scores.csv",
-        ],
-    )
+        ]
+    printer.commands("next", lines)
     printer.document(values)
 
 

@@ -39,7 +39,7 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
     `learning_rate`, `weight_averaging` and `validation_fraction` have other defaults than elsewhere: the average of the
     last weights is kept, and no row is held out. A training in which the discriminator wins, or the samples collapse,
     ends in a DivergenceError. The likelihood is one whose mean alone the decoder gives: ``"auto"`` is Bernoulli for
-    binary data, else Gaussian with one learnt variance.
+    binary data, else Gaussian with one learnt variance, and with means from 0 to 1 for images in that range.
 
     Args:
         latent_dim: Number of latent dimensions.
@@ -100,10 +100,7 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
         self._check_ex_post()
         self._check_adversarial()
         event_shape = tuple(self.schema_.event_shape)
-        name = self.likelihood
-        if name == "auto" and not self.likelihood_options:
-            name = "bernoulli" if self.schema_.values == "binary" else "gaussian"
-        likelihood, options = resolve_likelihood(name, self.likelihood_options, self.schema_)
+        likelihood, options = self._resolve_likelihood()
         encoder, decoder = (
             settle(
                 resolve_network(network, event_shape, n_rows=n_rows),
@@ -129,6 +126,13 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,
         )
+
+    def _resolve_likelihood(self) -> tuple[str, dict[str, Any]]:
+        """A likelihood of which the decoder gives the mean alone."""
+        values = self.schema_.values
+        if self.likelihood != "auto" or self.likelihood_options or values == "binary":
+            return resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
+        return resolve_likelihood("gaussian", {"bounded": values != "real"}, self.schema_)
 
     def _objective(self) -> Objective:
         return VaeGanObjective(

@@ -202,6 +202,16 @@ class VaeGan(nn.Module):
         self.autoencoder = autoencoder
         self.discriminator = discriminator
 
+    @property
+    def encoder(self) -> nn.Module:
+        """That of the autoencoder."""
+        return self.autoencoder.encoder
+
+    @property
+    def decoder(self) -> nn.Module:
+        """That of the autoencoder."""
+        return self.autoencoder.decoder
+
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         """Return q(z given x) for x of shape (batch, *event), or q(z given x and a condition)."""
         return self.autoencoder.encode(x, condition)

@@ -18,6 +18,8 @@ from latentkit.distributions.precision import at_least_float32
 __all__ = ["Gaussian", "GaussianLikelihood"]
 
 _HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
+#: Means of a bounded family start at least this far from 0 and 1, where the sigmoid still has a slope.
+_EDGE: Final = 1e-3
 _VARIANCES: Final = ("shared", "feature", "fixed", "network")
 
 
@@ -92,6 +94,7 @@ class GaussianLikelihood(Likelihood):
             ``"fixed"``: `stddev`; ``"network"``: the decoder gives one for each feature and example.
         stddev: The standard deviation where it is fixed, and where a learnt one starts, in model units.
         min_stddev: Floor of learnt standard deviations, in model units.
+        bounded: Whether means pass through a sigmoid, for data from 0 to 1.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -115,10 +118,12 @@ class GaussianLikelihood(Likelihood):
         variance: Literal["shared", "feature", "fixed", "network"] = "shared",
         stddev: float = 1.0,
         min_stddev: float = 1e-3,
+        bounded: bool = False,
     ) -> None:
         check_choice("variance", variance, _VARIANCES)
         super().__init__(event_shape, n_parameters=2 if variance == "network" else 1)
         self.variance = variance
+        self.bounded = bounded
         self.min_stddev = check_real("min_stddev", min_stddev, low=0.0, inclusive=(False, True))
         self._floor = math.log(self.min_stddev)
         if variance == "fixed":
@@ -143,16 +148,18 @@ class GaussianLikelihood(Likelihood):
         n_event_dims = len(self.event_shape)
         if self.variance == "network":
             mean, raw = self.split(parameters)
-            return Gaussian(mean, self._bounded(raw), n_event_dims=n_event_dims)
-        return Gaussian(parameters.squeeze(-1 - n_event_dims), self._log_stddev(), n_event_dims=n_event_dims)
+            return Gaussian(self._linked(mean), self._bounded(raw), n_event_dims=n_event_dims)
+        mean = self._linked(parameters.squeeze(-1 - n_event_dims))
+        return Gaussian(mean, self._log_stddev(), n_event_dims=n_event_dims)
 
     def initial_parameters(self, x: Tensor) -> Tensor:
         """Mean of each feature, and its raw log standard deviation where the network gives it."""
         x = at_least_float32(x)
         mean = x.mean(0)
+        start = torch.logit(mean, eps=_EDGE) if self.bounded else mean
         if self.variance != "network":
-            return mean.unsqueeze(0)
-        return torch.stack((mean, self._unbounded(self._start((x - mean).square().mean(0)))))
+            return start.unsqueeze(0)
+        return torch.stack((start, self._unbounded(self._start((x - mean).square().mean(0)))))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -162,6 +169,9 @@ class GaussianLikelihood(Likelihood):
             variance = (x - x.mean(0)).square().mean(0)
             start = self._start(variance if self.variance == "feature" else variance.mean())
             self.raw_log_stddev.copy_(self._unbounded(start))
+
+    def _linked(self, mean: Tensor) -> Tensor:
+        return torch.sigmoid(at_least_float32(mean)) if self.bounded else mean
 
     def _log_stddev(self) -> Tensor:
         raw = at_least_float32(self.raw_log_stddev)
