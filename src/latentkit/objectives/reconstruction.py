@@ -183,6 +183,8 @@ def _squared_jacobian(function: Callable[[Tensor], Tensor], at: Tensor, n_probes
         norms = []
         for direction in directions:
             (row,) = torch.autograd.grad(values, at, direction, create_graph=trains, retain_graph=True)
-            norms.append(row.flatten(1).float().square().sum(1) if row.dtype.itemsize < 4 else row.flatten(1).square().sum(1))
+            norms.append(
+                row.flatten(1).float().square().sum(1) if row.dtype.itemsize < 4 else row.flatten(1).square().sum(1)
+            )
     total = torch.stack(norms).sum(0)
     return total if n_probes is None else total / n_probes
