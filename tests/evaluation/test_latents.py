@@ -57,3 +57,20 @@ def test_wrong_input_is_named() -> None:
         active_units(torch.zeros(2, 3), threshold=-1.0)
     with pytest.raises(InvalidParameterError, match="one shape"):
         summarize_latents(torch.zeros(2, 3), torch.zeros(2, 2))
+
+
+def test_points_have_no_divergence_and_no_spread_of_their_own() -> None:
+    codes = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * torch.tensor(
+        [1.0, 3.0, 0.01]
+    )
+    summary = summarize_latents(codes)
+    assert summary.kl_per_dimension is None
+    assert summary.kl is None
+    assert summary.order.tolist() == [1, 0, 2]
+    assert summary.active.tolist() == [True, True, False]
+    torch.testing.assert_close(summary.aggregate_covariance, torch.cov(codes.mT, correction=0))
+
+
+def test_dimensions_are_ordered_by_what_they_carry() -> None:
+    means = torch.tensor([[-1.0, 0.0, -2.0], [1.0, 0.0, 2.0]])
+    assert summarize_latents(means, torch.zeros(2, 3)).order.tolist() == [2, 0, 1]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import row_keys, row_noise
-from latentkit.evaluation import LikelihoodEstimate, bits_per_dimension, importance_bound
+from latentkit.evaluation import LikelihoodEstimate, bits_per_dimension, importance_bound, reconstruction_likelihood
 from latentkit.objectives import log_importance_weights
 from tests.evaluation.linear_gaussian import LinearGaussian
 
@@ -132,3 +132,23 @@ def test_bits_per_dimension_of_a_uniform_byte_is_eight() -> None:
         bits_per_dimension(mass, 0)
     with pytest.raises(InvalidParameterError, match="step"):
         bits_per_dimension(mass, 3, step=0.0)
+
+
+def test_a_reconstruction_is_scored_at_the_code_and_bounds_nothing(model: LinearGaussian, x: Tensor) -> None:
+    estimate = reconstruction_likelihood(model, x)
+    expected = model.decode(model.encode(x).mean).log_prob(x)
+    torch.testing.assert_close(estimate.log_likelihood, expected.double())
+    assert not estimate.is_bound
+    assert "not a bound" in estimate.estimator
+    assert (estimate.log_likelihood > model.log_evidence(x)).float().mean() > 0.9
+    assert estimate.n_importance == 1
+    assert (estimate.standard_error == 0).all()
+    assert importance_bound(model, x, 2).is_bound
+
+
+def test_missing_features_do_not_count_in_a_reconstruction(model: LinearGaussian, x: Tensor) -> None:
+    mask = torch.ones_like(x, dtype=torch.bool)
+    mask[:, 1] = False
+    estimate = reconstruction_likelihood(model, x, mask=mask)
+    expected = model.decode(model.encode(x).mean).log_prob(x, mask=mask)
+    torch.testing.assert_close(estimate.log_likelihood, expected.double())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import row_keys
-from latentkit.tasks import recover
+from latentkit.tasks import complete, recover
 from tests.evaluation.linear_gaussian import LinearGaussian
 
 OBSERVED = torch.tensor([True, False, True, False, False])
@@ -151,3 +151,29 @@ def test_wrong_options_are_named() -> None:
         recover(model, torch.where(torch.arange(3)[:, None] == 1, torch.nan, x), mask)
     with pytest.raises(InvalidParameterError, match="one key per row"):
         recover(model, x, mask, keys=torch.arange(2))
+
+
+def test_completing_comes_to_rest_at_a_row_that_the_model_rebuilds() -> None:
+    model = LinearGaussian(stddev=0.4)
+    x = model.draw(6)
+    mask = OBSERVED.expand_as(x)
+    rest = complete(model, x, mask, n_steps=500)
+    assert torch.equal(rest[mask], x[mask])
+    rebuilt = model.decode(model.encode(rest).mean).mean
+    torch.testing.assert_close(rest[~mask], rebuilt[~mask])
+    # with the exact posterior it rests at the mean of the missing features given the observed ones
+    mean, _ = exact_conditional(model, x)
+    torch.testing.assert_close(rest[:, ~OBSERVED], mean)
+
+
+def test_completing_starts_from_zeros_and_never_reads_what_is_missing() -> None:
+    model = LinearGaussian(stddev=0.4, shift=0.2)
+    x = model.draw(6)
+    mask = OBSERVED.expand_as(x)
+    zeros, holes = torch.where(mask, x, 0.0), torch.where(mask, x, math.nan)
+    once = complete(model, holes, mask, n_steps=1)
+    torch.testing.assert_close(once[~mask], model.decode(model.encode(zeros).mean).mean[~mask])
+    with pytest.raises(InvalidParameterError, match="n_steps must be an integer of at least 1; got 0"):
+        complete(model, x, mask, n_steps=0)
+    with pytest.raises(InvalidParameterError, match="row 0 holds NaN"):
+        complete(model, holes, torch.ones_like(mask))
