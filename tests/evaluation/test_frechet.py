@@ -58,7 +58,7 @@ def test_random_features_are_the_same_each_time_and_tell_images_apart() -> None:
 def test_wrong_input_is_named() -> None:
     with pytest.raises(InvalidParameterError, match="equally wide"):
         frechet_distance(torch.zeros(3, 2), torch.zeros(3, 3))
-    with pytest.raises(InvalidParameterError, match="at least 2 examples"):
+    with pytest.raises(InvalidParameterError, match="at least 2 rows"):
         frechet_distance(torch.zeros(1, 2), torch.zeros(3, 2))
     with pytest.raises(InvalidParameterError, match="finite"):
         frechet_distance(torch.full((3, 2), torch.nan), torch.zeros(3, 2))
