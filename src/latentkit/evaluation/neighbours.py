@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["kth_neighbour_distances", "squared_distance_blocks"]
 
-_BLOCK = 1 << 22  # distances per pass: 32 MiB in float64
+_BLOCK = 1 << 21  # distances per pass: 16 MiB in float64
 
 
 def squared_distance_blocks(queries: Tensor, reference: Tensor) -> Iterator[tuple[slice, Tensor]]:
