@@ -203,12 +203,13 @@ def dci(
     with R the importances of d dimensions for K factors, P its rows and P~ its columns normed to sum 1, H_b the entropy
     with base b, and rho_j the share of dimension j in all importance. Both lie in [0, 1], higher is better. All
     three are biased downwards at small samples: noise spreads importance, and predictors learn less. Figures of
-    different predictors cannot be compared.
+    different predictors cannot be compared. Read them together: where codes know nothing, a lasso may keep a single
+    weight, which is perfectly disentangled and informs of nothing.
 
     Args:
         codes: Posterior means, shape (n, latent).
         factors: Integers (classes), or real numbers, shape (n, factors); trees take real ones in `n_bins` bins.
-        predictor: "forest" (random forest of 50 trees, fast), "boosting" (scikit-learn's gradient boosting, as in
+        predictor: "forest" (random forest of 50 trees with at least 5 rows in a leaf), "boosting" (scikit-learn's gradient boosting, as in
             disentanglement_lib; minutes for factors of many classes) or "lasso" (on standardised numbers, the penalty
             cross-validated; for factors that are ordered).
         test_fraction: Share of rows held out for `informativeness`, in (0, 1).
@@ -467,7 +468,9 @@ def _trees(machine: Any, data: CodesAndFactors, k: int, fit: NDArray[np.int64], 
 def _forest(data: CodesAndFactors, k: int, fit: NDArray[np.int64], held_out: NDArray[np.int64], state: int) -> _Judged:
     from sklearn.ensemble import RandomForestClassifier
 
-    return _trees(RandomForestClassifier(50, max_features=None, random_state=state), data, k, fit, held_out)
+    return _trees(
+        RandomForestClassifier(50, max_features=None, min_samples_leaf=5, random_state=state), data, k, fit, held_out
+    )
 
 
 def _boosting(
