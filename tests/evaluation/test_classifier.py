@@ -44,7 +44,7 @@ def test_features_feed_the_classes(features: ClassifierFeatures) -> None:
 def test_its_distance_sees_a_missing_class(features: ClassifierFeatures) -> None:
     (x, labels), (other, _) = stripes(400, seed=1), stripes(400, seed=2)
     floor = frechet_distance(features(x), features(other))
-    assert frechet_distance(features(x), features(x[labels == 0])) > 20 * floor
+    assert frechet_distance(features(x), features(x[labels == 0])) > 5 * floor
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_does() -> None:
@@ -81,7 +81,7 @@ def test_a_classifier_is_read_back_as_it_was(features: ClassifierFeatures, tmp_p
 
 def test_few_rows_are_seen_more_often() -> None:
     x, labels = stripes(40)
-    assert ClassifierFeatures(x[:, :, :2, :2], labels, n_features=2).n_epochs == 1600
+    assert ClassifierFeatures(x[:, :, :2, :2], labels, n_features=2).n_epochs == 500
 
 
 def test_wrong_input_is_named(features: ClassifierFeatures) -> None:

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latentkit.core.errors import DataError, InvalidParameterError, UnreadableDataError
+from latentkit.core.seeds import isolated_rng
 from latentkit.evaluation import (
     ClassifierFeatures,
     FeatureMap,
@@ -27,15 +28,12 @@ def images(n: int = 60, seed: int = 0) -> Tensor:
 
 
 def small_network(seed: int) -> nn.Module:
-    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(240, 4))
-    source = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=source)
-    return network
+    with isolated_rng(seed):
+        return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(240, 4))
 
 
 MAPS = {
-    "rows": lambda: RowFeatures(),
+    "rows": RowFeatures,
     "random": lambda: RandomFeatures(n_features=16),
     "pca": lambda: PrincipalComponentFeatures(images(), n_features=6),
     "network": lambda: NetworkFeatures(small_network(0)),

@@ -37,7 +37,9 @@ def test_ssim_is_the_published_formula(block: int, monkeypatch: pytest.MonkeyPat
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, size=(3, 2, 14, 17)).astype(np.uint8)
     y = np.clip(x + rng.normal(0, 40, x.shape), 0, 255).astype(np.uint8)
-    expected = [np.mean([direct_ssim(*both, 255.0) for both in zip(a, b, strict=True)]) for a, b in zip(x, y)]
+    expected = [
+        np.mean([direct_ssim(*both, 255.0) for both in zip(a, b, strict=True)]) for a, b in zip(x, y, strict=True)
+    ]
     found = ssim(x, y, data_range=255)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     np.testing.assert_allclose(ssim(x[:, 0], y[:, 0], data_range=255), ssim(x[:, :1], y[:, :1], data_range=255))

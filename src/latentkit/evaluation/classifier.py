@@ -84,7 +84,7 @@ class ClassifierFeatures:
             )
         check_integer("n_features", n_features, low=1)
         if n_epochs is None:
-            n_epochs = max(2, math.ceil(_FEWEST_STEPS * _BATCH / x.shape[0]))
+            n_epochs = max(2, math.ceil(_FEWEST_STEPS / math.ceil(x.shape[0] / _BATCH)))
         check_integer("n_epochs", n_epochs, low=1)
         self.event_shape, self.n_classes, self.n_features = tuple(x.shape[1:]), n_classes, n_features
         self.n_epochs, self.n_rows, self.seed = n_epochs, x.shape[0], seed

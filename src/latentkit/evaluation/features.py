@@ -308,15 +308,18 @@ def in_batches(network: nn.Module, x: Tensor, *, prepare: Callable[[Tensor], Ten
     """Output of a network in evaluation mode, row by row flattened, without gradients and in bounded memory.
 
     The rows are moved to the device and dtype of the network's weights.
+
+    Raises:
+        InvalidParameterError: If there is no row.
     """
+    if not x.shape[0]:
+        raise InvalidParameterError("features need at least 1 example; got none.")
     weight = next(network.parameters(), None)
     parts = []
     with torch.no_grad():
         for part in torch.split(x.detach(), _BATCH):
             part = part.to(weight) if weight is not None else part.float()
             parts.append(network(part if prepare is None else prepare(part)).flatten(1))
-    if not parts:
-        raise InvalidParameterError("features need at least 1 example; got none.")
     return torch.cat(parts)
 
 
