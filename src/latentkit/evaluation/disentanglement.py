@@ -209,9 +209,9 @@ def dci(
     Args:
         codes: Posterior means, shape (n, latent).
         factors: Integers (classes), or real numbers, shape (n, factors); trees take real ones in `n_bins` bins.
-        predictor: "forest" (random forest of 50 trees with at least 5 rows in a leaf), "boosting" (scikit-learn's gradient boosting, as in
-            disentanglement_lib; minutes for factors of many classes) or "lasso" (on standardised numbers, the penalty
-            cross-validated; for factors that are ordered).
+        predictor: "forest" (random forest of 50 trees with at least 5 rows in a leaf), "boosting" (scikit-learn's
+            gradient boosting, as in disentanglement_lib; minutes for factors of many classes) or "lasso" (on
+            standardised numbers, the penalty cross-validated; for factors that are ordered).
         test_fraction: Share of rows held out for `informativeness`, in (0, 1).
         n_bins: Bins of a real-valued factor, for the trees.
         seed: Decides the held-out rows and the trees.
