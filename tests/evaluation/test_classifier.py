@@ -37,8 +37,16 @@ def test_it_learns_and_says_how_well(features: ClassifierFeatures) -> None:
 
 def test_features_feed_the_classes(features: ClassifierFeatures) -> None:
     x, _ = stripes(20, seed=1)
-    logits = features.network.head(features(x))
+    network = features.network
+    logits = network.head(features(x) * network.feature_scale + network.feature_centre)
     torch.testing.assert_close(logits.argmax(1), features.predict(x))
+
+
+def test_features_have_a_scale_that_does_not_depend_on_the_weights(features: ClassifierFeatures) -> None:
+    found = features(stripes()[0])
+    assert float(found.var(0).mean()) == pytest.approx(1.0, abs=0.05)
+    torch.testing.assert_close(found.mean(0), torch.zeros(8), atol=0.1, rtol=0)
+    assert found.std(0).max() > 1.2 * found.std(0).min()
 
 
 def test_its_distance_sees_a_missing_class(features: ClassifierFeatures) -> None:

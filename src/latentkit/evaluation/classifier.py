@@ -29,6 +29,7 @@ _LEARNING_RATE = 2e-3
 _FEWEST_STEPS = 500  # small data are seen more often
 _SMALLEST_SIDE = 8
 _HELD_OUT = 0.1
+_STATISTICS = 10_000
 _FACTS = ("event_shape", "n_classes", "n_features", "n_epochs", "n_rows", "seed", "accuracy")
 
 
@@ -38,7 +39,8 @@ class ClassifierFeatures:
 
     Images of at least 8 x 8 pixels get two strided convolutions (16 and 32 channels), anything else a perceptron of 128
     units; then a linear layer of `n_features`, which are the features, a rectifier and the classes. Inputs are
-    standardised by the training rows. Trained with Adam at a rate that falls to zero; a tenth of the rows is held out
+    standardised by the training rows; features are centred, and divided by one number that makes their mean variance
+    over the training rows 1. Trained with Adam at a rate that falls to zero; a tenth of the rows is held out
     and gives `accuracy`. Two classifiers are two measures: figures may be compared where the fingerprint in
     `description` is the same, for which :meth:`save` and :meth:`load` are there.
 
@@ -95,6 +97,7 @@ class ClassifierFeatures:
         network.standardise(x, rows)
         _train(network, x, y.to(x.device), rows, n_epochs, seed)
         self.network = network.eval()
+        network.standardise_features(x, rows)
         predicted = in_batches(network, x[held_out.to(x.device)]).argmax(1).cpu()
         self.accuracy = float((predicted == y[held_out]).double().mean())
         if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
@@ -120,7 +123,8 @@ class ClassifierFeatures:
             InvalidParameterError: If x has another shape than the training rows.
         """
         self._check(x)
-        return in_batches(self.network.body, x, prepare=self.network.prepare)
+        features = in_batches(self.network.body, x, prepare=self.network.prepare)
+        return (features - self.network.feature_centre) / self.network.feature_scale
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the most probable class of each row, shape (n,).
@@ -194,16 +198,27 @@ class _Classifier(nn.Module):
         statistics = torch.ones(event[0], 1, 1) if len(self._reduced) > 1 else torch.ones(event)
         self.register_buffer("centre", torch.zeros_like(statistics))
         self.register_buffer("scale", statistics)
+        self.register_buffer("feature_centre", torch.zeros(n_features))
+        self.register_buffer("feature_scale", torch.ones(()))
         self.centre: Tensor
         self.scale: Tensor
+        self.feature_centre: Tensor
+        self.feature_scale: Tensor
 
-    def standardise(self, x: Tensor, rows: Tensor, n_most: int = 10_000) -> None:
-        """Take centre and scale from (at most `n_most` of) these rows."""
-        part = x[rows[:n_most].to(x.device)].float()
+    def standardise(self, x: Tensor, rows: Tensor) -> None:
+        """Take centre and scale of the inputs from these rows, at most 10,000 of them."""
+        part = x[rows[:_STATISTICS].to(x.device)].float()
         keep = part.mean(self._reduced, keepdim=True)[0]
         spread = part.std(self._reduced, keepdim=True)[0]
         self.centre.copy_(keep.reshape(self.centre.shape))
         self.scale.copy_(torch.where(spread > 0, spread, 1.0).reshape(self.scale.shape))
+
+    def standardise_features(self, x: Tensor, rows: Tensor) -> None:
+        """Take centre and scale of the features from these rows, at most 10,000 of them."""
+        features = in_batches(self.body, x[rows[:_STATISTICS].to(x.device)], prepare=self.prepare)
+        self.feature_centre.copy_(features.mean(0))
+        spread = features.var(0).mean().sqrt()
+        self.feature_scale.copy_(torch.where(spread > 0, spread, 1.0))
 
     def prepare(self, x: Tensor) -> Tensor:
         """Standardise."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer, check_real
@@ -12,7 +11,7 @@ from latentkit.evaluation.inputs import Numbers, check_pair
 
 __all__ = ["psnr", "ssim"]
 
-_BLOCK = 1 << 21  # pixels per pass: five filtered maps of 16 MiB in float64
+_BLOCK = 1 << 16  # pixels per pass: maps of 512 KiB in float64 stay in the cache
 
 
 def psnr(images: Numbers, others: Numbers, *, data_range: float = 1.0) -> Tensor:
@@ -112,11 +111,14 @@ def _similarity(x: Tensor, y: Tensor, window: Tensor, data_range: float) -> Tens
 
 
 def _filtered(x: Tensor, window: Tensor) -> Tensor:
-    n, channels, height, width = x.shape
-    planes = x.reshape(n * channels, 1, height, width)
-    rows = functional.conv2d(planes, window[None, None, :, None])
-    both = functional.conv2d(rows, window[None, None, None, :])
-    return both.reshape(n, channels, *both.shape[-2:])
+    """Weighted sums over the window along both sides: shifted sums are faster than a convolution of one channel."""
+    for axis in (-2, -1):
+        size = x.shape[axis] - len(window) + 1
+        total = torch.zeros_like(x.narrow(axis, 0, size))
+        for i, weight in enumerate(window.tolist()):
+            total.add_(x.narrow(axis, i, size), alpha=weight)
+        x = total
+    return x
 
 
 def _pair(images: Numbers, others: Numbers) -> tuple[Tensor, Tensor, tuple[int, ...]]:

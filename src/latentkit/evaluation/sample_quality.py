@@ -66,6 +66,7 @@ def measure_samples(
     `max_rows`: the biases of the metrics are then those of the floor too. The training rows that make the floor are
     real, so a figure better than it tells of crowding or copying rather than of quality; hence the copy rate is always
     given, against all training rows (of which at most 10 `max_rows` are looked at). Its floor is that of the test rows.
+    Where the feature map was itself fitted on training rows, the floor holds what it has learnt by heart as well.
 
     Args:
         samples: In model units, shape (n, *event), at least 10.
