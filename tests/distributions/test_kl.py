@@ -53,7 +53,9 @@ def test_closed_forms(kind_q, kind_p) -> None:
     assert ((estimates.mean(0) - kl).abs() <= 5 * estimates.std(0) / 20000**0.5).all()
 
 
-@pytest.mark.parametrize("kind", [posteriors[name] for name in posteriors if name != "point"], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [posteriors[name] for name in posteriors if name != "point"], ids=lambda kind: kind.__name__
+)
 def test_of_itself_is_zero(kind) -> None:
     family = kind(3)
     q = family(torch.zeros(2, family.n_parameters))

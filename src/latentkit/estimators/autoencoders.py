@@ -15,7 +15,13 @@ from latentkit.core.protocols import Objective
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.estimators.parameters import EX_POST_CITES, EncoderParameters, ExPostParameters, NetworkParameters, completed
+from latentkit.estimators.parameters import (
+    EX_POST_CITES,
+    EncoderParameters,
+    ExPostParameters,
+    NetworkParameters,
+    completed,
+)
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule
 from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder

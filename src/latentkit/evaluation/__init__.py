@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from latentkit.evaluation.frechet import frechet_distance, random_convolution_features
+from latentkit.evaluation.classifier import ClassifierFeatures
+from latentkit.evaluation.code_quality import disentanglement_metrics, measure_disentanglement
+from latentkit.evaluation.disentanglement import (
+    Dci,
+    FactorVaeScore,
+    MutualInformationGap,
+    SapScore,
+    dci,
+    factor_vae_score,
+    mutual_information_gap,
+    sap_score,
+)
+from latentkit.evaluation.features import (
+    FeatureMap,
+    InceptionFeatures,
+    NetworkFeatures,
+    PrincipalComponentFeatures,
+    RandomFeatures,
+    RowFeatures,
+    random_convolution_features,
+)
+from latentkit.evaluation.figures import Figure
+from latentkit.evaluation.frechet import frechet_distance
+from latentkit.evaluation.information import InformationEstimate, codebook_perplexity, mutual_information
+from latentkit.evaluation.kernel import KernelDistance, kernel_distance
 from latentkit.evaluation.latents import LatentSummary, active_units, summarize_latents
 from latentkit.evaluation.likelihood import (
     LikelihoodEstimate,
@@ -10,15 +34,55 @@ from latentkit.evaluation.likelihood import (
     importance_bound,
     reconstruction_likelihood,
 )
+from latentkit.evaluation.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
+from latentkit.evaluation.memorisation import CopyRate, copy_rate
+from latentkit.evaluation.pairs import psnr, ssim
+from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
+from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
 
 __all__ = [
+    "ClassifierFeatures",
+    "CopyRate",
+    "Dci",
+    "DensityCoverage",
+    "FactorVaeScore",
+    "FeatureMap",
+    "Figure",
+    "InceptionFeatures",
+    "InformationEstimate",
+    "KernelDistance",
     "LatentSummary",
     "LikelihoodEstimate",
+    "Measurement",
+    "MutualInformationGap",
+    "NetworkFeatures",
+    "PrecisionRecall",
+    "PrincipalComponentFeatures",
+    "RandomFeatures",
+    "RowFeatures",
+    "SapScore",
+    "TwoSampleAuc",
     "active_units",
     "bits_per_dimension",
+    "codebook_perplexity",
+    "copy_rate",
+    "dci",
+    "density_coverage",
+    "disentanglement_metrics",
+    "factor_vae_score",
     "frechet_distance",
     "importance_bound",
+    "kernel_distance",
+    "measure_disentanglement",
+    "measure_samples",
+    "mutual_information",
+    "mutual_information_gap",
+    "precision_recall",
+    "psnr",
     "random_convolution_features",
     "reconstruction_likelihood",
+    "sap_score",
+    "ssim",
     "summarize_latents",
+    "two_sample_auc",
 ]
