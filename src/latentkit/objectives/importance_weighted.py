@@ -6,41 +6,14 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor
 
 from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
-from latentkit.distributions import kl_divergence
+from latentkit.objectives.draws import draw_weighted
 from latentkit.objectives.importance import log_mean_exp
-from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
+from latentkit.objectives.phases import objectives, single_phase
 
 __all__ = ["Dreg", "Iwae", "Stl"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Draws:
-    """What several draws for each example give: z (draws, batch, latent), the rest (draws, batch), kl (batch,)."""
-
-    z: Tensor
-    log_likelihood: Tensor
-    log_weights: Tensor
-    kl: Tensor
-
-    def terms(self, objective: Tensor) -> Terms:
-        return Terms(objective=objective, log_likelihood=self.log_likelihood.mean(0), kl=self.kl)
-
-
-def _draw(model: LatentVariableModel, batch: Batch, n: int, kl_weight: float, *, path_only: bool) -> _Draws:
-    """Draw n times and weigh; `path_only` cuts the posterior's density from the graph, so that z alone leads to it."""
-    model = given(model, batch)
-    posterior, prior = model.encode(batch.x), model.prior()
-    z = posterior.rsample(n)
-    fit = log_likelihood(model, z, batch)
-    density = posterior.detach() if path_only else posterior
-    log_weights = fit + kl_weight * (prior.log_prob(z) - density.log_prob(z))
-    with torch.no_grad():
-        kl = kl_divergence(posterior, prior, z=z)
-    return _Draws(z, fit, log_weights, kl)
 
 
 @objectives.register("iwae")
@@ -76,7 +49,7 @@ class Iwae:
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
         """Bound for each example, nats; `log_likelihood` is the mean over the draws, `kl` has no weight."""
-        draws = _draw(model, batch, self.n_importance, kl_weight, path_only=False)
+        draws = draw_weighted(model, batch, self.n_importance, kl_weight)
         return draws.terms(log_mean_exp(draws.log_weights))
 
     def phases(self, model: LatentVariableModel) -> list[Phase]:
@@ -118,7 +91,7 @@ class Dreg:
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
         """Bound for each example, nats; `log_likelihood` is the mean over the draws, `kl` has no weight."""
-        draws = _draw(model, batch, self.n_importance, kl_weight, path_only=True)
+        draws = draw_weighted(model, batch, self.n_importance, kl_weight, path_only=True)
         if draws.z.requires_grad:
             # What reaches z already has one factor v_k, from the log-mean-exp; decoder and prior keep that one alone.
             weights = torch.softmax(draws.log_weights.detach(), dim=0)
@@ -163,7 +136,7 @@ class Stl:
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
         """Bound for each example, nats; `log_likelihood` is the mean over the draws, `kl` has no weight."""
-        draws = _draw(model, batch, self.n_importance, kl_weight, path_only=True)
+        draws = draw_weighted(model, batch, self.n_importance, kl_weight, path_only=True)
         return draws.terms(log_mean_exp(draws.log_weights))
 
     def phases(self, model: LatentVariableModel) -> list[Phase]:
