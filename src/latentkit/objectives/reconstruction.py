@@ -14,6 +14,7 @@ from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
 from latentkit.core.registry import Registry
+from latentkit.distributions.precision import at_least_float32
 from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
 
 __all__ = ["Corruption", "Reconstruction", "corruptions"]
@@ -183,6 +184,6 @@ def _squared_jacobian(function: Callable[[Tensor], Tensor], at: Tensor, n_probes
         norms = []
         for direction in directions:
             (row,) = torch.autograd.grad(values, at, direction, create_graph=trains, retain_graph=True)
-            norms.append(row.flatten(1).float().square().sum(1) if row.dtype.itemsize < 4 else row.flatten(1).square().sum(1))
+            norms.append(at_least_float32(row).flatten(1).square().sum(1))
     total = torch.stack(norms).sum(0)
     return total if n_probes is None else total / n_probes
