@@ -18,7 +18,7 @@ __all__ = ["Ciwae", "Miwae", "Piwae"]
 
 def _miwae(log_weights: Tensor, n_bounds: int) -> Tensor:
     """Mean of the bounds of `n_bounds` equal groups of draws, shape (draws, batch) to (batch,)."""
-    return log_mean_exp(log_weights.unflatten(0, (n_bounds, -1)), dim=1).mean(0)
+    return log_mean_exp(log_weights.reshape(n_bounds, -1, *log_weights.shape[1:]), dim=1).mean(0)
 
 
 @objectives.register("miwae")

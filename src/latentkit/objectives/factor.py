@@ -100,7 +100,7 @@ class Factor(nn.Module):
     def log_ratio(self, z: Tensor) -> Tensor:
         """The discriminator's log-odds of z, shape (batch, latent) to (batch,): their mean is the total correlation."""
         assert self.discriminator is not None, "there is no discriminator before `phases`"
-        log_odds: Tensor = self.discriminator(z)
+        log_odds: Tensor = self.discriminator(z.to(next(self.discriminator.parameters()).dtype))
         return log_odds.squeeze(-1).to(z.dtype)
 
     def _tell_apart(self, model: LatentVariableModel, batch: Batch) -> Terms:

@@ -108,7 +108,7 @@ def kl_decomposition(
     examples = torch.arange(n, device=z.device)
     joint, product = [], []
     n_rows = max(1, _PER_CALL // (n * latent_dim))
-    for rows, numbers in zip(z.split(n_rows), examples.split(n_rows), strict=True):
+    for rows, numbers in zip(torch.split(z, n_rows), torch.split(examples, n_rows), strict=True):
         log_weights = torch.where(numbers.unsqueeze(1) == examples, own, other).to(z)
         joint.append(torch.logsumexp(log_weights + gaussian.log_prob(rows.unsqueeze(1)), dim=1))
         elements = marginals.log_prob(rows[:, None, :, None])
