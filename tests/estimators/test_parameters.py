@@ -12,11 +12,10 @@ import pytest
 from sklearn.utils._param_validation import InvalidParameterError as SklearnInvalidParameterError
 from torch import nn
 
-from latentkit import VAE, load
+from latentkit import VAE
 from latentkit.core.errors import InvalidParameterError
 from latentkit.estimators import LikelihoodWarning
 from latentkit.estimators.resolving import default_batch_size, default_epochs, default_latent_dim
-from latentkit.objectives import BetaTc, Dip, objectives
 from tests.estimators.cases import N, pixels, rows, small
 
 #: Parameter, wrong value, and words of the message besides the value itself.
@@ -196,39 +195,6 @@ def test_iwae_takes_five_draws_unless_told_otherwise() -> None:
     assert few.history_[0]["objective"] != many.history_[0]["objective"]
     same = small(objective="iwae", n_importance=5).fit(rows())
     assert few.history_[0]["objective"] == same.history_[0]["objective"]
-
-
-def test_objectives_have_their_own_beta_unless_told_otherwise() -> None:
-    def first(**settings: Any) -> float:
-        return small(**settings).fit(rows()).history_[0]["objective"]
-
-    assert first() == first(beta=1.0) != first(beta=2.0)
-    assert first(objective="beta_tc") == first(objective="beta_tc", beta=6) != first(objective="beta_tc", beta=1)
-    assert first(objective="ciwae") == first(objective="ciwae", beta=0.5) != first(objective="ciwae", beta=1)
-
-
-def test_objective_options_reach_the_objective() -> None:
-    vae = small(objective="dip", objective_options={"version": "ii", "lambda_od": 3.0}, beta=2.0)
-    vae.fit(rows())
-    assert vae._objective() == Dip(version="ii", lambda_od=3.0, beta=2.0)
-
-
-def test_beta_tc_knows_how_many_examples_there_are() -> None:
-    vae = small(objective="beta_tc", validation_fraction=0.25).fit(rows(100))
-    assert vae._objective() == BetaTc(n_data=75)
-    vae = small(objective="beta_tc", objective_options={"n_data": 1000}).fit(rows(100))
-    assert vae._objective() == BetaTc(n_data=1000)
-
-
-@pytest.mark.parametrize("name", [name for name in objectives if name != "reconstruction"])
-def test_objectives_train_save_and_resume(name, tmp_path) -> None:
-    """A run that is loaded gives what the fitted one gave; one that is gone on with ends where a whole one does."""
-    whole = small(objective=name, max_epochs=3).fit(rows(), run=tmp_path / "whole")
-    np.testing.assert_array_equal(load(tmp_path / "whole").transform(rows()), whole.transform(rows()))
-    assert all(np.isfinite(record["objective"]) for record in whole.history_)
-    small(objective=name, max_epochs=2).fit(rows(), run=tmp_path / "part")
-    rest = small(objective=name, max_epochs=3).fit(rows(), run=tmp_path / "part", resume=True)
-    assert rest.history_[-1]["objective"] == pytest.approx(whole.history_[-1]["objective"], abs=1e-6)
 
 
 def test_fit_counts_its_epochs_and_stops_for_a_reason() -> None:

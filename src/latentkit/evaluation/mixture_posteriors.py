@@ -71,9 +71,10 @@ def miselbo(
               \log \frac{1}{S K} \sum_s \sum_k w_{sk}
 
     The expectations of both are lower bounds of log p(x) for any posteriors over the model's z. The first is, at one
-    draw, the mean of their ELBOs and their Jensen-Shannon divergence; the second is tight as K grows. The posteriors must be over the *same* z:
-    encoders trained for one decoder, such as a second encoder fitted to a finished model. A row's estimate depends on
-    its content, K and the seed alone; one encoder gives :func:`importance_bound`, draw for draw.
+    draw, the mean of their ELBOs plus their Jensen-Shannon divergence; the second is tight as K grows. The posteriors
+    must be over the *same* z: encoders trained for one decoder, such as a second encoder fitted to a finished model. A
+    row's estimate depends on its content, K and the seed alone; one encoder gives :func:`importance_bound`, draw for
+    draw.
 
     Args:
         model: Gives p(x given z) and p(z); in evaluation mode.
