@@ -38,7 +38,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("prior", "norml", "prior .* normal. Did you mean 'normal'"),
     ("ex_post", "mixtures", "'ex_post' .*'none'.* Did you mean 'mixture'"),
     ("ex_post_components", 0, "'ex_post_components' .* range .1, inf"),
-    ("objective", "ebo", "objective .* elbo, iwae, dreg, .* Did you mean 'elbo'"),
+    ("objective", "ebo", "objective .* elbo, .* Did you mean 'elbo'"),
+    ("objective_options", "ii", "'objective_options' .* 'dict' or None"),
     ("beta", -1.0, "'beta' .* range .0.0, inf"),
     ("beta", float("nan"), "'beta' .* range .0.0, inf"),
     ("beta", float("inf"), "'beta' .* range .0.0, inf"),
@@ -108,6 +109,19 @@ def test_the_error_is_also_the_one_of_scikit_learn() -> None:
     [
         ({"objective": "iwae", "beta": 2.0}, "objective 'iwae' has no beta; got beta=2.0"),
         ({"objective": "dreg", "free_bits": 0.1}, "objective 'dreg' has no free_bits; got free_bits=0.1"),
+        (
+            {"objective": "dip", "objective_options": {"versoin": "ii"}},
+            "objective_options has 'versoin', which objective 'dip' does not know; it takes version, .* mean 'version'",
+        ),
+        (
+            {"objective": "stl", "objective_options": {"capacity": 2.0}},
+            "objective_options has 'capacity', which objective 'stl' does not know; it takes no options",
+        ),
+        (
+            {"objective": "beta_tc", "objective_options": {"beta": 2.0}},
+            "objective_options has 'beta', which is a parameter of its own. Use beta=2.0 beside objective='beta_tc'",
+        ),
+        ({"objective": "ciwae", "beta": 4.0}, r"beta must be a float in \[0, 1\]; got 4.0"),
         ({"n_importance": 5}, "objective 'elbo' draws one z per example; got n_importance=5"),
         ({"upsampling": "nearest"}, "upsampling='nearest' belongs to a convolutional decoder, .* 'mlp'"),
         ({"likelihood": "bernoulli"}, r"'bernoulli' needs values in \[0, 1\].* Use likelihood='gaussian'"),

@@ -54,14 +54,29 @@ def test_free_bits_far_below_the_divergence_change_nothing() -> None:
     torch.testing.assert_close(weighted, Elbo()(model, Batch(x)).objective)
 
 
+def test_capacity_is_what_each_example_is_asked_to_spend() -> None:
+    """Divergences of 2 and 0.5 nats, and a capacity of 1 that the schedule has brought to 0.8."""
+    model = Given(torch.tensor([[2.0], [1.0]], dtype=DOUBLE))
+    x = torch.zeros(2, 2, dtype=DOUBLE)
+    terms = Elbo(beta=10.0, capacity=1.0)(model, Batch(x), kl_weight=0.8)
+    penalty = terms.log_likelihood - terms.objective
+    torch.testing.assert_close(penalty, torch.tensor([12.0, 3.0], dtype=DOUBLE))
+    torch.testing.assert_close(terms.kl, torch.tensor([2.0, 0.5], dtype=DOUBLE))
+    # One is pushed down to the capacity, the other up.
+    (gradient,) = torch.autograd.grad(penalty.sum(), model.means)
+    torch.testing.assert_close(gradient, torch.tensor([[20.0], [-10.0]], dtype=DOUBLE))
+    nothing = Elbo(beta=10.0, capacity=0.0)(model, Batch(x), kl_weight=0.3)
+    torch.testing.assert_close(nothing.objective, Elbo(beta=10.0)(model, Batch(x)).objective)
+
+
 def test_free_bits_need_dimensions_that_split(linear_gaussian) -> None:
     with pytest.raises(UnsupportedOperationError, match="free_bits=0"):
         Elbo(free_bits=0.1)(linear_gaussian(full=True), Batch(torch.zeros(2, 5, dtype=DOUBLE)))
 
 
 GOLDEN = {
-    "Elbo(beta=1.0, free_bits=0.0)": [-1.9589859653932977, -2.356056775778575, -2.298517673491817],
-    "Elbo(beta=4.0, free_bits=0.2)": [-2.025661481050491, -2.6757018197826152, -2.9419429574983114],
+    "Elbo(beta=1.0, free_bits=0.0, capacity=None)": [-1.9589859653932977, -2.356056775778575, -2.298517673491817],
+    "Elbo(beta=4.0, free_bits=0.2, capacity=None)": [-2.025661481050491, -2.6757018197826152, -2.9419429574983114],
     "Iwae(n_importance=3)": [-2.055872992116466, -2.1606629515123092, -1.9774951362220161],
     "Dreg(n_importance=3)": [-2.055872992116466, -2.1674309059084576, -2.0625641290499366],
     "Stl(n_importance=1)": [-1.988108154679157, -2.3486272151617356, -2.3017140168134524],

@@ -7,7 +7,7 @@ import torch
 
 from latentkit.core import seeds
 from latentkit.core.protocols import Batch
-from latentkit.objectives import Dreg, Elbo, Iwae, Stl
+from latentkit.objectives import BetaTc, Ciwae, Dip, Dreg, Elbo, Iwae, Miwae, Stl
 
 X = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
 
@@ -122,7 +122,19 @@ def test_stl_has_no_noise_at_the_exact_posterior(linear_gaussian) -> None:
     assert _encoder_gradients(Iwae(n_importance=1), linear_gaussian(full=False), 100, 0).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("objective", [Elbo(), Elbo(free_bits=0.05), Iwae(n_importance=2)], ids=repr)
+CHECKED = [
+    Elbo(),
+    Elbo(free_bits=0.05),
+    Elbo(capacity=0.1),
+    Iwae(n_importance=2),
+    Miwae(n_bounds=2, n_importance=1),
+    Ciwae(n_importance=2),
+    BetaTc(n_data=10),
+    Dip(version="ii"),
+]
+
+
+@pytest.mark.parametrize("objective", CHECKED, ids=repr)
 def test_gradcheck(tiny, use_noise, objective) -> None:
     noise = torch.randn(2, 4, 1, generator=seeds.generator(0), dtype=torch.float64)
     use_noise(noise if hasattr(objective, "n_importance") else noise[0])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.core.parameters import check_choice
+from latentkit.core.parameters import check_choice, suggestion
 from latentkit.core.protocols import Schema
 from latentkit.objectives import kl_schedules, objectives
 
@@ -25,10 +25,6 @@ __all__ = [
 
 #: Optimiser steps that "auto" plans for; early stopping ends most trainings before.
 STEPS = 10_000
-
-#: Latent draws per example that "auto" takes for the objectives that want several.
-IMPORTANCE = {"iwae": 5, "dreg": 5}
-
 
 #: Share of training over which the KL term's weight rises, by default.
 KL_WARM_UP = 0.1
@@ -113,16 +109,32 @@ def resolve_likelihood(name: str, options: Mapping[str, Any] | None, schema: Sch
 
 
 def resolve_objective(
-    name: str, *, beta: float, free_bits: float, n_importance: int | Literal["auto"]
+    name: str,
+    *,
+    beta: float | Literal["auto"],
+    free_bits: float,
+    n_importance: int | Literal["auto"],
+    options: Mapping[str, Any] | None = None,
+    n_data: int | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Return the objective's name and arguments; a setting that it does not know is an error, never dropped.
+
+    Args:
+        name: Of the registry `objectives`.
+        beta: Its weight of that name; ``"auto"`` is the objective's own.
+        free_bits: Nats that each latent dimension has for free.
+        n_importance: Draws per example; ``"auto"`` is the objective's own.
+        options: Arguments beyond these three.
+        n_data: Number of training examples, for the objectives that ask for it.
 
     Raises:
         InvalidParameterError: If the objective is unknown or cannot honour one of the settings.
 
     Example:
-        >>> resolve_objective("iwae", beta=1.0, free_bits=0.0, n_importance="auto")
+        >>> resolve_objective("iwae", beta="auto", free_bits=0.0, n_importance="auto")
         ('iwae', {'n_importance': 5})
+        >>> resolve_objective("dip", beta=2.0, free_bits=0.0, n_importance="auto", options={"version": "ii"})
+        ('dip', {'beta': 2.0, 'version': 'ii'})
     """
     kind = objectives[name]
     accepted = {item.name: item.default for item in fields(kind)}  # type: ignore[arg-type]
@@ -130,19 +142,39 @@ def resolve_objective(
     arguments: dict[str, Any] = {}
     for option, (value, default) in neutral.items():
         if option in accepted:
-            arguments[option] = value
-        elif value != default:
+            arguments[option] = accepted[option] if value == "auto" else value
+        elif value not in ("auto", default):
             raise InvalidParameterError(
                 f"objective {name!r} has no {option}; got {option}={value!r}. Use objective='elbo', or leave it out."
             )
     if "n_importance" in accepted:
-        arguments["n_importance"] = IMPORTANCE.get(name, 1) if n_importance == "auto" else n_importance
+        arguments["n_importance"] = accepted["n_importance"] if n_importance == "auto" else n_importance
     elif n_importance not in ("auto", 1):
         raise InvalidParameterError(
             f"objective {name!r} draws one z per example; got n_importance={n_importance!r}. "
             "Use objective='iwae' or 'dreg' for several."
         )
-    return name, arguments
+    if n_data is not None and "n_data" in accepted:
+        arguments["n_data"] = n_data
+    return name, {**arguments, **_own_options(name, options or {}, accepted)}
+
+
+def _own_options(name: str, options: Mapping[str, Any], accepted: Iterable[str]) -> Mapping[str, Any]:
+    """The options, once each is known to be one that belongs to the objective alone."""
+    shared = ("beta", "free_bits", "n_importance")
+    own = [field for field in accepted if field not in shared]
+    for option in options:
+        if option in shared:
+            raise InvalidParameterError(
+                f"objective_options has {option!r}, which is a parameter of its own. Use "
+                f"{option}={options[option]!r} beside objective={name!r}."
+            )
+        if option not in own:
+            raise InvalidParameterError(
+                f"objective_options has {option!r}, which objective {name!r} does not know; it takes "
+                f"{', '.join(own) or 'no options'}.{suggestion(str(option), own)}"
+            )
+    return options
 
 
 def resolve_kl_schedule(name: str, warm_up: float) -> Callable[[float], float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, final
@@ -43,10 +43,13 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
     Args:
         posterior: ``"diagonal"`` or ``"full"`` covariance of q(z given x).
         prior: Prior that is trained against: ``"normal"``.
-        objective: ``"elbo"``, ``"iwae"``, ``"dreg"`` or ``"stl"``.
-        beta: Weight of the KL term; 1 is the bound, above 1 the beta-VAE.
+        objective: A bound: ``"elbo"``, ``"iwae"``, ``"dreg"``, ``"stl"``, ``"miwae"``, ``"piwae"``, ``"ciwae"``; for
+            dimensions that do not depend on each other ``"beta_tc"``, ``"factor"``, ``"dip"``; ``"info"``.
+        objective_options: Its further arguments, such as ``{"capacity": 25.0}`` or ``{"version": "ii"}``.
+        beta: Weight of the objective's KL term, or of the part that it weighs; 1 is the bound, above 1 the beta-VAE.
+            ``"auto"`` is the objective's own: 1, and 6 for ``"beta_tc"``, 0.5 for ``"ciwae"``.
         free_bits: Nats of KL that each latent dimension has for free.
-        n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 for them.
+        n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
 
@@ -77,7 +80,8 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
     posterior: str = "diagonal"
     prior: str = "normal"
     objective: str = "elbo"
-    beta: float = 1.0
+    objective_options: Mapping[str, Any] | None = None
+    beta: float | Literal["auto"] = "auto"
     free_bits: float = 0.0
     n_importance: int | Literal["auto"] = "auto"
     kl_schedule: str = "linear"
@@ -87,7 +91,8 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
         "posterior": [str],
         "prior": [str],
         "objective": [str],
-        "beta": [Interval(Real, 0, None, closed="left")],
+        "objective_options": [dict, None],
+        "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "free_bits": [Interval(Real, 0, None, closed="left")],
         "n_importance": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "kl_schedule": [str],
@@ -98,6 +103,7 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
 
     def _specify(self, n_rows: int, condition_dim: int) -> VaeSpecification:
         self._check_ex_post()
+        self._n_train = n_rows
         return specify_autoencoder(
             self,
             n_rows,
@@ -109,7 +115,12 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
 
     def _objective(self) -> Objective:
         name, arguments = resolve_objective(
-            self.objective, beta=float(self.beta), free_bits=float(self.free_bits), n_importance=self.n_importance
+            self.objective,
+            beta="auto" if self.beta == "auto" else float(self.beta),
+            free_bits=float(self.free_bits),
+            n_importance=self.n_importance,
+            options=self.objective_options,
+            n_data=self._n_train,
         )
         objective: Objective = objectives[name](**arguments)
         return objective

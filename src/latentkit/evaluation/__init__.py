@@ -36,6 +36,7 @@ from latentkit.evaluation.likelihood import (
 )
 from latentkit.evaluation.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from latentkit.evaluation.memorisation import CopyRate, copy_rate
+from latentkit.evaluation.mixture_posteriors import MixtureEstimate, miselbo
 from latentkit.evaluation.pairs import psnr, ssim
 from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
@@ -54,6 +55,7 @@ __all__ = [
     "LatentSummary",
     "LikelihoodEstimate",
     "Measurement",
+    "MixtureEstimate",
     "MutualInformationGap",
     "NetworkFeatures",
     "PrecisionRecall",
@@ -75,12 +77,14 @@ __all__ = [
     "kernel_distance",
     "measure_disentanglement",
     "measure_samples",
+    "miselbo",
     "mutual_information",
     "mutual_information_gap",
     "precision_recall",
     "psnr",
     "random_convolution_features",
     "reconstruction_likelihood",
+    "sample_metrics",
     "sap_score",
     "ssim",
     "summarize_latents",

@@ -83,7 +83,8 @@ def mutual_information(means: Numbers, log_vars: Numbers, *, seed: int = 0) -> I
         True
     """
     means, log_vars = check_pair(("means", means), ("log_vars", log_vars), at_least=2)
-    summary = summarize_latents(means, log_vars)
+    kl = summarize_latents(means, log_vars).kl
+    assert kl is not None, "posteriors with variances have a divergence"
     n, dim = means.shape
     noise = torch.randn(n, dim, generator=generator(seed, "mutual-information"), dtype=torch.float64).to(means.device)
     q = DiagonalGaussian(means, log_vars)
@@ -107,7 +108,7 @@ def mutual_information(means: Numbers, log_vars: Numbers, *, seed: int = 0) -> I
         lower=float(lower.mean()),
         upper=float((own - without).mean() + math.log(n - 1)),
         standard_error=float(lower.std() / math.sqrt(n)),
-        kl=summary.kl,
+        kl=kl,
         n=n,
     )
 

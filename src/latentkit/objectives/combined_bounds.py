@@ -18,10 +18,10 @@ __all__ = ["Ciwae", "Miwae", "Piwae"]
 
 def _miwae(log_weights: Tensor, n_bounds: int) -> Tensor:
     """Mean of the bounds of `n_bounds` equal groups of draws, shape (draws, batch) to (batch,)."""
-    return log_mean_exp(log_weights.unflatten(0, (n_bounds, -1)), dim=1).mean(0)
+    return log_mean_exp(log_weights.reshape(n_bounds, -1, *log_weights.shape[1:]), dim=1).mean(0)
 
 
-@objectives.register("miwae")
+@objectives.register("miwae", cites=("rainforth2018tighter", "burda2016importance"))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Miwae:
@@ -65,7 +65,7 @@ class Miwae:
         return single_phase(self, model)
 
 
-@objectives.register("piwae")
+@objectives.register("piwae", cites=("rainforth2018tighter", "burda2016importance"))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piwae:
@@ -116,7 +116,7 @@ class Piwae:
         return [phase for phase in phases if phase.parameters]
 
 
-@objectives.register("ciwae")
+@objectives.register("ciwae", cites=("rainforth2018tighter", "burda2016importance"))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ciwae:

@@ -103,6 +103,6 @@ def as_gaussian(posterior: Posterior, purpose: str) -> DiagonalGaussian | FullGa
     if isinstance(posterior, DiagonalGaussian | FullGaussian):
         return posterior
     raise UnsupportedOperationError(
-        f"{purpose} needs the mean, the covariance and the marginals of q(z given x), which are known for Gaussians; got "
-        f"a {type(posterior).__name__}. Use the 'diagonal' or 'full' posterior."
+        f"{purpose} needs the mean, the covariance and the marginals of q(z given x), which are known for Gaussians; "
+        f"got a {type(posterior).__name__}. Use the 'diagonal' or 'full' posterior."
     )

@@ -72,8 +72,8 @@ class Elbo:
         check_real("capacity", self.capacity, low=0.0, hint="It counts nats per example; None is for no target.")
         if self.free_bits:
             raise InvalidParameterError(
-                f"capacity and free_bits both say how large the divergence shall be; got capacity={self.capacity!r} and "
-                f"free_bits={self.free_bits!r}. Leave one of them out."
+                f"capacity and free_bits both say how large the divergence shall be; got capacity={self.capacity!r} "
+                f"and free_bits={self.free_bits!r}. Leave one of them out."
             )
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:

@@ -14,6 +14,7 @@ from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
 from latentkit.core.registry import Registry
+from latentkit.distributions.precision import at_least_float32
 from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
 
 __all__ = ["Corruption", "Reconstruction", "corruptions"]
@@ -62,9 +63,9 @@ class Reconstruction:
               - \lambda_c |\partial z / \partial \tilde x|_F^2 - \lambda_g |\partial \bar x / \partial z|_F^2
               - \lambda_w |W|^2
 
-    with the code z the mean of q(z given x~), x~ what the encoder sees of x, x- the decoder's mean, z-_j the mean of z_j
-    over the batch and W the decoder's weight matrices. It is no bound on log p(x): nothing is drawn from the posterior,
-    the prior has no part in it, `kl` is zero, and so is the effect of a schedule (`kl_weight`).
+    with x~ what the encoder sees of x, the code z the mean of q(z given x~), x- the decoder's mean, z-_j the mean of
+    z_j over the batch and W the decoder's weight matrices. It is no bound on log p(x): nothing is drawn from the
+    posterior, the prior has no part in it, `kl` is zero, and so is the effect of a schedule (`kl_weight`).
 
     Args:
         corruption: Of what the encoder sees, never of the target: ``"none"``, ``"gaussian"`` noise, ``"masking"`` of
@@ -161,14 +162,14 @@ def _weight_decay(model: LatentVariableModel) -> Tensor:
     return torch.stack([matrix.square().sum() for matrix in matrices]).sum()
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _squared_jacobian(function: Callable[[Tensor], Tensor], at: Tensor, n_probes: int | None) -> Tensor:
     r"""Squared Frobenius norm of the Jacobian J of a function of rows, shape (batch,).
 
     .. math:: |J|_F^2 = \sum_i |e_i^T J|^2 = E[ |v^T J|^2 ],    v_i = -1 or 1 with probability 1/2
 
-    A reverse pass gives each row of J, or each projection; gradients of these passes reach the function's parameters. It
-    holds for evaluation without gradients too. Compilers cannot differentiate twice, and leave it to Python.
+    A reverse pass gives each row of J, or each projection; gradients of these passes reach the function's parameters.
+    It holds for evaluation without gradients too. Compilers cannot differentiate twice, and leave it to Python.
     """
     trains = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.enable_grad():
@@ -183,8 +184,6 @@ def _squared_jacobian(function: Callable[[Tensor], Tensor], at: Tensor, n_probes
         norms = []
         for direction in directions:
             (row,) = torch.autograd.grad(values, at, direction, create_graph=trains, retain_graph=True)
-            norms.append(
-                row.flatten(1).float().square().sum(1) if row.dtype.itemsize < 4 else row.flatten(1).square().sum(1)
-            )
+            norms.append(at_least_float32(row).flatten(1).square().sum(1))
     total = torch.stack(norms).sum(0)
     return total if n_probes is None else total / n_probes
