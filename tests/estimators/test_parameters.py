@@ -132,7 +132,7 @@ def test_the_error_is_also_the_one_of_scikit_learn() -> None:
         ({"likelihood": "categorical"}, "'categorical' needs data on a grid .* these are real values"),
         (
             {"likelihood": "gaussian", "likelihood_options": {"varianc": "feature"}},
-            "likelihood_options has 'varianc', .* takes variance, stddev, min_stddev. Did you mean 'variance'",
+            "likelihood_options has 'varianc', .* takes variance, stddev, min_stddev, bounded. Did you mean 'variance'",
         ),
         (
             {"likelihood": "gaussian", "likelihood_options": {"variance": "featur"}},
