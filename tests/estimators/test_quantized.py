@@ -132,7 +132,7 @@ def test_samples_are_of_the_class_that_is_asked_for(labelled: VQVAE, tmp_path: P
         labelled.sample(2, label="lef")
 
 
-def test_samples_are_of_the_condition(tmp_path: Path) -> None:
+def test_samples_are_of_the_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = clouds()
     model = small(**LEARNT).fit(X, condition=y)
     assert is_left(model.sample(60, condition="left")).mean() > 0.7
@@ -142,6 +142,8 @@ def test_samples_are_of_the_condition(tmp_path: Path) -> None:
     together = model.given(y).score_samples(X)
     alone = model.given("left").score_samples(X[y == "left"])
     np.testing.assert_allclose(together[y == "left"], alone, rtol=1e-4)
+    monkeypatch.setattr("latentkit.models.inference.ACTIVATION_BUDGET", 64 * 70)
+    np.testing.assert_allclose(model.given(y).score_samples(X), together, rtol=1e-4)
     model.save(tmp_path / "run")
     again = load(tmp_path / "run")
     np.testing.assert_array_equal(again.sample(3, condition="right"), model.sample(3, condition="right"))

@@ -93,8 +93,9 @@ def test_each_row_has_its_condition_and_zeros_are_none() -> None:
 
 
 def test_many_draws_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    prior, conditions = make((2, 2)), torch.randn(5, 2, generator=generator(0))
+    prior, conditions = make((2, 2)), 5 * torch.randn(5, 2, generator=generator(0))
     whole = prior.sample(5, conditions, temperature=0.0)
+    assert len(whole[:2].unique(dim=0)) < len(whole.unique(dim=0))
     monkeypatch.setattr("latentkit.models.codes.ROWS", 2)
     assert torch.equal(prior.sample(5, conditions, temperature=0.0), whole)
     assert torch.equal(prior.sample(5, generator=generator(1)), prior.sample(5, generator=generator(1)))
