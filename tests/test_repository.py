@@ -22,7 +22,15 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 PAGES = sorted(ROOT.glob("*.md"))
 
 # The public face. A name that is added here is a promise; a name that goes needs a line in the changelog.
-PUBLIC = ["LatentkitError", "VAE", "__version__", "load"]
+PUBLIC = [
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "LatentkitError",
+    "SparseAutoencoder",
+    "VAE",
+    "__version__",
+    "load",
+]
 README_COMMANDS = [
     "python3 -m pip install . && python3 -m latentkit demo",
     "python3 -m pip install '.[dev]' && python3 -m pytest",

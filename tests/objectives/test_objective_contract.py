@@ -60,9 +60,10 @@ def _run(objective, model: Model, batch: Batch, **options: float) -> tuple[Terms
     return terms, list(gradients)
 
 
-# Free bits need a divergence that splits into dimensions.
+# A point has no divergence. Free bits need a divergence that splits into dimensions.
+DENSE = [name for name in posteriors if posteriors[name].has_density]
 WITH_POSTERIOR = [
-    (objective, name) for objective in CASES for name in posteriors if name == "diagonal" or objective != FREE_BITS
+    (objective, name) for objective in CASES for name in DENSE if name == "diagonal" or objective != FREE_BITS
 ]
 
 
