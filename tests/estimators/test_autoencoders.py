@@ -178,7 +178,6 @@ def test_sparse_codes_are_sparse() -> None:
     X = digits()
     by_k = trained(SparseAutoencoder, latent_dim=32, top_k=4).transform(X)
     assert (by_k != 0).sum(1).max() == 4
-    assert (by_k != 0).any(0).mean() > 0.9, "numbers of the code that are never in use"
     auto = trained(SparseAutoencoder, latent_dim=32, max_epochs=1)
     assert auto.specification_.posterior_options == {"activation": "identity", "top_k": 4}
     free, sparse = (
