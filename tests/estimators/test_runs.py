@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
     "ex_post": "mixture",
     "ex_post_components": 3,
     "objective": "elbo",
+    "objective_options": {"capacity": None},
     "beta": np.float32(0.5),
     "free_bits": 0,
     "n_importance": 1,
