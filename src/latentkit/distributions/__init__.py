@@ -22,6 +22,7 @@ from latentkit.distributions.likelihood import (
     ObservationDistribution,
     likelihoods,
 )
+from latentkit.distributions.mixture import MixturePrior, PosteriorMixture, VampPrior
 from latentkit.distributions.posterior import (
     DiagonalGaussian,
     DiagonalPosterior,
@@ -38,6 +39,7 @@ from latentkit.distributions.prior import (
     StandardNormalPrior,
     priors,
 )
+from latentkit.distributions.support import check_supports
 
 __all__ = [
     "Bernoulli",
@@ -55,11 +57,15 @@ __all__ = [
     "GaussianMixture",
     "GaussianMixturePrior",
     "Likelihood",
+    "MixturePrior",
     "ObservationDistribution",
     "PosteriorFamily",
+    "PosteriorMixture",
     "Prior",
     "StandardNormal",
     "StandardNormalPrior",
+    "VampPrior",
+    "check_supports",
     "has_closed_form_kl",
     "kl_divergence",
     "kl_per_dimension",

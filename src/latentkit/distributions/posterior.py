@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ __all__ = [
     "FullGaussian",
     "FullPosterior",
     "PosteriorFamily",
+    "bounded_log_var",
     "posteriors",
 ]
 
@@ -42,10 +43,13 @@ class PosteriorFamily(nn.Module, ABC):
     Attributes:
         latent_dim: As given.
         n_parameters: Numbers that the encoder gives for one example.
+        support: Where draws lie: ``"reals"``, or ``"sphere"`` for the unit hypersphere.
 
     Raises:
         InvalidParameterError: If `latent_dim` is not an integer of at least 1.
     """
+
+    support: ClassVar[str] = "reals"
 
     def __init__(self, latent_dim: int, *, n_parameters: int) -> None:
         super().__init__()
@@ -60,7 +64,8 @@ class PosteriorFamily(nn.Module, ABC):
 posteriors: Registry[type[PosteriorFamily]] = Registry("posterior")
 
 
-def _bounded(log_var: Tensor) -> Tensor:
+def bounded_log_var(log_var: Tensor) -> Tensor:
+    """Return a raw log-variance r as 20 tanh(r / 20), which is r itself to 1 % for absolute values below 3.5."""
     # A hard clamp has no gradient outside its range: an example that lands there would never come back.
     return torch.tanh(log_var * (1.0 / LOG_VAR_BOUND)) * LOG_VAR_BOUND
 
@@ -103,7 +108,7 @@ class DiagonalGaussian:
         A raw value r becomes 20 tanh(r / 20), which is r itself to 1 % for absolute values below 3.5.
         """
         mean, raw = at_least_float32(parameters).chunk(2, dim=-1)
-        return cls(mean, _bounded(raw))
+        return cls(mean, bounded_log_var(raw))
 
     def rsample(self, n: int | None = None, *, noise: Tensor | None = None) -> Tensor:
         """Reparameterised draws mean + stddev * noise, shape (*batch, latent) or (n, *batch, latent).
@@ -177,7 +182,7 @@ class FullGaussian:
         # no index tensor is needed (the way of TensorFlow Probability's fill_triangular).
         square = torch.cat((packed[..., latent_dim:], packed.flip(-1)), dim=-1)
         square = square.reshape(*square.shape[:-1], latent_dim, latent_dim)
-        stddev = torch.exp(0.5 * _bounded(square.diagonal(dim1=-2, dim2=-1)))
+        stddev = torch.exp(0.5 * bounded_log_var(square.diagonal(dim1=-2, dim2=-1)))
         return cls(mean, square.tril(-1) + torch.diag_embed(stddev))
 
     @property
