@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentkit.distributions.flow import AutoregressivePrior, Flow, FlowGaussian, FlowPosterior, FlowPrior
 from latentkit.distributions.kl import (
     has_closed_form_kl,
     kl_divergence,
@@ -42,6 +43,7 @@ from latentkit.distributions.prior import (
 from latentkit.distributions.support import check_supports
 
 __all__ = [
+    "AutoregressivePrior",
     "Bernoulli",
     "BernoulliLikelihood",
     "Categorical",
@@ -50,6 +52,10 @@ __all__ = [
     "DiagonalPosterior",
     "DiscretizedLogisticLikelihood",
     "DiscretizedLogisticMixture",
+    "Flow",
+    "FlowGaussian",
+    "FlowPosterior",
+    "FlowPrior",
     "FullGaussian",
     "FullPosterior",
     "Gaussian",

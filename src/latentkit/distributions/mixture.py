@@ -118,7 +118,7 @@ class PosteriorMixture:
                 return self._select(chosen.unsqueeze(0)).rsample(noise=noise.unsqueeze(0)).squeeze(0)
             # As many at a time as there are components: where posteriors are encoded, that is a batch that fits.
             size = self.log_weights.shape[0]
-            parts = zip(chosen.split(size), noise.split(size), strict=True)
+            parts = zip(torch.split(chosen, size), torch.split(noise, size), strict=True)
             return torch.cat([self._select(numbers).rsample(noise=part) for numbers, part in parts])
 
     @property

@@ -130,8 +130,9 @@ class VariationalAutoencoder(nn.Module):
     def initialise_output(self, x: Tensor) -> None:
         """Start the decoder where the average example is, given some data in model units, shape (n, *event).
 
-        A prior that learns from examples starts from these. The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, and a
-        learnt variance that of the data, so that training begins at the data's mean instead of searching for it.
+        The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, and a
+        learnt variance that of the data, so that training begins at the data's mean instead of searching for it. A
+        prior that is made of examples starts from these.
         """
         self.likelihood.initialize(x)
         self.prior_family.initialise(x)
