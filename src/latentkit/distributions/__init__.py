@@ -40,6 +40,7 @@ from latentkit.distributions.prior import (
     StandardNormalPrior,
     priors,
 )
+from latentkit.distributions.spherical import SphericalPosterior, SphericalPrior, UniformSphere, VonMisesFisher
 from latentkit.distributions.support import check_supports
 
 __all__ = [
@@ -68,9 +69,13 @@ __all__ = [
     "PosteriorFamily",
     "PosteriorMixture",
     "Prior",
+    "SphericalPosterior",
+    "SphericalPrior",
     "StandardNormal",
     "StandardNormalPrior",
+    "UniformSphere",
     "VampPrior",
+    "VonMisesFisher",
     "check_supports",
     "has_closed_form_kl",
     "kl_divergence",
