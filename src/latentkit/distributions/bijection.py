@@ -68,6 +68,8 @@ class Bijection(nn.Module):
             (*draws, *batch).
         """
         log_det = value.new_zeros(value.shape[:-1])
+        if not value.numel():  # zuko's layers cannot tell the shape of nothing
+            return value, log_det
         with without_autocast(value):
             for layer in reversed(self.layers) if inverse else self.layers:
                 transform = layer(context)
