@@ -305,7 +305,10 @@ def test_mixture_refuses(weights, means, cholesky, message) -> None:
         (lambda: priors["flow"](2, transform="afine"), "transform must be one of: affine, spline; .*mean 'affine'"),
         (lambda: priors["autoregressive"](0), "latent_dim must be an integer of at least 1; got 0"),
         (lambda: priors["autoregressive"](2, n_layers=0), "n_layers must be an integer of at least 1; got 0"),
-        (lambda: priors["autoregressive"](9, width=8), "width must be an integer of at least 9; got 8.* unit of its own"),
+        (
+            lambda: priors["autoregressive"](9, width=8),
+            "width must be an integer of at least 9; got 8.* unit of its own",
+        ),
         (lambda: priors["spherical"](1), "latent_dim must be an integer of at least 2; got 1.* is two points"),
     ],
 )

@@ -23,8 +23,16 @@ def test_every_pair_goes_together_or_is_refused() -> None:
 @pytest.mark.parametrize(
     ("posterior", "prior", "words"),
     [
-        ("spherical", "flow", r"hypersphere, but prior='flow' is a density on all.* Use prior='spherical', or post.*'di"),
-        ("diagonal", "spherical", r"all of R.latent_dim, but prior='spherical' .*Use prior='normal', or .*='spherical'"),
+        (
+            "spherical",
+            "flow",
+            r"hypersphere, but prior='flow' is a density on all.* Use prior='spherical', or post.*'di",
+        ),
+        (
+            "diagonal",
+            "spherical",
+            r"all of R.latent_dim, but prior='spherical' .*Use prior='normal', or .*='spherical'",
+        ),
         ("diagnal", "normal", "unknown posterior 'diagnal'.* Did you mean 'diagonal'"),
         ("diagonal", "norml", "unknown prior 'norml'.* Did you mean 'normal'"),
     ],
