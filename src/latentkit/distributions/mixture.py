@@ -70,6 +70,7 @@ class PosteriorMixture:
         log_weights: Normalised log-weights, shape (components,).
         components: The posteriors q_c, batch shape (components,).
         select: From numbers of components, shape (n,), to those components as a posterior of batch shape (n,).
+        n_at_once: How many components to select at once, where that takes memory; None for any number.
 
     Example:
         >>> means = torch.zeros(3, 2)
@@ -82,12 +83,20 @@ class PosteriorMixture:
         (torch.Size([5, 2]), torch.Size([7]))
     """
 
-    __slots__ = ("_select", "components", "log_weights")
+    __slots__ = ("_n_at_once", "_select", "components", "log_weights")
 
-    def __init__(self, log_weights: Tensor, components: Component, select: Callable[[Tensor], Posterior]) -> None:
+    def __init__(
+        self,
+        log_weights: Tensor,
+        components: Component,
+        select: Callable[[Tensor], Posterior],
+        *,
+        n_at_once: int | None = None,
+    ) -> None:
         self.log_weights = at_least_float32(log_weights)
         self.components = components
         self._select = select
+        self._n_at_once = n_at_once
 
     @property
     def mean(self) -> Tensor:
@@ -116,8 +125,7 @@ class PosteriorMixture:
             noise = standard_normal(drawn_shape(n, like.shape[1:]), like=like, generator=generator)
             if n is None:
                 return self._select(chosen.unsqueeze(0)).rsample(noise=noise.unsqueeze(0)).squeeze(0)
-            # As many at a time as there are components: where posteriors are encoded, that is a batch that fits.
-            size = self.log_weights.shape[0]
+            size = self._n_at_once or max(1, n)
             parts = zip(torch.split(chosen, size), torch.split(noise, size), strict=True)
             return torch.cat([self._select(numbers).rsample(noise=part) for numbers, part in parts])
 
@@ -226,6 +234,7 @@ class VampPrior(Prior):
             self.log_weights,
             encode(self.pseudo_inputs),  # type: ignore[arg-type]  # posteriors of the registry know their spread
             lambda chosen: encode(self.pseudo_inputs[chosen]),
+            n_at_once=self.pseudo_inputs.shape[0],  # a batch that is known to fit
         )
 
     @torch.no_grad()
