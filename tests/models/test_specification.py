@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.distributions import likelihoods, posteriors
+from latentkit.distributions import likelihoods, posteriors, priors
 from latentkit.models import VaeSpecification, models, resolve_network, specification_from_dict
 
 MLP: dict[str, Any] = {"network": "mlp", "widths": [8]}
@@ -84,6 +84,7 @@ def test_every_combination_of_parts_fits_together(
         encoder=network,
         decoder=network,
         posterior=posterior,
+        prior="spherical" if posteriors[posterior].support == "sphere" else "normal",
         likelihood=likelihood,
         likelihood_options=options,
     ).build()
@@ -98,6 +99,22 @@ def test_every_combination_of_parts_fits_together(
     assert model.n_features == x[0].numel()
 
 
+@pytest.mark.parametrize("prior", priors.names())
+@pytest.mark.parametrize("condition_dim", [0, 2])
+def test_every_prior_goes_with_a_model(prior: str, condition_dim: int) -> None:
+    posterior = "spherical" if priors[prior].support == "sphere" else "diagonal"
+    settings = {"prior": prior, "posterior": posterior, "condition_dim": condition_dim}
+    model = specification(event_shape=(2, 4, 4), **settings).build()
+    model.initialise_output(torch.rand(20, 2, 4, 4, generator=torch.Generator().manual_seed(0)))
+    p = model.prior()
+    z = p.sample(5, generator=torch.Generator().manual_seed(1))
+    assert z.shape == (5, 2)
+    assert p.log_prob(z).isfinite().all()
+    twin = specification(event_shape=(2, 4, 4), **settings).build()
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin.prior().log_prob(z), p.log_prob(z))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -106,6 +123,11 @@ def test_every_combination_of_parts_fits_together(
         ({"likelihood_options": {"stdev": 1}}, "likelihood_options has 'stdev', .* Did you mean 'stddev'"),
         ({"likelihood": "bernoulli", "likelihood_options": {"stddev": 1}}, "takes no options"),
         ({"likelihood_options": {"stddev": -1.0}}, "stddev must be a float"),
+        ({"posterior": "spherical"}, "posterior='spherical' draws from the unit hypersphere.* Use prior='spherical'"),
+        ({"prior": "spherical"}, "prior='spherical' is a density on the unit hypersphere.* posterior='spherical'"),
+        ({"prior": "vamp", "prior_options": {"components": 2}}, "has 'components', .* Did you mean 'n_components'"),
+        ({"prior": "vamp", "prior_options": {"event_shape": 2}}, "prior_options has 'event_shape', which prior 'vamp'"),
+        ({"posterior": "flow", "posterior_options": {"depth": 2}}, "takes n_layers, width, context_dim"),
         ({"prior": "norml"}, "unknown prior 'norml'.* Did you mean 'normal'"),
         ({"activation": "rellu"}, "unknown activation 'rellu'.* Did you mean 'relu'"),
         ({"normalization": "bach"}, "normalization must be one of.* Did you mean 'batch'"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from latentkit.core import seeds
 from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.protocols import Batch, Terms
-from latentkit.distributions import StandardNormalPrior, likelihoods, posteriors
+from latentkit.distributions import has_closed_form_kl, likelihoods, posteriors, priors
 from latentkit.objectives import (
     BetaTc,
     Ciwae,
@@ -58,7 +58,7 @@ class Model(nn.Module):
         self.family = posteriors[posterior](2)
         self.encoder = nn.Linear(6, self.family.n_parameters)
         self.decoder = nn.Linear(2, 6 * self.likelihood.n_parameters)
-        self.prior_family = StandardNormalPrior(2)
+        self.prior_family = priors["spherical" if self.family.support == "sphere" else "normal"](2)
         generator = seeds.generator(0, "weights")
         with torch.no_grad():
             for parameter in self.parameters():
@@ -107,7 +107,8 @@ def test_terms_and_gradients(objective, likelihood, posterior) -> None:
         assert term.shape == (16,)
         assert term.isfinite().all()
         assert term.dtype is torch.float32
-    assert (terms.kl >= 0).all()
+    if has_closed_form_kl(model.encode(_x()), model.prior()):  # one draw's estimate may be negative
+        assert (terms.kl >= 0).all()
     for gradient in gradients:
         assert gradient.isfinite().all()
         assert (gradient != 0).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentkit.distributions.flow import AutoregressivePrior, Flow, FlowGaussian, FlowPosterior, FlowPrior
 from latentkit.distributions.kl import (
     has_closed_form_kl,
     kl_divergence,
@@ -24,6 +25,7 @@ from latentkit.distributions.likelihood import (
     ObservationDistribution,
     likelihoods,
 )
+from latentkit.distributions.mixture import MixturePrior, PosteriorMixture, VampPrior
 from latentkit.distributions.point import CodeActivation, PointMass, PointPosterior, code_activations
 from latentkit.distributions.posterior import (
     DiagonalGaussian,
@@ -41,8 +43,11 @@ from latentkit.distributions.prior import (
     StandardNormalPrior,
     priors,
 )
+from latentkit.distributions.spherical import SphericalPosterior, SphericalPrior, UniformSphere, VonMisesFisher
+from latentkit.distributions.support import check_supports
 
 __all__ = [
+    "AutoregressivePrior",
     "Bernoulli",
     "BernoulliLikelihood",
     "Categorical",
@@ -52,6 +57,10 @@ __all__ = [
     "DiagonalPosterior",
     "DiscretizedLogisticLikelihood",
     "DiscretizedLogisticMixture",
+    "Flow",
+    "FlowGaussian",
+    "FlowPosterior",
+    "FlowPrior",
     "FullGaussian",
     "FullPosterior",
     "Gaussian",
@@ -59,14 +68,22 @@ __all__ = [
     "GaussianMixture",
     "GaussianMixturePrior",
     "Likelihood",
+    "MixturePrior",
     "ObservationDistribution",
     "PointMass",
     "PointPosterior",
     "PosteriorFamily",
+    "PosteriorMixture",
     "Prior",
+    "SphericalPosterior",
+    "SphericalPrior",
     "StandardNormal",
     "StandardNormalPrior",
     "code_activations",
+    "UniformSphere",
+    "VampPrior",
+    "VonMisesFisher",
+    "check_supports",
     "has_closed_form_kl",
     "kl_divergence",
     "kl_per_dimension",

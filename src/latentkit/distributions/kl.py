@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.protocols import Distribution, Posterior
+from latentkit.distributions.flow import FlowGaussian
 from latentkit.distributions.posterior import DiagonalGaussian, FullGaussian
 from latentkit.distributions.prior import StandardNormal
 
@@ -81,6 +83,16 @@ def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
     return (type(q), type(p)) in _WHOLE
 
 
+@singledispatch
+def _n_batch_dims(q: Posterior) -> int:
+    return q.mean.ndim - 1
+
+
+@_n_batch_dims.register
+def _(q: FlowGaussian) -> int:
+    return len(q.batch_shape)  # its mean takes many passes
+
+
 def kl_divergence(q: Posterior, p: Distribution, *, z: Tensor | None = None) -> Tensor:
     """Divergence of the posterior from the prior.
 
@@ -110,7 +122,8 @@ def kl_divergence(q: Posterior, p: Distribution, *, z: Tensor | None = None) -> 
     if (type(q), type(p)) in _GIVEN_DRAW:
         return kl_per_part(q, p, z=z).sum(-1)
     estimate = q.log_prob(z) - p.log_prob(z)
-    return estimate.flatten(0, -q.mean.ndim).mean(0) if z.ndim > q.mean.ndim else estimate
+    n_draws = estimate.ndim - _n_batch_dims(q)
+    return estimate.flatten(0, n_draws - 1).mean(0) if n_draws > 0 else estimate
 
 
 def kl_per_dimension(q: Posterior, p: Distribution) -> Tensor:

@@ -22,6 +22,7 @@ __all__ = [
     "FullGaussian",
     "FullPosterior",
     "PosteriorFamily",
+    "bounded_log_var",
     "posteriors",
 ]
 
@@ -43,12 +44,14 @@ class PosteriorFamily(nn.Module, ABC):
         latent_dim: As given.
         n_parameters: Numbers that the encoder gives for one example.
         has_density: Whether q(z given x) has a density; a point has none, nor a KL divergence.
+        support: Where draws lie: ``"reals"``, or ``"sphere"`` for the unit hypersphere.
 
     Raises:
         InvalidParameterError: If `latent_dim` is not an integer of at least 1.
     """
 
     has_density: ClassVar[bool] = True
+    support: ClassVar[str] = "reals"
 
     def __init__(self, latent_dim: int, *, n_parameters: int) -> None:
         super().__init__()
@@ -71,7 +74,8 @@ class PosteriorFamily(nn.Module, ABC):
 posteriors: Registry[type[PosteriorFamily]] = Registry("posterior")
 
 
-def _bounded(log_var: Tensor) -> Tensor:
+def bounded_log_var(log_var: Tensor) -> Tensor:
+    """Return a raw log-variance r as 20 tanh(r / 20), which is r itself to 1 % for absolute values below 3.5."""
     # A hard clamp has no gradient outside its range: an example that lands there would never come back.
     return torch.tanh(log_var * (1.0 / LOG_VAR_BOUND)) * LOG_VAR_BOUND
 
@@ -114,7 +118,7 @@ class DiagonalGaussian:
         A raw value r becomes 20 tanh(r / 20), which is r itself to 1 % for absolute values below 3.5.
         """
         mean, raw = at_least_float32(parameters).chunk(2, dim=-1)
-        return cls(mean, _bounded(raw))
+        return cls(mean, bounded_log_var(raw))
 
     def rsample(self, n: int | None = None, *, noise: Tensor | None = None) -> Tensor:
         """Reparameterised draws mean + stddev * noise, shape (*batch, latent) or (n, *batch, latent).
@@ -188,7 +192,7 @@ class FullGaussian:
         # no index tensor is needed (the way of TensorFlow Probability's fill_triangular).
         square = torch.cat((packed[..., latent_dim:], packed.flip(-1)), dim=-1)
         square = square.reshape(*square.shape[:-1], latent_dim, latent_dim)
-        stddev = torch.exp(0.5 * _bounded(square.diagonal(dim1=-2, dim2=-1)))
+        stddev = torch.exp(0.5 * bounded_log_var(square.diagonal(dim1=-2, dim2=-1)))
         return cls(mean, square.tril(-1) + torch.diag_embed(stddev))
 
     @property

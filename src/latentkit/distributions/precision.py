@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["at_least_float32", "without_autocast"]
+__all__ = ["at_least_float32", "wide", "without_autocast"]
 
 
 def at_least_float32(value: Tensor) -> Tensor:
@@ -19,6 +19,18 @@ def at_least_float32(value: Tensor) -> Tensor:
         torch.float32
     """
     return value if value.dtype is torch.float32 or value.dtype is torch.float64 else value.float()
+
+
+def wide(value: Tensor) -> Tensor:
+    """Return `value` in float64, or float32 on a device that has no float64 (Apple's).
+
+    For the few formulas that lose digits in single precision.
+
+    Example:
+        >>> wide(torch.zeros(2)).dtype
+        torch.float64
+    """
+    return value.float() if value.device.type == "mps" else value.double()
 
 
 def without_autocast(value: Tensor) -> torch.autocast:

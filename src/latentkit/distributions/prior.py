@@ -4,21 +4,50 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Final, final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
-from latentkit.core.protocols import Distribution
+from latentkit.core.protocols import Distribution, Posterior
 from latentkit.core.registry import Registry
 from latentkit.distributions.noise import drawn_shape, gumbel, standard_normal
 from latentkit.distributions.precision import at_least_float32, without_autocast
 
-__all__ = ["GaussianMixture", "GaussianMixturePrior", "Prior", "StandardNormal", "StandardNormalPrior", "priors"]
+__all__ = [
+    "Encode",
+    "GaussianMixture",
+    "GaussianMixturePrior",
+    "Prior",
+    "StandardNormal",
+    "StandardNormalPrior",
+    "draw_components",
+    "priors",
+]
 
 _HALF_LOG_2PI: Final = 0.5 * math.log(2.0 * math.pi)
+
+#: From x of shape (batch, *event) to q(z given x), as models do it.
+Encode: TypeAlias = Callable[[Tensor], Posterior]
+
+
+def draw_components(log_weights: Tensor, n: int | None, *, generator: torch.Generator | None = None) -> Tensor:
+    """Return which component of a mixture each draw comes from, shape (n,), or () where `n` is None.
+
+    Args:
+        log_weights: Normalised log-weights, shape (components,).
+        n: Number of draws.
+        generator: Source of randomness.
+
+    Example:
+        >>> draw_components(torch.tensor([-torch.inf, 0.0]), 3)
+        tensor([1, 1, 1])
+    """
+    shape = drawn_shape(n, log_weights.shape)
+    return (log_weights + gumbel(shape, like=log_weights, generator=generator)).argmax(-1)
 
 
 @final
@@ -116,21 +145,37 @@ class GaussianMixture:
     def sample(self, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Draws, shape (latent,) or (n, latent)."""
         with torch.no_grad():
-            shape = drawn_shape(n, self.log_weights.shape)
-            chosen = (self.log_weights + gumbel(shape, like=self.means, generator=generator)).argmax(-1)
+            chosen = draw_components(self.log_weights, n, generator=generator)
             noise = standard_normal(drawn_shape(n, self.means.shape[1:]), like=self.means, generator=generator)
             with without_autocast(noise):
                 return self.means[chosen] + (self.cholesky[chosen] @ noise.unsqueeze(-1)).squeeze(-1)
 
 
 class Prior(nn.Module, ABC):
-    """A module that gives a distribution over the latent space, batch shape ()."""
+    """A module that gives a distribution over the latent space, batch shape ().
+
+    Attributes:
+        latent_dim: Number of latent dimensions.
+        support: Where it has a density: ``"reals"``, ``"sphere"``, or ``"posterior"`` for wherever posteriors have.
+        is_made_of_posteriors: Whether the constructor takes the shape of an example after `latent_dim`, and calls need
+            the model's `encode`.
+    """
 
     latent_dim: int
+    support: ClassVar[str] = "reals"
+    is_made_of_posteriors: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self) -> Distribution:
-        """The distribution, with the module's present parameters, device and dtype."""
+    def forward(self, encode: Encode | None = None) -> Distribution:
+        """The distribution, with the module's present parameters, device and dtype.
+
+        Args:
+            encode: The model's own `encode`. Priors that are not made of posteriors ignore it.
+        """
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Start where the data are, given some in model units, shape (n, *event); most priors stay as they are."""
 
 
 priors: Registry[type[Prior]] = Registry("prior")
@@ -155,7 +200,7 @@ class StandardNormalPrior(Prior):
         self.latent_dim = check_integer("latent_dim", latent_dim, low=1)
         self.register_buffer("reference", torch.zeros(()), persistent=False)
 
-    def forward(self) -> StandardNormal:
+    def forward(self, encode: Encode | None = None) -> StandardNormal:
         """The standard normal distribution on this module's device."""
         return StandardNormal(self.latent_dim, like=self.reference)
 
@@ -213,6 +258,6 @@ class GaussianMixturePrior(Prior):
         prior.load_state_dict(state)
         return prior
 
-    def forward(self) -> GaussianMixture:
+    def forward(self, encode: Encode | None = None) -> GaussianMixture:
         """The mixture on this module's device."""
         return GaussianMixture(self.log_weights, self.means, self.cholesky)

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import ConditionalModel, Distribution, LatentVariableModel, Posterior
-from latentkit.distributions import Likelihood, PosteriorFamily, Prior, likelihoods, posteriors, priors
+from latentkit.distributions import (
+    Likelihood,
+    PosteriorFamily,
+    Prior,
+    check_supports,
+    likelihoods,
+    posteriors,
+    priors,
+)
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
 from latentkit.models.starting import start_at_mean
@@ -93,7 +101,7 @@ class VariationalAutoencoder(nn.Module):
 
     def prior(self) -> Distribution:
         """Return p(z)."""
-        distribution: Distribution = self.prior_family()
+        distribution: Distribution = self.prior_family(self.encode)
         return distribution
 
     def given(self, condition: Tensor) -> Conditioned:
@@ -124,8 +132,10 @@ class VariationalAutoencoder(nn.Module):
         """Start the decoder where the average example is, given some data in model units, shape (n, *event).
 
         The last layer's bias becomes the likelihood's parameters of the marginal distribution of each feature, and a
-        learnt variance that of the data, so that training begins at the data's mean instead of searching for it.
+        learnt variance that of the data, so that training begins at the data's mean instead of searching for it. A
+        prior that is made of examples starts from these.
         """
+        self.prior_family.initialise(x)
         start_at_mean(self.likelihood, last_layer(self.decoder), x)
 
 
@@ -237,6 +247,7 @@ class VaeSpecification(Specification):
     def build(self, **own: nn.Module | None) -> VariationalAutoencoder:
         """Return the model with fresh weights; `own` may hold ``encoder`` and ``decoder``."""
         check_integer("latent_dim", self.latent_dim, low=1)
+        check_supports(self.posterior, self.prior)
         posterior = build_part("posterior", posteriors, self.posterior, self.posterior_options, self.latent_dim)
         likelihood = build_part("likelihood", likelihoods, self.likelihood, self.likelihood_options, self.event_shape)
         output_shape = (likelihood.n_parameters, *self.event_shape)
@@ -247,12 +258,17 @@ class VaeSpecification(Specification):
             decoder=self.settings.decoder(self.decoder, n_inputs, output_shape, own=own.get("decoder")),
             posterior=posterior,
             likelihood=likelihood,
-            prior=build_part("prior", priors, self.prior, self.prior_options, self.latent_dim),
+            prior=self._build_prior(),
             latent_dim=self.latent_dim,
             event_shape=self.event_shape,
             condition_dim=self.condition_dim,
             join=join,
         )
+
+    def _build_prior(self) -> Prior:
+        shape = (self.event_shape,) if priors[self.prior].is_made_of_posteriors else ()
+        prior: Prior = build_part("prior", priors, self.prior, self.prior_options, self.latent_dim, *shape)
+        return prior
 
     @property
     def networks(self) -> dict[str, NetworkChoice]:
