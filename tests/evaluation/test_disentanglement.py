@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import derive_seed
-from latentkit.evaluation import dci, disentanglement, factor_vae_score, mutual_information_gap, sap_score
+from latentkit.evaluation import dci, disentanglement, factor_vae_score, factors, mutual_information_gap, sap_score
 
 GRID = np.stack(np.meshgrid(range(4), range(5), range(3), indexing="ij"), -1).reshape(-1, 3)
 FACTORS = np.repeat(GRID, 20, axis=0)
@@ -189,3 +189,13 @@ def test_wrong_options_are_named() -> None:
         factor_vae_score(z, FACTORS.astype(float))
     with pytest.raises(InvalidParameterError, match="at least 2 columns of integers; got 1 columns"):
         factor_vae_score(z, FACTORS[:, :1])
+
+
+def test_the_scale_of_a_dimension_does_not_decide_the_vote() -> None:
+    scaled = codes("identity") * np.array([1.0, 30.0, 900.0])
+    assert factor_vae_score(scaled, FACTORS, n_votes=(300, 200)).score == 1.0
+
+
+def test_bins_are_as_many_as_asked_for() -> None:
+    bins = factors.bin_columns(np.linspace(0, 1, 101)[:, None] * np.array([1.0, 0.0]), 20)
+    assert (bins[:, 0].min(), bins[:, 0].max(), bins[:, 1].max()) == (0, 19, 0)

@@ -100,3 +100,13 @@ def test_wrong_input_is_named(metric) -> None:
         metric([[1.0]], rows)
     with pytest.raises(InvalidParameterError, match="got an array of <U1"):
         metric(np.array([["a"]]), rows)
+
+
+def test_the_expected_coverage_and_the_edge_of_a_ball_in_closed_form() -> None:
+    real = torch.tensor([[0.0], [1.0]]).double()
+    result = density_coverage(real, torch.tensor([[2.0], [-1.0]]).double(), n_neighbours=1)
+    assert (result.density, result.coverage) == (1.0, 1.0)  # on the edge is inside
+    assert result.expected_coverage == pytest.approx(2 / 3)  # of three others, the nearest is generated
+    outside = torch.tensor([[2.01], [-1.01]]).double()
+    assert density_coverage(real, outside, n_neighbours=1).density == 0.0
+    assert precision_recall(real, outside, n_neighbours=1).precision == 0.0
