@@ -378,10 +378,10 @@ def _restore(
     estimator.condition_schema_ = None if condition is None else ConditionSchema.from_description(condition)
     estimator.condition_ = None
     estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
+    # Classes have mixtures of their own where there is a mixture; elsewhere another prior may know them.
+    n_mixtures = len(estimator.classes_) if "mixture" in sections else 0
     estimator.class_mixtures_ = [
-        GaussianMixturePrior.from_state_dict(sections[f"class{index}"])
-        for index in range(len(estimator.classes_))
-        if f"class{index}" in sections
+        GaussianMixturePrior.from_state_dict(sections[f"class{index}"]) for index in range(n_mixtures)
     ]
     estimator.extra_modules_ = estimator._extra_modules()  # noqa: SLF001 (a run restores what fit made)
     for name, module in estimator.extra_modules_.items():
