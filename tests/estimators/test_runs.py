@@ -41,6 +41,8 @@ EVERYTHING: dict[str, Any] = {
     "ex_post_components": 3,
     "objective": "elbo",
     "objective_options": {"capacity": None},
+    "posterior_options": {},
+    "prior_options": {},
     "beta": np.float32(0.5),
     "free_bits": 0,
     "n_importance": 1,

@@ -41,8 +41,12 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
     Everything that is ``"auto"`` is chosen from the data and written into the run.
 
     Args:
-        posterior: ``"diagonal"`` or ``"full"`` covariance of q(z given x).
-        prior: Prior that is trained against: ``"normal"``.
+        posterior: Family of q(z given x): a Gaussian of ``"diagonal"`` or ``"full"`` covariance, one bent by an inverse
+            autoregressive ``"flow"``, or ``"spherical"`` on the unit hypersphere.
+        posterior_options: Its arguments, such as ``{"n_layers": 2}``.
+        prior: Prior that is trained against: ``"normal"``, ``"mixture"``, ``"vamp"`` (the model's own posteriors at
+            learnt pseudo-inputs), ``"flow"``, ``"autoregressive"``, or ``"spherical"`` for that posterior.
+        prior_options: Its arguments, such as ``{"n_components": 100}``.
         objective: A bound: ``"elbo"``, ``"iwae"``, ``"dreg"``, ``"stl"``, ``"miwae"``, ``"piwae"``, ``"ciwae"``; for
             dimensions that do not depend on each other ``"beta_tc"``, ``"factor"``, ``"dip"``; ``"info"``.
         objective_options: Its further arguments, such as ``{"capacity": 25.0}`` or ``{"version": "ii"}``.
@@ -78,7 +82,9 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
     """
 
     posterior: str = "diagonal"
+    posterior_options: Mapping[str, Any] | None = None
     prior: str = "normal"
+    prior_options: Mapping[str, Any] | None = None
     objective: str = "elbo"
     objective_options: Mapping[str, Any] | None = None
     beta: float | Literal["auto"] = "auto"
@@ -89,7 +95,9 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "posterior": [str],
+        "posterior_options": [dict, None],
         "prior": [str],
+        "prior_options": [dict, None],
         "objective": [str],
         "objective_options": [dict, None],
         "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -110,7 +118,9 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
             condition_dim,
             latent_dim=resolve_latent_dim(self),
             posterior=self.posterior,
+            posterior_options=dict(self.posterior_options or {}),
             prior=self.prior,
+            prior_options=dict(self.prior_options or {}),
         )
 
     def _objective(self) -> Objective:
