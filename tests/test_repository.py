@@ -160,3 +160,20 @@ def test_make_help_lists_every_target():
 def test_scripts_can_be_run(path):
     assert os.access(ROOT / path, os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / path)], check=True)
+
+
+HEADINGS = [
+    *("Idea", "Generative story", "Inference", "Objective"),
+    *("Symbols", "Limits", "Tasks", "References"),
+]
+
+
+def test_every_family_has_a_page_with_the_same_headings() -> None:
+    import latentkit.estimators  # noqa: F401 (registers them)
+    from latentkit.estimators.registry import estimators
+
+    for name in estimators:
+        text = (ROOT / "docs" / "models" / f"{name}.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# {estimators[name].__name__}\n"), name
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS, name
+        assert f"--model {name}`" in text

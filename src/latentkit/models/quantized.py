@@ -259,6 +259,11 @@ class QuantizedSpecification(Specification):
         return {"encoder": self.encoder, "decoder": self.decoder}
 
     @property
+    def is_discrete(self) -> bool:
+        """Latents are codes."""
+        return True
+
+    @property
     def parts(self) -> dict[str, str]:
         """Likelihood and quantiser."""
         return {"likelihood": self.likelihood, "quantizer": self.quantizer}

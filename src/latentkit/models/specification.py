@@ -82,6 +82,11 @@ class Specification(ABC):
         return False
 
     @property
+    def is_discrete(self) -> bool:
+        """Whether latents are codes out of a codebook instead of vectors."""
+        return False
+
+    @property
     def settings(self) -> NetworkSettings:
         """What the networks share."""
         return NetworkSettings(

@@ -92,7 +92,7 @@ def normalize_spectrally(network: nn.Module) -> nn.Module:
 
     Example:
         >>> network = normalize_spectrally(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))).eval()
-        >>> round(float(torch.linalg.matrix_norm(network[0].weight, 2)), 4)
+        >>> round(float(torch.linalg.matrix_norm(network[0].weight.detach(), 2)), 4)
         1.0
     """
     layers = [layer for layer in network.modules() if type(layer) in _OUTPUT_DIMENSION]

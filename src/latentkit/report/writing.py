@@ -9,6 +9,7 @@ from pathlib import Path
 from sklearn.utils.validation import check_is_fitted
 
 from latentkit import __version__
+from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.files import write_bytes, write_text
 from latentkit.data import Dataset
 from latentkit.estimators.encoding import EncodingTasks
@@ -45,6 +46,7 @@ def write_report(
         The path of the page.
 
     Raises:
+        UnsupportedOperationError: If the model's latents are codes, or it has no encoder: the page is about vectors.
         SchemaMismatchError: If the data are not like those that the estimator was fitted on.
         DataError: If the data hold text, NaN or infinity.
         StorageError: If a file cannot be written; a page that was there before is intact.
@@ -58,6 +60,11 @@ def write_report(
         PosixPath('report.html')
     """
     check_is_fitted(estimator)
+    if estimator.specification_.is_discrete:
+        raise UnsupportedOperationError(
+            "the page shows latent vectors and what each of their numbers does, and this model's latents are codes. "
+            "Look at it with: latentkit sample, latentkit reconstruct."
+        )
     target = Path(path)
     subject = Subject(estimator, data)
     page = _page(subject)
