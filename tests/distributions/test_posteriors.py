@@ -178,14 +178,13 @@ def test_draws_are_reparameterised_and_samples_are_not(name) -> None:
 
 @everyone
 def test_path_gradients_are_those_of_the_expectation(name) -> None:
-    """E f(z) by draws against a finite difference of it with the same noise but other parameters: one seed, one map."""
+    """The gradient of E f(z) along the draws is that of the score function, which knows only the density."""
     family = _family(name)
     parameters = _numbers(family.n_parameters).requires_grad_()
     target = _numbers(3, seed="target")
     z = family(parameters).rsample(20000, noise=_numbers(20000, 3, seed="noise"))
     value = (z @ target).exp() if posteriors[name].support == "sphere" else torch.tanh(z @ target)
     (path,) = torch.autograd.grad(value.mean(), parameters, retain_graph=True)
-    # the score-function gradient has the same expectation, and knows nothing of how z was made
     fixed = z.detach().clone()
     score = family(parameters).log_prob(fixed) * (value - value.mean()).detach()
     (expected,) = torch.autograd.grad(score.mean(), parameters)

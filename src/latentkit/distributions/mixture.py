@@ -209,6 +209,7 @@ class VampPrior(Prior):
         torch.Size([5, 2])
     """
 
+    log_weights: Tensor
     support: ClassVar[str] = "posterior"
     is_made_of_posteriors: ClassVar[bool] = True
 
@@ -244,5 +245,3 @@ class VampPrior(Prior):
         rows = torch.linspace(0, len(x) - 1, count, dtype=torch.float64).round().long()
         noise = standard_normal(self.pseudo_inputs.shape, like=x, generator=seeded(0, "pseudo-inputs"))
         self.pseudo_inputs.copy_(x[rows.to(x.device)] + _PSEUDO_NOISE * x.std(correction=0) * noise)
-
-    log_weights: Tensor
