@@ -92,14 +92,14 @@ class Autoencoder(_PointEstimator):
     mixture that is fitted to the codes after training. The penalties keep neighbouring codes alike, which is what makes
     samples good:
 
-    ==============  ====================================================================================
-    penalty         what is subtracted for each example, in nats
-    ==============  ====================================================================================
-    ``contractive`` squared Frobenius norm of the encoder's Jacobian dz/dx (CAE)
-    ``l2``          squared norm of the decoder's weights (RAE-L2)
-    ``gradient``    squared norm of the gradient of the decoder's mean by z (RAE-GP)
-    ``spectral``    nothing: each layer of the decoder has spectral norm 1 instead (RAE-SN)
-    ==============  ====================================================================================
+    ================  ====================================================================================
+    penalty           what is subtracted for each example, in nats
+    ================  ====================================================================================
+    ``contractive``   squared Frobenius norm of the encoder's Jacobian dz/dx (CAE)
+    ``l2``            squared norm of the decoder's weights (RAE-L2)
+    ``gradient``      squared norm of the gradient of the decoder's mean by z (RAE-GP)
+    ``spectral``      nothing: each layer of the decoder has spectral norm 1 instead (RAE-SN)
+    ================  ====================================================================================
 
     Args:
         penalty: ``"none"``, ``"contractive"``, ``"l2"``, ``"gradient"`` or ``"spectral"``.

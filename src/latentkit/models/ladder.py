@@ -253,7 +253,7 @@ class LadderAutoencoder(nn.Module):
     r"""Latents in layers, from coarse at the top to fine next to the data; inference follows generation downwards.
 
     .. math::
-        z_l = m_l(z_{>l}) + s_l(z_{>l}) \, u_l, \quad u_l \sim N(0, I), \quad x \sim p(x \mid z_L, \dots, z_1)
+        z_l = m_l(z_{>l}) + s_l(z_{>l}) \, u_l, \quad u_l \sim N(0, I), \quad x \sim p(x \mid z_L, ..., z_1)
 
     so that every layer has a learnt Gaussian prior given the layers above, the top one too. The latent vector that this
     model shows is the standardised u, top layer first: its prior is N(0, I) exactly, a step of 1 means the same in
