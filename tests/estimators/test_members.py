@@ -159,3 +159,14 @@ def test_divergence_is_an_error_and_no_run(name: str, kind: str, tmp_path: Path)
     with pytest.raises(DivergenceError):
         wild.fit(data(kind), run=tmp_path / "run")
     assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@everyone
+def test_every_member_samples_what_it_is_given(name: str, kind: str, tmp_path: Path) -> None:
+    X = data(kind)
+    y = np.where(np.arange(len(X)) % 2 == 0, "even", "odd")
+    model = MEMBERS[name].make(name).fit(X, condition=y)
+    assert model.sample(4, condition="odd").shape == (4, *X.shape[1:])
+    assert model.given(["odd", "even"]).sample(2).shape == (2, *X.shape[1:])
+    model.save(tmp_path / "run")
+    np.testing.assert_array_equal(load(tmp_path / "run").sample(3, condition="even"), model.sample(3, condition="even"))
