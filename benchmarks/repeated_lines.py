@@ -2,7 +2,7 @@
 
     python benchmarks/repeated_lines.py [FOLDER ...]
 
-Without a folder it measures ``src`` and stores the figure. Blank lines and comments do not count, nor do docstrings, and
+Without a folder it measures ``src`` and stores the figure. Blank lines, comments and docstrings do not count, and
 indentation is ignored; give the source of another library to compare.
 """
 
@@ -24,7 +24,12 @@ def lines_of(path: Path) -> list[str]:
     hidden: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             hidden.update(range(body[0].lineno, (body[0].end_lineno or body[0].lineno) + 1))
     numbered = enumerate((line.strip() for line in text.splitlines()), start=1)
     return [line for number, line in numbered if line and not line.startswith("#") and number not in hidden]
