@@ -33,18 +33,6 @@ if TYPE_CHECKING:
         load,
     )
 
-_ESTIMATORS = (
-    "GAN",
-    "VAE",
-    "VAEGAN",
-    "VQVAE",
-    "Autoencoder",
-    "DenoisingAutoencoder",
-    "Generator",
-    "HierarchicalVAE",
-    "SparseAutoencoder",
-)
-
 __all__ = [
     "GAN",
     "VAE",
@@ -60,9 +48,10 @@ __all__ = [
     "load",
 ]
 
-#: Where the public names live. They are imported when they are first used, so that importing latentkit is instant.
+#: Where the public names live. They are imported when they are first used, so that importing latentkit is instant;
+#: `__version__` is here already and never asked for.
 _HOMES = {
-    **dict.fromkeys((*_ESTIMATORS, "load"), "latentkit.estimators"),
+    **dict.fromkeys(__all__, "latentkit.estimators"),
     "LatentkitError": "latentkit.core.errors",
 }
 

@@ -129,7 +129,7 @@ def test_moments_of_draws(name) -> None:
 def test_density_integrates_to_one_and_is_that_of_the_draws(name, latent_dim) -> None:
     """Draws from it and from a known distribution, half and half: the known density over the mean of both."""
     if name == "spherical" and latent_dim == 1:
-        pytest.skip("there is no sphere in one dimension")
+        pytest.skip(reason="there is no sphere in one dimension")
     p = _distribution(_prior(name, latent_dim))
     n = 20000
     if name == "spherical":
@@ -149,7 +149,7 @@ def test_density_integrates_to_one_and_is_that_of_the_draws(name, latent_dim) ->
 @pytest.mark.parametrize("latent_dim", [1, 2])
 def test_density_by_quadrature(name, latent_dim) -> None:
     if name == "spherical":
-        pytest.skip("its density is the constant that its own test checks")
+        pytest.skip(reason="its density is the constant that its own test checks")
     p = _distribution(_prior(name, latent_dim))
     reach = 25 if name == "fitted" else 12.5
     line = torch.arange(-reach, reach, 0.0625, dtype=DOUBLE)
@@ -225,7 +225,7 @@ def test_divergence_of_every_posterior(name, posterior) -> None:
     """Closed form or one draw: finite, with gradients, and on average not below zero."""
     prior = _prior(name).float()
     if prior.support not in (posteriors[posterior].support, "posterior"):
-        pytest.skip("they do not live on the same space")
+        pytest.skip(reason="they do not live on the same space")
     family = posteriors[posterior](3, **({"width": 8, "context_dim": 2} if posterior == "flow" else {}))
     encoder = nn.Linear(5, family.n_parameters)
 

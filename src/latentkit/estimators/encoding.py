@@ -15,12 +15,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+from latentkit.core.errors import DataError, UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
 from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.ex_post import fit_ex_post
 from latentkit.estimators.inputs import attribute_values
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
@@ -34,8 +35,6 @@ from latentkit.tasks import (
     complete,
     edit,
     encode,
-    fit_class_priors,
-    fit_mixture_prior,
     interpolate,
     reconstruct,
     recover,
@@ -379,13 +378,6 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
 
     # The prior that is fitted after training
 
-    def _check_ex_post(self) -> None:
-        if self.ex_post == "none" and self.ex_post_components != 10:
-            raise InvalidParameterError(
-                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
-                "ex_post='mixture', or leave it out."
-            )
-
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Fit the ex-post mixture to posterior draws of the training data, and one per class where there are labels.
 
@@ -412,13 +404,4 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         seen.condition_ = None if self.condition_ is None else self.condition_[rows]
         numbers = seen._map(moments, storage[rows], torch.float32)  # noqa: SLF001 (itself)
         means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
-        seed = derive_seed(self.seed_, "mixture")
-        self.mixture_ = fit_mixture_prior(means, log_vars, n_components=self.ex_post_components, seed=seed)
-        if dataset.labels is None:
-            return
-        codes = [int(code) for code in np.asarray(dataset.labels)[rows.numpy()]]
-        mixtures = fit_class_priors(means, log_vars, codes, n_components=self.ex_post_components, seed=seed)
-        names = dataset.label_names
-        present = sorted(set(codes))
-        self.classes_ = tuple(str(code) if names is None else names[code] for code in present)
-        self.class_mixtures_ = [mixtures[code] for code in present]
+        fit_ex_post(self, means, log_vars, dataset, rows=rows)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.protocols import Objective
-from latentkit.core.seeds import derive_seed
 from latentkit.data import Dataset
 from latentkit.data.containers import to_array
+from latentkit.estimators.ex_post import fit_ex_post
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.latents import LatentTasks
 from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
@@ -25,7 +25,6 @@ from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import default_latent_dim, resolve_likelihood
 from latentkit.models import GeneratorSpecification, map_batches, resolve_network, settle
 from latentkit.objectives import GivenLatents, LearntLatents, kl_schedules
-from latentkit.tasks import fit_class_priors, fit_mixture_prior
 from latentkit.training.progress import Reporter
 
 __all__ = ["Generator"]
@@ -125,11 +124,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
     def _specify(self, n_rows: int, condition_dim: int) -> GeneratorSpecification:
         event_shape = tuple(self.schema_.event_shape)
         likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
-        if self.ex_post == "none" and self.ex_post_components != 10:
-            raise InvalidParameterError(
-                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
-                "ex_post='mixture', or leave it out."
-            )
+        self._check_ex_post()
         z = self._given_z
         if z is None:
             latent_dim = default_latent_dim(event_shape) if self.latent_dim == "auto" else int(self.latent_dim)
@@ -191,15 +186,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         if self.ex_post == "none":
             return
         reporter.note("fitting a mixture to the latent vectors, from which samples are drawn")
-        z, seed = self._latent_vectors(storage), derive_seed(self.seed_, "mixture")
-        self.mixture_ = fit_mixture_prior(z, n_components=self.ex_post_components, seed=seed)
-        if dataset.labels is None:
-            return
-        codes = [int(code) for code in np.asarray(dataset.labels)]
-        mixtures = fit_class_priors(z, None, codes, n_components=self.ex_post_components, seed=seed)
-        present = sorted(set(codes))
-        self.classes_ = tuple(str(code) if (names := dataset.label_names) is None else names[code] for code in present)
-        self.class_mixtures_ = [mixtures[code] for code in present]
+        fit_ex_post(self, self._latent_vectors(storage), None, dataset)
 
     def _latent_vectors(self, storage: Tensor) -> Tensor:
         """The latent vectors of the training data, shape (n, latent), float32."""

@@ -109,6 +109,13 @@ class ExPostParameters:
         "ex_post_components": [Interval(Integral, 1, None, closed="left")],
     }
 
+    def _check_ex_post(self) -> None:
+        if self.ex_post == "none" and self.ex_post_components != 10:
+            raise InvalidParameterError(
+                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
+                "ex_post='mixture', or leave it out."
+            )
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainingParameters:
