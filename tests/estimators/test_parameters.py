@@ -57,6 +57,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("max_time", 0, "'max_time' .* range .0.0, inf"),
     ("max_time", "5 parsecs", "max_time must be a duration above zero such as 90s"),
     ("batch_size", 0, "'batch_size' .*'auto'.* range .1, inf"),
+    ("augmentation", "flop", "augmentation .* binarize, .* Did you mean 'flip'"),
     ("optimizer", "adan", "optimizer must be one of: .*adamw, .* Did you mean 'adam'"),
     ("optimizer_options", {"beta": 1}, "optimizer Adam has no option .* betas, .* Did you mean 'betas'"),
     ("learning_rate", 0, "'learning_rate' .* range .0.0, inf"),

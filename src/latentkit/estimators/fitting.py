@@ -38,10 +38,12 @@ from latentkit.training import (
     Trainer,
     TrainingPlan,
     TrainingStep,
+    build_augmentation,
     choose_engine,
     make_reporter,
     pick_device,
 )
+from latentkit.training.augmentation import Augment
 from latentkit.training.engine import count_parameters
 from latentkit.training.progress import Reporter
 
@@ -137,9 +139,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
         device = pick_device(self.device)
         columns = self._learn_conditions(condition, storage.shape[0])
-        feed = Feed(storage, self.schema_.to_model, device=device, condition=columns, hidden=HIDDEN)
-        train = feed.subset(train_rows) if len(validation_rows) else feed
-        validation = feed.subset(validation_rows) if len(validation_rows) else None
+        drawn, judged = self._augment(), self._augment(validation=True)
+        feed = Feed(storage, self.schema_.to_model, device=device, condition=columns, hidden=HIDDEN, augment=drawn)
+        train = feed.subset(train_rows, augment=drawn) if len(validation_rows) else feed
+        validation = feed.subset(validation_rows, augment=judged) if len(validation_rows) else None
 
         self.specification_ = self._specify(len(train), 0 if columns is None else columns.shape[1])
         self.latent_dim_ = self.specification_.latent_dim
@@ -216,6 +219,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         if len(columns) != n:
             raise DataError(f"condition must have one row per example: X has {n}, condition has {len(columns)}.")
         return columns
+
+    def _augment(self, *, validation: bool = False) -> Augment | None:
+        """What is drawn anew of each example, of those to learn from or of those to judge by."""
+        return build_augmentation(
+            self.augmentation,
+            event_shape=self.schema_.event_shape,
+            is_bounded=self.schema_.values != "real",
+            validation=validation,
+        )
 
     def _split(self, n_rows: int) -> tuple[Tensor, Tensor]:
         """Rows to learn from and rows to judge by; fewer than five are too few to judge by."""

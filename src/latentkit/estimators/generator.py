@@ -22,7 +22,7 @@ from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.latents import LatentTasks
 from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
-from latentkit.estimators.resolving import default_latent_dim, resolve_likelihood
+from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import GeneratorSpecification, map_batches, resolve_network, settle
 from latentkit.objectives import GivenLatents, LearntLatents, kl_schedules
 from latentkit.training.progress import Reporter
@@ -123,7 +123,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
 
     def _specify(self, n_rows: int, condition_dim: int) -> GeneratorSpecification:
         event_shape = tuple(self.schema_.event_shape)
-        likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
+        likelihood, options = self._resolve_likelihood()
         self._check_ex_post()
         z = self._given_z
         if z is None:

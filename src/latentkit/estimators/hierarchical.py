@@ -20,7 +20,6 @@ from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import (
     default_latent_dim,
     resolve_kl_schedule,
-    resolve_likelihood,
     resolve_objective,
 )
 from latentkit.models import LadderSpecification, NetworkChoice, resolve_network, settle
@@ -135,7 +134,7 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
     def _specify(self, n_rows: int, condition_dim: int) -> LadderSpecification:
         self._check_ex_post()
         event_shape = tuple(self.schema_.event_shape)
-        likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
+        likelihood, options = self._resolve_likelihood()
         decoder = self._network(self.decoder, event_shape, n_rows)
         encoder = decoder if self.encoder == "auto" else self._network(self.encoder, event_shape, n_rows)
         layer_dims = self._layer_dims(event_shape, len(sizes_of(decoder)))

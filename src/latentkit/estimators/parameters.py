@@ -18,6 +18,9 @@ from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
+from latentkit.core.protocols import Schema
+from latentkit.estimators.resolving import resolve_likelihood
+from latentkit.training import is_redrawn
 
 __all__ = [
     "EX_POST_CITES",
@@ -90,6 +93,12 @@ class NetworkParameters:
         "upsampling": [StrOptions({"transposed", "nearest"})],
     }
 
+    def _resolve_likelihood(self) -> tuple[str, dict[str, Any]]:
+        """The likelihood that is proper for the learnt schema, and its arguments."""
+        binarized = is_redrawn(getattr(self, "augmentation", None))
+        schema: Schema = getattr(self, "schema_")  # noqa: B009 (of the data intake, which comes with fit)
+        return resolve_likelihood(self.likelihood, self.likelihood_options, schema, is_binarized=binarized)
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ExPostParameters:
@@ -125,6 +134,9 @@ class TrainingParameters:
         max_epochs: Passes over the data; ``"auto"`` makes about 10,000 steps, or as many as `max_time` allows.
         max_time: Time budget: seconds, or a text such as ``"5m"``. It steers the learning rate too.
         batch_size: Rows in a step.
+        augmentation: What is drawn anew of each example whenever it is used, one name or several: ``"binarize"`` takes
+            grey values as probabilities of 0 and 1 (dynamic binarisation), ``"shift"`` moves images by up to a pixel,
+            ``"flip"`` mirrors half of them. None for nothing.
         optimizer: Any optimiser of ``torch.optim`` by name.
         optimizer_options: Its arguments, such as ``{"betas": (0.9, 0.99)}``.
         learning_rate: At full strength.
@@ -146,6 +158,7 @@ class TrainingParameters:
     max_epochs: int | Literal["auto"] = "auto"
     max_time: float | str | None = None
     batch_size: int | Literal["auto"] = "auto"
+    augmentation: str | Sequence[str] | None = None
     optimizer: str = "adam"
     optimizer_options: Mapping[str, Any] | None = None
     learning_rate: float = 1e-3
@@ -166,6 +179,7 @@ class TrainingParameters:
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_time": [str, Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "augmentation": [str, tuple, list, None],
         "optimizer": [str],
         "optimizer_options": [dict, None],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],

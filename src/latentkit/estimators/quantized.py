@@ -28,7 +28,7 @@ from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.parameters import NetworkParameters, completed
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.registry import estimators
-from latentkit.estimators.resolving import resolve_kl_schedule, resolve_likelihood
+from latentkit.estimators.resolving import resolve_kl_schedule
 from latentkit.evaluation import LikelihoodEstimate
 from latentkit.models import CodeDistribution, CodePrior, QuantizedSpecification, resolve_network, settle
 from latentkit.models.inference import iterate_batches
@@ -146,7 +146,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
 
     def _specify(self, n_rows: int, condition_dim: int) -> QuantizedSpecification:
         event_shape = tuple(self.schema_.event_shape)
-        likelihood, options = resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
+        likelihood, options = self._resolve_likelihood()
         encoder, decoder = (self._network(network, event_shape, n_rows) for network in (self.encoder, self.decoder))
         is_grid = encoder["network"] == "conv" and len(event_shape) == 3
         if self.downsampling != "auto" and not is_grid:

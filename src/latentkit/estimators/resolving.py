@@ -68,17 +68,25 @@ def default_epochs(steps_per_epoch: int) -> int:
     return max(20, min(1000, math.ceil(STEPS / max(1, steps_per_epoch))))
 
 
-def resolve_likelihood(name: str, options: Mapping[str, Any] | None, schema: Schema) -> tuple[str, dict[str, Any]]:
+def resolve_likelihood(
+    name: str, options: Mapping[str, Any] | None, schema: Schema, *, is_binarized: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Return the likelihood's name and arguments for the kind of these data.
 
     ``"auto"`` takes Bernoulli for binary data, a discretised logistic for data on a grid of levels (8-bit pixels) and a
     Gaussian with one learnt variance for reals.
 
+    Args:
+        name: Of the registry `likelihoods`, or ``"auto"``.
+        options: Its arguments.
+        schema: What was learnt of the data.
+        is_binarized: Whether training takes the values as probabilities of 0 and 1.
+
     Raises:
         InvalidParameterError: If the likelihood has no value for such data at all.
     """
-    values: str = schema.values  # type: ignore[attr-defined]
-    levels: int | None = schema.n_levels  # type: ignore[attr-defined]
+    values: str = "binary" if is_binarized else schema.values  # type: ignore[attr-defined]
+    levels: int | None = 2 if is_binarized else schema.n_levels  # type: ignore[attr-defined]
     arguments = dict(options or {})
     if name == "auto":
         if arguments:

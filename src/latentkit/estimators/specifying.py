@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentkit.estimators.resolving import default_latent_dim, resolve_likelihood
+from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import VaeSpecification, resolve_network, settle
 
 __all__ = ["resolve_latent_dim", "specify_autoencoder"]
@@ -46,7 +46,7 @@ def specify_autoencoder(
         InvalidParameterError: If the likelihood does not fit the data.
     """
     event_shape = tuple(estimator.schema_.event_shape)
-    likelihood, options = resolve_likelihood(estimator.likelihood, estimator.likelihood_options, estimator.schema_)
+    likelihood, options = estimator._resolve_likelihood()  # noqa: SLF001 (of the group of parameters)
     plain = "none" if has_spectral_decoder and estimator.normalization == "auto" else estimator.normalization
     encoder, decoder = (
         settle(

@@ -129,10 +129,10 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
 
     def _resolve_likelihood(self) -> tuple[str, dict[str, Any]]:
         """A likelihood of which the decoder gives the mean alone."""
-        values = self.schema_.values
-        if self.likelihood != "auto" or self.likelihood_options or values == "binary":
-            return resolve_likelihood(self.likelihood, self.likelihood_options, self.schema_)
-        return resolve_likelihood("gaussian", {"bounded": values != "real"}, self.schema_)
+        name, options = super()._resolve_likelihood()
+        if self.likelihood != "auto" or name == "bernoulli":
+            return name, options
+        return resolve_likelihood("gaussian", {"bounded": self.schema_.values != "real"}, self.schema_)
 
     def _objective(self) -> Objective:
         return VaeGanObjective(

@@ -1,5 +1,6 @@
 """The training loop and what it needs: optimisers, schedules, engine, checkpoints, progress."""
 
+from latentkit.training.augmentation import augmentations, build_augmentation, is_redrawn
 from latentkit.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from latentkit.training.engine import Engine, choose_engine, pick_device
 from latentkit.training.feed import Feed
@@ -20,8 +21,11 @@ __all__ = [
     "TrainingPlan",
     "TrainingResult",
     "TrainingStep",
+    "augmentations",
+    "build_augmentation",
     "build_optimizer",
     "choose_engine",
+    "is_redrawn",
     "make_reporter",
     "mean_objective",
     "optimizer_names",

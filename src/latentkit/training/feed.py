@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentkit.core.protocols import Batch
 from latentkit.core.seeds import generator
+from latentkit.training.augmentation import Augment
 
 __all__ = ["Feed"]
 
@@ -25,6 +26,7 @@ class Feed:
         hidden: Probability with which an epoch hides the condition of a row (zeros in its place), so that the model
             learns to do without.
         numbers: Numbers of the examples among all, shape (n,); by default from 0 to n - 1. A subset keeps them.
+        augment: What is drawn anew of the examples of a batch in :meth:`epoch`; :meth:`batch` gives them as they are.
     """
 
     def __init__(
@@ -36,19 +38,21 @@ class Feed:
         condition: Tensor | None = None,
         hidden: float = 0.0,
         numbers: Tensor | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.prepare = prepare
         self.storage = self._place(storage)
         self.condition = None if condition is None else self._place(condition)
         self.hidden = hidden
+        self.augment = augment
         self.numbers = (torch.arange(len(storage)) if numbers is None else numbers).to(self.storage.device)
 
     def __len__(self) -> int:
         return self.storage.shape[0]
 
-    def subset(self, rows: Tensor) -> Feed:
-        """Return a feed of these rows, in this order."""
+    def subset(self, rows: Tensor, *, augment: Augment | None = None) -> Feed:
+        """Return a feed of these rows, in this order, with augmentations of its own."""
         condition = None if self.condition is None else self.condition[rows.to(self.condition.device)]
         rows = rows.to(self.storage.device)
         return Feed(
@@ -58,6 +62,7 @@ class Feed:
             condition=condition,
             hidden=self.hidden,
             numbers=self.numbers[rows],
+            augment=augment,
         )
 
     def batch(self, rows: Tensor | slice) -> Batch:
@@ -69,6 +74,13 @@ class Feed:
             return Batch(x, rows=numbers)
         condition = self.condition[rows]
         return Batch(x, condition=condition.to(self.device), rows=numbers)
+
+    def augmented(self, batch: Batch, *, seed: int, keys: Sequence[str | int] = ()) -> Batch:
+        """Return a batch with its examples drawn anew, by `seed` and `keys` alone."""
+        if self.augment is None:
+            return batch
+        source = generator(seed, "augmentation", *keys, device=batch.x.device)
+        return replace(batch, x=self.augment(batch.x, source))
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return how many batches :meth:`epoch` yields."""
@@ -95,7 +107,7 @@ class Feed:
                 draws = torch.rand(len(batch.x), 1, generator=generator(seed, "hidden", epoch, step))
                 shown = (draws >= self.hidden).to(batch.condition)
                 batch = replace(batch, condition=batch.condition * shown)
-            yield batch
+            yield self.augmented(batch, seed=seed, keys=(epoch, step))
 
     def _place(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":

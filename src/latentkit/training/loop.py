@@ -444,11 +444,15 @@ class Trainer:
 
 
 def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_size: int) -> float:
-    """Return the mean of an objective over a feed at full KL weight, in nats, without gradients."""
+    """Return the mean of an objective over a feed at full KL weight, in nats, without gradients.
+
+    What is drawn anew of the examples is drawn alike at every call.
+    """
     total = 0.0
     with torch.no_grad():
         for start in range(0, len(feed), batch_size):
-            terms = objective(cast(LatentVariableModel, model), feed.batch(slice(start, start + batch_size)))
+            batch = feed.augmented(feed.batch(slice(start, start + batch_size)), seed=0, keys=("judge", start))
+            terms = objective(cast(LatentVariableModel, model), batch)
             total += terms.objective.sum(dtype=torch.float64).item()
     return total / len(feed)
 
