@@ -170,3 +170,21 @@ def test_every_member_samples_what_it_is_given(name: str, kind: str, tmp_path: P
     assert model.given(["odd", "even"]).sample(2).shape == (2, *X.shape[1:])
     model.save(tmp_path / "run")
     np.testing.assert_array_equal(load(tmp_path / "run").sample(3, condition="even"), model.sample(3, condition="even"))
+
+
+@everyone
+def test_a_warm_start_goes_on_from_the_weights(name: str, kind: str) -> None:
+    estimator = MEMBERS[name].make(name).fit(data(kind))
+    before = {key: value.clone() for key, value in estimator.model_.named_parameters()}
+    still = {"learning_rate": 1e-12, "max_epochs": 1}
+    warm = estimator.set_params(warm_start=True, **still).fit(data(kind))
+    for key, value in warm.model_.named_parameters():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=1e-6, msg=key)
+    cold = MEMBERS[name].make(name, **still).fit(data(kind))
+    assert any(not torch.allclose(value, before[key], atol=1e-3) for key, value in cold.model_.named_parameters())
+
+
+def test_a_warm_start_of_other_networks_is_refused() -> None:
+    estimator = MEMBERS["vae"].make("vae").fit(data("rows"))
+    with pytest.raises(InvalidParameterError, match=r"warm_start=True .* size mismatch .* warm_start=False"):
+        estimator.set_params(warm_start=True, latent_dim=4).fit(data("rows"))

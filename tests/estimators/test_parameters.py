@@ -72,6 +72,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("compile", "yes", "'compile' .* 'bool'"),
     ("device", "gpu", "device must be auto, cpu, cuda, cuda:N or mps"),
     ("device", "cuda:99", "device .* is not available here. Use device='auto'"),
+    ("warm_start", "yes", "'warm_start' .* 'bool'"),
     ("random_state", "x", "'random_state' .* 'numpy.random.mtrand.RandomState' or None"),
     ("verbose", "loud", "'verbose' .* range .0, inf"),
 ]

@@ -146,7 +146,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
         self.specification_ = self._specify(len(train), 0 if columns is None else columns.shape[1])
         self.latent_dim_ = self.specification_.latent_dim
-        model = self._build(train).to(device)
+        model = self._build(train)
+        if self.warm_start and hasattr(self, "model_"):
+            _take_weights(model, self.model_)
+        model.to(device)
         objective = self._objective()
         plan = self._plan(train, device)
         engine = self._engine(model, objective, plan, train) if writer is None or not resume else writer.engine()
@@ -342,6 +345,18 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             f"{self.specification_.likelihood} likelihood), {self.latent_dim_} latent dimensions, "
             f"batch {plan.batch_size}; {plan.engine.summary()}"
         )
+
+
+def _take_weights(model: nn.Module, previous: nn.Module) -> None:
+    """Start from the weights of the fit before."""
+    try:
+        model.load_state_dict(previous.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InvalidParameterError(
+            f"warm_start=True goes on from the weights of the fit before, and these networks differ: {reason} Use the "
+            "same settings of the networks and data of the same shape, or warm_start=False."
+        ) from None
 
 
 def _try(model: nn.Module, objective: Objective, train: Feed) -> None:

@@ -151,6 +151,8 @@ class TrainingParameters:
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"`` to measure which is faster.
         compile: Whether the training step goes through ``torch.compile``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        warm_start: Whether ``fit`` goes on from the weights of the fit before, with a fresh optimiser, such as to other
+            data or another objective; it then needs the same networks.
         random_state: Seed; with an int the same data give the same model.
         verbose: 0 is silent; 1 shows progress on standard error.
     """
@@ -172,6 +174,7 @@ class TrainingParameters:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     device: str = "auto"
+    warm_start: bool = False
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
@@ -193,6 +196,7 @@ class TrainingParameters:
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "compile": ["boolean"],
         "device": [str],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
