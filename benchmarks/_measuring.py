@@ -64,8 +64,8 @@ def store(name: str, figures: Mapping[str, Any], *, seed: int | None = 0, merge:
 
     With `merge`, figures that were measured before and not now are kept.
     """
-    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if merge and path.exists():
         figures = {**json.loads(path.read_text())["figures"], **figures}
     content = {

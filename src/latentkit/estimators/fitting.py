@@ -62,6 +62,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     training have the same names and meanings in all of them.
     """
 
+    #: The trained module.
+    model_: Any
     condition_: Tensor | None
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]

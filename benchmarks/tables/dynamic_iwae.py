@@ -1,0 +1,82 @@
+"""Dynamically binarised MNIST, the networks of the IWAE paper with one latent layer: test NLL with K = 5000.
+
+    python benchmarks/tables/dynamic_iwae.py [--row vae|iwae5|iwae50] [--minutes M] [--valid]
+
+Networks 784-200-200-50 and back with tanh. Pixels are drawn anew at every use in training, once in testing.
+The rows with several draws are trained with the doubly reparametrised gradient of the importance-weighted bound: for
+part of the time with fewer draws, whose steps are cheaper. The minutes are those of all fits of a row. --valid learns
+from the first 50,000 images and scores 1,000 of the last 10,000 training images, and stores nothing.
+
+Published (Burda et al., 2016, 3,280 epochs): VAE 86.76, IWAE with 5 draws 85.54, with 50 draws 84.78.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _row import arguments, fit, images, negative_log_likelihood, store_row
+
+NETWORKS: dict[str, Any] = {
+    "latent_dim": 50,
+    "encoder": (200, 200),
+    "decoder": (200, 200),
+    "activation": "tanh",
+    "augmentation": "binarize",
+}
+TRAINING: dict[str, Any] = {
+    "batch_size": 100,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "weight_averaging": 0.999,
+    "validation_fraction": 0.0,
+    "ex_post": "none",
+}
+#: Of each row: the minutes in all, and its fits in turn, each with its share of them.
+ROWS: dict[str, tuple[float, list[tuple[float, dict[str, Any]]]]] = {
+    "vae": (10.0, [(1.0, {"objective": "elbo", "learning_rate": 2e-3})]),
+    "iwae5": (20.0, [(1.0, {"objective": "dreg", "n_importance": 5, "learning_rate": 2e-3})]),
+    "iwae50": (
+        60.0,
+        [
+            (0.4, {"objective": "dreg", "n_importance": 5, "learning_rate": 2e-3}),
+            (0.6, {"objective": "dreg", "n_importance": 50, "learning_rate": 1e-3}),
+        ],
+    ),
+}
+
+
+def run() -> None:
+    options = arguments(row="vae", minutes=0.0, seed=0, valid=False)
+    import numpy as np
+
+    from latentkit import VAE
+
+    minutes, stages = ROWS[options.row]
+    minutes = options.minutes or minutes
+    data = images("mnist")
+    train = data["x_train"].reshape(60_000, 784)
+    random = np.random.default_rng(1)
+    scored = train[50_000::10] if options.valid else data["x_test"].reshape(10_000, 784)
+    drawn = np.where(random.random(scored.shape) < scored / 255, 255, 0).astype(np.uint8)
+    vae, seconds, epochs = VAE(random_state=options.seed, verbose=1, **NETWORKS, **TRAINING), 0.0, []
+    for share, settings in stages:
+        vae.set_params(max_time=60 * minutes * share, warm_start=seconds > 0, **settings)
+        vae, taken = fit(vae, train[:50_000] if options.valid else train)
+        seconds += taken
+        epochs.append(vae.n_iter_)
+    if options.valid:
+        print(options.row, minutes, epochs, negative_log_likelihood(vae, drawn, n_importance=1000))
+        return
+    figures = {
+        "test": negative_log_likelihood(vae, drawn, n_importance=5000),
+        "training_seconds": round(seconds, 1),
+        "epochs": epochs,
+        "engine": vae.engine_.summary(),
+        "stages": [{"share": share, **settings} for share, settings in stages],
+        "recipe": {**NETWORKS, **TRAINING},
+    }
+    store_row({options.row: figures}, seed=options.seed, merge=True)
+
+
+if __name__ == "__main__":
+    run()
