@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 import torch
@@ -84,9 +84,25 @@ class Flow:
         return draws
 
 
+class _BijectivePrior(Prior):
+    """Gives standard normal noise seen through layers of an invertible map."""
+
+    reference: Tensor
+
+    def __init__(self, latent_dim: int, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.bijection = Bijection(layers)
+        self.register_buffer("reference", torch.zeros(()), persistent=False)
+
+    def forward(self, encode: Encode | None = None) -> Flow:
+        """The flow with the present parameters."""
+        return Flow(self.bijection, self.latent_dim, like=self.reference)
+
+
 @priors.register("flow")
 @final
-class FlowPrior(Prior):
+class FlowPrior(_BijectivePrior):
     """Gives a coupling flow: as fast to draw from as to evaluate. It starts as the standard normal.
 
     Args:
@@ -109,23 +125,14 @@ class FlowPrior(Prior):
         torch.Size([5, 2])
     """
 
-    reference: Tensor
-
     def __init__(self, latent_dim: int, n_layers: int = 8, width: int = 128, transform: Univariate = "affine") -> None:
-        super().__init__()
-        self.latent_dim = check_integer("latent_dim", latent_dim, low=1)
-        layers = coupling_layers(latent_dim, n_layers=n_layers, width=width, univariate=transform)
-        self.bijection = Bijection(layers)
-        self.register_buffer("reference", torch.zeros(()), persistent=False)
-
-    def forward(self, encode: Encode | None = None) -> Flow:
-        """The flow with the present parameters."""
-        return Flow(self.bijection, self.latent_dim, like=self.reference)
+        dims = check_integer("latent_dim", latent_dim, low=1)
+        super().__init__(dims, coupling_layers(dims, n_layers=n_layers, width=width, univariate=transform))
 
 
 @priors.register("autoregressive")
 @final
-class AutoregressivePrior(Prior):
+class AutoregressivePrior(_BijectivePrior):
     """Gives a masked autoregressive flow: bends more than couplings do, but draws take `latent_dim` passes a layer.
 
     It starts as the standard normal.
@@ -147,18 +154,9 @@ class AutoregressivePrior(Prior):
         torch.Size([5, 2])
     """
 
-    reference: Tensor
-
     def __init__(self, latent_dim: int, n_layers: int = 4, width: int = 128, transform: Univariate = "affine") -> None:
-        super().__init__()
-        self.latent_dim = check_integer("latent_dim", latent_dim, low=1)
-        layers = autoregressive_layers(latent_dim, n_layers=n_layers, width=width, univariate=transform)
-        self.bijection = Bijection(layers)
-        self.register_buffer("reference", torch.zeros(()), persistent=False)
-
-    def forward(self, encode: Encode | None = None) -> Flow:
-        """The flow with the present parameters."""
-        return Flow(self.bijection, self.latent_dim, like=self.reference)
+        dims = check_integer("latent_dim", latent_dim, low=1)
+        super().__init__(dims, autoregressive_layers(dims, n_layers=n_layers, width=width, univariate=transform))
 
 
 @final

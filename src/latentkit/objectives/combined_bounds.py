@@ -21,10 +21,22 @@ def _miwae(log_weights: Tensor, n_bounds: int) -> Tensor:
     return log_mean_exp(log_weights.reshape(n_bounds, -1, *log_weights.shape[1:]), dim=1).mean(0)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SeveralBounds:
+    """M bounds of K draws each."""
+
+    n_bounds: int = 8
+    n_importance: int = 8
+
+    def __post_init__(self) -> None:
+        check_integer("n_bounds", self.n_bounds, low=1)
+        check_integer("n_importance", self.n_importance, low=1)
+
+
 @objectives.register("miwae", cites=("rainforth2018tighter", "burda2016importance"))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Miwae:
+class Miwae(_SeveralBounds):
     """Mean of several importance-weighted bounds.
 
     .. math:: L_{M,K} = 1/M sum_m log 1/K sum_k w_{m,k},    w = p(x | z) (p(z) / q(z | x))^weight
@@ -48,13 +60,6 @@ class Miwae:
         Miwae(n_bounds=8, n_importance=8)
     """
 
-    n_bounds: int = 8
-    n_importance: int = 8
-
-    def __post_init__(self) -> None:
-        check_integer("n_bounds", self.n_bounds, low=1)
-        check_integer("n_importance", self.n_importance, low=1)
-
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
         """Bound for each example, nats; `log_likelihood` is the mean over the draws, `kl` has no weight."""
         draws = draw_weighted(model, batch, self.n_bounds * self.n_importance, kl_weight)
@@ -68,7 +73,7 @@ class Miwae:
 @objectives.register("piwae", cites=("rainforth2018tighter", "burda2016importance"))
 @final
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piwae:
+class Piwae(_SeveralBounds):
     """Importance-weighted bound for the decoder, and the mean of several looser ones for the encoder.
 
     .. math:: phi climbs L_{M,K},    theta climbs L_{M K} = log 1/(M K) sum_{m,k} w_{m,k}
@@ -90,13 +95,6 @@ class Piwae:
         >>> Piwae()
         Piwae(n_bounds=8, n_importance=8)
     """
-
-    n_bounds: int = 8
-    n_importance: int = 8
-
-    def __post_init__(self) -> None:
-        check_integer("n_bounds", self.n_bounds, low=1)
-        check_integer("n_importance", self.n_importance, low=1)
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
         """Bound for each example, nats; `log_likelihood` is the mean over the draws, `kl` has no weight."""
