@@ -32,7 +32,7 @@ test-all: ## Every test, the slow ones too
 	$(PYTHON) -m pytest -m ''
 
 bench: ## Measure every published figure anew (long; writes benchmarks/results)
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+	@set -e; for file in benchmarks/[a-z]*.py benchmarks/tables/[a-z]*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
 	$(PYTHON) benchmarks/_tables.py
 
 docs: ## Build docs/_build/html offline, a warning is an error; run the examples of its pages

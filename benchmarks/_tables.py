@@ -1,4 +1,4 @@
-"""Write the figures of benchmarks/results into the tables of README.md and README.zh-CN.md.
+"""Write the figures of benchmarks/results into the tables of README.md, README.zh-CN.md and docs/published-figures.md.
 
 python benchmarks/_tables.py [--check]
 
@@ -79,9 +79,9 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 
-def results() -> dict[str, Any]:
-    """Content of every file of results."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+def results(pattern: str = "*.json") -> dict[str, Any]:
+    """Content of every file of results of this pattern."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(pattern))}
 
 
 def table(words: dict[str, str], found: dict[str, Any]) -> str:
@@ -135,15 +135,54 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + note
 
 
+def published(figures: dict[str, Any]) -> str:
+    """The table beside published figures, of the results of benchmarks/tables that there are."""
+    rows: list[tuple[str, str, str, str]] = []
+    nll = "{nll} ± {standard_error}".format_map
+    if row := figures.get("pythae_recipe"):
+        share = f"{row['training_seconds'] / 60:.1f} min, {row['share_of_pythae_time']:.0%} of pythae's time"
+        what = "Static MNIST, 784-400-40, 500 epochs, NLL with 200 samples"
+        rows.append((what, "pythae 89.78", nll(row["test"]), share))
+        rows.append(("The same with the mixture fitted after training", "", nll(row["test_under_mixture"]), ""))
+    iwae = {"vae": ("VAE", "86.76"), "iwae5": ("IWAE, 5 draws", "85.54"), "iwae50": ("IWAE, 50 draws", "84.78")}
+    for name, (what, theirs) in iwae.items():
+        if row := figures.get("dynamic_iwae", {}).get(name):
+            text = f"Dynamic MNIST, networks of the IWAE paper, {what}, NLL with 5,000 samples"
+            rows.append((text, f"{theirs} (3,280 epochs)", nll(row["test"]), f"{row['training_seconds'] / 60:.1f} min"))
+    if row := figures.get("static_best"):
+        theirs = "pythae's best 85.79; ResNet and flow prior 79.9"
+        what = "Static MNIST, best member, NLL with 1,000 samples"
+        rows.append((what, theirs, nll(row["test"]), f"{row['training_seconds'] / 60:.1f} min"))
+    for name, row in figures.get("sample_quality", {}).items():
+        ours = f"{row['samples']} (reconstructions {row['reconstructions']}, floor {row['floor']}"
+        trained = row.get("samples_of_the_trained_prior")
+        ours += ")" if trained is None or name != "good" else f", from N(0, I) {trained})"
+        rows.append((f"MNIST samples, FCD, `{name}`", "", ours, f"{row['training_seconds'] / 60:.1f} min"))
+    for name, row in figures.get("disentanglement", {}).items():
+        theirs = {"beta_tc": "0.45 (selected run, full data)", "elbo": "0.10"}[name]
+        seeds = ", ".join(str(gap) for gap in row["gaps"])
+        what = f"dSprites grid, MIG, `{name}`"
+        rows.append((what, theirs, f"{row['median_gap']} (seeds {seeds})", f"{row['minutes_each']:g} min each"))
+    if row := figures.get("codebook"):
+        theirs = "VQ-VAE 69.8, SQ-VAE 434.8 (full data)"
+        minutes = f"{row['training_seconds'] / 60:.1f} min"
+        rows.append(("CIFAR-10 subset, perplexity of 512 codes", theirs, str(row["test_perplexity"]), minutes))
+    lines = ["| What | Published | latentkit | Training |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {a} | {b} | {c} | {d} |" for a, b, c, d in rows)]) + "\n"
+
+
 def main() -> int:
     found = results()
+    rows = results("tables/*.json")
+    tables = {name: table(words, found) for name, words in WORDS.items()}
+    tables["docs/published-figures.md"] = published({name: content["figures"] for name, content in rows.items()})
     stale = []
-    for name, words in WORDS.items():
+    for name, new_table in tables.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
         _, after = rest.split(END)
-        new = f"{before}{BEGIN}\n{table(words, found)}{END}{after}"
+        new = f"{before}{BEGIN}\n{new_table}{END}{after}"
         if new != text:
             stale.append(name)
             if "--check" not in sys.argv:

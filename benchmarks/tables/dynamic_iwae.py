@@ -46,36 +46,45 @@ ROWS: dict[str, tuple[float, list[tuple[float, dict[str, Any]]]]] = {
 
 
 def run() -> None:
-    options = arguments(row="vae", minutes=0.0, seed=0, valid=False)
+    options = arguments(row="", minutes=0.0, seed=0, valid=False)
     import numpy as np
 
-    from latentkit import VAE
-
-    minutes, stages = ROWS[options.row]
-    minutes = options.minutes or minutes
     data = images("mnist")
     train = data["x_train"].reshape(60_000, 784)
-    random = np.random.default_rng(1)
     scored = train[50_000::10] if options.valid else data["x_test"].reshape(10_000, 784)
-    drawn = np.where(random.random(scored.shape) < scored / 255, 255, 0).astype(np.uint8)
-    vae, seconds, epochs = VAE(random_state=options.seed, verbose=1, **NETWORKS, **TRAINING), 0.0, []
+    drawn = np.where(np.random.default_rng(1).random(scored.shape) < scored / 255, 255, 0).astype(np.uint8)
+    for row, (minutes, stages) in ROWS.items():
+        if options.row not in ("", row):
+            continue
+        seconds = 60 * (options.minutes or minutes)
+        vae, taken, epochs = trained(stages, train[:50_000] if options.valid else train, seconds, options.seed)
+        if options.valid:
+            print(row, seconds, epochs, negative_log_likelihood(vae, drawn, n_importance=1000), flush=True)
+            continue
+        figures = {
+            "test": negative_log_likelihood(vae, drawn, n_importance=5000),
+            "training_seconds": taken,
+            "epochs": epochs,
+            "engine": vae.engine_.summary(),
+            "stages": [{"share": share, **settings} for share, settings in stages],
+            "recipe": {**NETWORKS, **TRAINING},
+        }
+        store_row({row: figures}, seed=options.seed, merge=True)
+
+
+def trained(
+    stages: list[tuple[float, dict[str, Any]]], train: Any, seconds: float, seed: int
+) -> tuple[Any, float, list[int]]:
+    """The VAE after all fits, the seconds that they took, and the epochs of each."""
+    from latentkit import VAE
+
+    vae, taken, epochs = VAE(random_state=seed, verbose=1, **NETWORKS, **TRAINING), 0.0, []
     for share, settings in stages:
-        vae.set_params(max_time=60 * minutes * share, warm_start=seconds > 0, **settings)
-        vae, taken = fit(vae, train[:50_000] if options.valid else train)
-        seconds += taken
+        vae.set_params(max_time=seconds * share, warm_start=bool(epochs), **settings)
+        vae, spent = fit(vae, train)
+        taken += spent
         epochs.append(vae.n_iter_)
-    if options.valid:
-        print(options.row, minutes, epochs, negative_log_likelihood(vae, drawn, n_importance=1000))
-        return
-    figures = {
-        "test": negative_log_likelihood(vae, drawn, n_importance=5000),
-        "training_seconds": round(seconds, 1),
-        "epochs": epochs,
-        "engine": vae.engine_.summary(),
-        "stages": [{"share": share, **settings} for share, settings in stages],
-        "recipe": {**NETWORKS, **TRAINING},
-    }
-    store_row({options.row: figures}, seed=options.seed, merge=True)
+    return vae, round(taken, 1), epochs
 
 
 if __name__ == "__main__":

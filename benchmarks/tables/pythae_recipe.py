@@ -130,7 +130,7 @@ def run() -> None:
         "seconds_an_epoch": {
             name: round(statistics.median(one[name] for one in rounds), 3) for name in ("pythae", "latentkit")
         },
-        "share_of_pythae's_time": round(statistics.median(one["latentkit"] / one["pythae"] for one in rounds), 3),
+        "share_of_pythae_time": round(statistics.median(one["latentkit"] / one["pythae"] for one in rounds), 3),
         "engine": vae.engine_.summary(),
         "recipe": RECIPE,
     }
