@@ -47,9 +47,9 @@ def test_info_names_the_figure_and_no_prior(latentkit, run) -> None:
     assert values["model"] == "sparse"
     assert values["posterior"] == "point"
     assert "prior" not in values
-    assert "bound" not in values
-    assert values["reconstruction"] < 0
-    assert values["reconstruction_on"] == "held-out rows"
+    assert values["objective_is"] == "reconstruction, log p(x given z) minus penalties"
+    assert values["objective_value"] < 0
+    assert values["measured_on"] == "held-out rows"
     assert "Reconstruction, log p(x given z)" in (run / "README.md").read_text(encoding="utf-8")
 
 

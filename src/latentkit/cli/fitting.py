@@ -79,8 +79,7 @@ def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: 
             printer.line(f"no report, which compares data with their reconstructions: {reason}")
     last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
     printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")
-    figures = [("objective" if estimator.specification_.is_deterministic else "bound", _bound(values))]
-    figures.append(("run", str(place)))
+    figures = [("objective", _objective(values)), ("run", str(place))]
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"
     ending = "png" if is_images else "csv"
@@ -103,6 +102,8 @@ def outcome(estimator: Any, place: Path) -> dict[str, Any]:
         "best_epoch": estimator.best_epoch_,
         "stopped": estimator.stopped_,
         "seconds": estimator.history_[-1]["seconds"] if estimator.history_ else 0.0,
+        "objective_is": estimator._value_name,  # noqa: SLF001 (of our own)
+        "unit": estimator._value_unit,  # noqa: SLF001 (of our own)
         "objective_nats": best.get("objective"),
         "validation_nats": best.get("validation"),
         "latent_dim": estimator.latent_dim_,
@@ -111,7 +112,14 @@ def outcome(estimator: Any, place: Path) -> dict[str, Any]:
     }
 
 
-def _bound(values: dict[str, Any]) -> str:
-    training = "" if values["objective_nats"] is None else f"{values['objective_nats']:.2f} nats in training"
-    held_out = values["validation_nats"]
-    return training if held_out is None else f"{held_out:.2f} nats on held-out rows, {training}"
+def _objective(values: dict[str, Any]) -> str:
+    unit = f" {values['unit']}".rstrip()
+    figures = [
+        f"{figure:.2f}{unit} {where}"
+        for figure, where in (
+            (values["validation_nats"], "on held-out rows"),
+            (values["objective_nats"], "in training"),
+        )
+        if figure is not None
+    ]
+    return f"{', '.join(figures)}: {values['objective_is']}"

@@ -14,20 +14,20 @@ from latentkit.cli.printing import Printer
 __all__ = ["info"]
 
 
-@command("info", "latentkit info run", "latentkit info run --json | jq .bound")
+@command("info", "latentkit info run", "latentkit info run --json | jq .objective_value")
 def info(run: Run, as_json: Json = False) -> None:
-    """Show what a run is: data, model, bound, engine, classes."""
+    """Show what a run is: data, model, what training reached, engine, classes."""
     printer = Printer(as_json=as_json)
     from latentkit.estimators import load
+    from latentkit.estimators.registry import estimators
     from latentkit.estimators.runs import read_config
 
     config = read_config(run)
     fitted = config.get("fitted")
-    n_parameters = None
-    if fitted is not None:
-        # Loading checks every file of the run.
-        n_parameters = sum(parameter.numel() for parameter in load(run).model_.parameters())
-    values = {**_values(run, config), "parameters": n_parameters}
+    # Loading checks every file of the run.
+    estimator = estimators[config["estimator"]](**config["parameters"]) if fitted is None else load(run)
+    n_parameters = None if fitted is None else sum(parameter.numel() for parameter in estimator.model_.parameters())
+    values = {**_values(run, config, estimator), "parameters": n_parameters}
     printer.line(f"{run}", style="bold")
     printer.pairs([(name, _text(value)) for name, value in values.items() if value not in (None, [], {})])
     if fitted is None:
@@ -35,13 +35,11 @@ def info(run: Run, as_json: Json = False) -> None:
     printer.document({**values, "fitted": fitted is not None, "settings": config["parameters"]})
 
 
-def _values(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def _values(run: Path, config: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
     from latentkit.models import specification_from_dict
 
     model, data, training = config["model"], config.get("data", {}), config.get("training", {})
     specification = specification_from_dict(model)
-    # a reconstruction's log-likelihood, minus penalties, bounds nothing
-    figure = "reconstruction" if specification.is_deterministic else "bound"
     fitted = config.get("fitted") or {}
     history = _history(run)
     best = history[min(fitted.get("best_epoch", len(history)), len(history)) - 1] if history else {}
@@ -54,12 +52,9 @@ def _values(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         "latent_dim": model["latent_dim"],
         **specification.parts,
         "objective": config["parameters"].get("objective"),
-        figure: best.get("validation") if best.get("validation") is not None else best.get("objective"),
-        f"{figure}_on": None
-        if not best
-        else "held-out rows"
-        if best.get("validation") is not None
-        else "training rows",
+        "objective_is": estimator._value_name,  # noqa: SLF001 (of our own)
+        "objective_value": best.get("validation") if best.get("validation") is not None else best.get("objective"),
+        "measured_on": None if not best else "held-out rows" if best.get("validation") is not None else "training rows",
         "epochs": fitted.get("epochs", len(history)),
         "best_epoch": fitted.get("best_epoch"),
         "stopped": fitted.get("stopped"),

@@ -12,9 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.protocols import Objective
-from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
-from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.parameters import (
     EX_POST_CITES,
     EncoderParameters,
@@ -25,6 +23,7 @@ from latentkit.estimators.parameters import (
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule
 from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder
+from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
 
@@ -33,15 +32,16 @@ __all__ = ["Autoencoder", "DenoisingAutoencoder", "SparseAutoencoder"]
 NON_NEGATIVE: Final = Interval(Real, 0, None, closed="left")
 
 
-class _PointEstimator(
-    EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator, ABC
-):
+class _PointEstimator(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator, ABC):
     """An autoencoder whose codes are points: no prior is trained against, and samples come from the ex-post mixture."""
 
     #: Name of the objective, and what the latent dimensions of ``"auto"`` are multiplied by.
     objective: ClassVar[str] = "reconstruction"
-    _value_name: ClassVar[str] = "Reconstruction, log p(x given z) minus penalties"
     _overcomplete: ClassVar[int] = 1
+
+    @property
+    def _value_name(self) -> str:
+        return "reconstruction, log p(x given z) minus penalties"
 
     @abstractmethod
     def _code(self, latent_dim: int) -> Mapping[str, Any]:

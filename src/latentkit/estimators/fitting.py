@@ -51,6 +51,8 @@ __all__ = ["TrainedEstimator"]
 
 #: Share of the rows whose condition an epoch hides.
 HIDDEN = 0.1
+#: What the value of an objective is that bounds the log-likelihood of the data.
+BOUND = "bound on log p(x)"
 #: Floating-point operations of a training that is over before a measurement would be.
 SHORT = 1e11
 
@@ -68,8 +70,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]
 
-    #: What the objective's value is, for people; of a bound by default.
-    _value_name: ClassVar[str] = "Bound on log p(x)"
+    #: Unit of the objective's value, for people; empty for none.
+    _value_unit: ClassVar[str] = "nats"
     #: Arguments of an optimiser, by its name, where the user gives none.
     _optimizer_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -94,6 +96,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     @abstractmethod
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Fit what is fitted after training, such as a prior for sampling."""
+
+    @property
+    def _value_name(self) -> str:
+        """What the objective's value is, for people."""
+        return BOUND
+
+    def _time_share(self) -> float:
+        """Share of `max_time` that the model has; the rest is for what is trained after it."""
+        return 1.0
 
     def _extra_modules(self) -> dict[str, nn.Module]:
         """Fresh modules of the names and shapes of ``extra_modules_``, into which a run is restored."""
@@ -262,7 +273,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             if self.batch_size == "auto"
             else min(int(self.batch_size), len(train))
         )
-        max_time = None if self.max_time is None else parse_duration("max_time", self.max_time)
+        max_time = None if self.max_time is None else self._time_share() * parse_duration("max_time", self.max_time)
         if self.max_epochs != "auto":
             max_epochs = int(self.max_epochs)
         else:
@@ -342,10 +353,12 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
+        parts = self.specification_.parts
+        likelihood = f"{parts['likelihood']} likelihood" if "likelihood" in parts else "no likelihood"
         return (
-            f"{type(self).__name__} on {n_train:,} examples of {shape} ({self.schema_.values}, "
-            f"{self.specification_.likelihood} likelihood), {self.latent_dim_} latent dimensions, "
-            f"batch {plan.batch_size}; {plan.engine.summary()}"
+            f"{type(self).__name__} on {n_train:,} examples of {shape} ({self.schema_.values}, {likelihood}), "
+            f"{self.latent_dim_} latent dimensions, batch {plan.batch_size}; {plan.engine.summary()}; "
+            f"objective: {self._value_name}"
         )
 
 

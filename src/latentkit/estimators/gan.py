@@ -68,7 +68,11 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "latent_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
-    _value_name: ClassVar[str] = "Value of the game for the generator, no likelihood"
+    _value_unit: ClassVar[str] = ""
+
+    @property
+    def _value_name(self) -> str:
+        return "value of the game for the generator, no likelihood"
 
     def _specify(self, n_rows: int, condition_dim: int) -> GanSpecification:
         self._check_adversarial()

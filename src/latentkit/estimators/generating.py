@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Self, cast
@@ -24,7 +25,7 @@ from latentkit.estimators.randomness import draw_seed
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
 from latentkit.tasks import decode, sample_latents
 
-__all__ = ["Draw", "GenerativeTasks"]
+__all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
 Draw = Literal["auto", "mean", "sample"]
 
@@ -32,7 +33,7 @@ Draw = Literal["auto", "mean", "sample"]
 WIDE = 256
 
 
-class GenerativeTasks:
+class GenerativeTasks(ABC):
     """The tasks that take a decoder and a prior. Results come in the form of the data that fit took."""
 
     specification_: Any
@@ -45,6 +46,7 @@ class GenerativeTasks:
     class_mixtures_: list[GaussianMixturePrior]
     classes_: tuple[str, ...]
     random_state: int | np.random.RandomState | None
+    seed_: int
 
     def given(self, condition: Any) -> Self:
         """Return this estimator with a condition: all that the result does is given it.
@@ -180,6 +182,30 @@ class GenerativeTasks:
             raise DataError(f"latent vectors must be finite; row {row} (counted from 0) holds NaN or infinity.")
         return torch.from_numpy(array.astype(np.float64 if array.dtype == np.float64 else np.float32))
 
+    @abstractmethod
+    def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
+        """What gives the distribution that z is drawn from: of a class, or of all where `label` is None."""
+
+    def _class_index(self, label: Any) -> int:
+        names = [str(name) for name in self.classes_]
+        if str(label) not in names:
+            raise InvalidParameterError(
+                f"label must be one of: {', '.join(names)}; got {label!r}.{suggestion(str(label), names)}"
+            )
+        return names.index(str(label))
+
+    @property
+    def _device(self) -> torch.device:
+        return cast(torch.device, next(self.model_.parameters()).device)
+
+    @property
+    def _batch_size(self) -> int:
+        return inference_batch_size(self.specification_.width)
+
+
+class VectorPriors(GenerativeTasks):
+    """Generating from latents that are vectors: from the prior of training, or from mixtures fitted afterwards."""
+
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
         mixture: GaussianMixturePrior | None = self.mixture_
         if label is not None:
@@ -212,19 +238,3 @@ class GenerativeTasks:
                 "ex_post='mixture'."
             )
         return mixture
-
-    def _class_index(self, label: Any) -> int:
-        names = [str(name) for name in self.classes_]
-        if str(label) not in names:
-            raise InvalidParameterError(
-                f"label must be one of: {', '.join(names)}; got {label!r}.{suggestion(str(label), names)}"
-            )
-        return names.index(str(label))
-
-    @property
-    def _device(self) -> torch.device:
-        return cast(torch.device, next(self.model_.parameters()).device)
-
-    @property
-    def _batch_size(self) -> int:
-        return inference_batch_size(self.specification_.width)

@@ -82,7 +82,10 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         "latent_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "latent_bound": [StrOptions({"ball", "normal"})],
     }
-    _value_name: ClassVar[str] = "Log p(x given z), no bound on log p(x)"
+
+    @property
+    def _value_name(self) -> str:
+        return "log p(x given z), no bound on log p(x)"
 
     def fit(
         self,

@@ -12,9 +12,7 @@ from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.protocols import Objective
-from latentkit.estimators.encoding import EncodingTasks
-from latentkit.estimators.fitting import TrainedEstimator
-from latentkit.estimators.generating import GenerativeTasks
+from latentkit.estimators.fitting import BOUND, TrainedEstimator
 from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import (
@@ -22,6 +20,7 @@ from latentkit.estimators.resolving import (
     resolve_kl_schedule,
     resolve_objective,
 )
+from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import LadderSpecification, NetworkChoice, resolve_network, settle
 from latentkit.models.ladder import LAYOUTS, sizes_of
 from latentkit.nn.families import check_sizes
@@ -47,7 +46,7 @@ GRID_LATENTS = 8
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostParameters, TrainedEstimator):
+class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedEstimator):
     r"""Ladder variational autoencoder: latents in layers, coarse at the top, fine next to the data.
 
     .. math:: \log p(x) \ge E_q[\log p(x \mid z)] - \beta \sum_l KL(q(z_l \mid x, z_{>l}), p(z_l \mid z_{>l}))
@@ -220,6 +219,10 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
 
     def _kl_weight(self) -> Callable[[float], float]:
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+
+    @property
+    def _value_name(self) -> str:
+        return BOUND if self.beta >= 1 else f"ELBO with beta={self.beta:g}, no bound on log p(x)"
 
     def _cites(self) -> tuple[str, ...]:
         return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])

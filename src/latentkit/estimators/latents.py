@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from latentkit.core.errors import UnsupportedOperationError
-from latentkit.estimators.generating import GenerativeTasks
+from latentkit.estimators.absent import AbsentTasks
+from latentkit.estimators.generating import VectorPriors
 from latentkit.tasks import interpolate
 
-__all__ = ["AbsentTaskError", "LatentTasks"]
+__all__ = ["LatentTasks"]
 
 #: Tasks that take an encoder.
-ENCODING = frozenset(
-    {
-        "attribute_direction",
-        "edit",
-        "fit_transform",
-        "log_likelihood",
-        "reconstruct",
-        "recover",
-        "score",
-        "score_samples",
-        "transform",
-        "traverse",
-    }
+ENCODING = (
+    "attribute_direction",
+    "edit",
+    "fit_transform",
+    "log_likelihood",
+    "reconstruct",
+    "recover",
+    "score",
+    "score_samples",
+    "transform",
+    "traverse",
 )
 
 
-class AbsentTaskError(UnsupportedOperationError, AttributeError):
-    """A task that this kind of estimator does not have; ``hasattr`` is False for it."""
-
-
-class LatentTasks(GenerativeTasks):
+class LatentTasks(AbsentTasks, VectorPriors):
     """Generating, and exploring by latent vectors. Results come in the form of the data that fit took."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ENCODING:
-            raise AbsentTaskError(
-                f"a {type(self).__name__} has no encoder, and so no {name}. It can sample, inverse_transform and "
-                "interpolate latent vectors; use VAE or VAEGAN for the rest."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    _absent: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ENCODING,
+        "there is no encoder. It can sample, inverse_transform and interpolate latent vectors; use VAE or VAEGAN for "
+        "the rest.",
+    )
 
     def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
         """Return `steps` examples on the way from one latent vector to another, both ends included.

@@ -10,30 +10,24 @@ from typing import Any, ClassVar, Literal, cast, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
+from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, check_integer, parse_duration
 from latentkit.core.protocols import Objective
 from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.data import Dataset
 from latentkit.distributions import GaussianMixturePrior
-from latentkit.estimators.encoding import EncodingTasks
+from latentkit.estimators.codes import PRIOR, CodeTasks
 from latentkit.estimators.fitting import HIDDEN, TrainedEstimator
-from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.parameters import NetworkParameters, completed
-from latentkit.estimators.precision import model_in
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule
-from latentkit.evaluation import LikelihoodEstimate
-from latentkit.models import CodeDistribution, CodePrior, QuantizedSpecification, resolve_network, settle
-from latentkit.models.inference import iterate_batches
+from latentkit.models import CodePrior, QuantizedSpecification, resolve_network, settle
 from latentkit.nn.grids import grid_channels
-from latentkit.nn.quantizers import levels_for, perplexity, quantizers
+from latentkit.nn.quantizers import levels_for, quantizers
 from latentkit.objectives import CodeLikelihood, VectorQuantized
 from latentkit.training import Feed, Trainer, TrainingPlan
 from latentkit.training.progress import Reporter
@@ -48,15 +42,13 @@ CODE_DIM_OF_GRID, CODE_DIM_OF_SLOTS = 8, 4
 COMMITMENT = 0.25
 #: Of the prior over codes: dropout, and rows in a step at most where nothing else is asked for.
 PRIOR_DROPOUT, PRIOR_BATCH = 0.1, 64
-#: Name of the prior over codes among the extra modules.
-PRIOR = "code_prior"
 
 
 @estimators.register("vqvae", cites=("oord2017neural",))
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator):
+class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
     r"""Vector-quantised autoencoder: describes an example by a few codes out of a codebook, and learns to write them.
 
     .. math:: c_i = \arg\min_k \|h_i(x) - e_k\|, \qquad \log p(x) \ge \log p(c) + \log p(x \mid c)
@@ -80,8 +72,9 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         commitment: Weight of the squared distance between what the encoder gives and its code, nats per unit; of
             ``"ema"`` and ``"rotation"``.
         downsampling: How many times shorter the sides of the grid are than those of the image; a power of 2.
-        prior_share: Time for the prior over codes as a share of training: of its epochs, and of `max_time`, to which
-            it is added.
+        prior_share: Time for the prior over codes relative to that of the autoencoder. They share `max_time`: at 0.5
+            the autoencoder has two thirds of it and the prior one third. Without `max_time` it is relative to the
+            epochs.
         prior_width: Numbers per place inside the prior; a multiple of 4.
         prior_layers: Layers of the prior.
 
@@ -246,6 +239,13 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
     def _cites(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def _value_name(self) -> str:
+        return "log p(x given codes), minus uniform code length and commitment"
+
+    def _time_share(self) -> float:
+        return 1.0 / (1.0 + self.prior_share)
+
     # The prior over codes
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
@@ -299,7 +299,8 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         )
 
     def _prior_plan(self, n_rows: int) -> TrainingPlan:
-        max_time = None if self.max_time is None else self.prior_share * parse_duration("max_time", self.max_time)
+        share = 1.0 - self._time_share()
+        max_time = None if self.max_time is None else share * parse_duration("max_time", self.max_time)
         epochs = max(1, round(self.prior_share * self.n_iter_)) if max_time is None else 100_000
         return TrainingPlan(
             max_epochs=epochs,
@@ -314,139 +315,6 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
             seed=derive_seed(self.seed_, "code prior"),
             engine=replace(self.engine_, compiled=False),
         )
-
-    @property
-    def grid_(self) -> tuple[int, ...]:
-        """Sides of the grid of codes: (height, width), or (slots,)."""
-        grid: tuple[int, ...] = self.specification_.grid
-        return grid
-
-    @property
-    def n_codes_(self) -> int:
-        """Size of the codebook."""
-        return int(self.specification_.outline.n_codes)
-
-    @property
-    def perplexity_(self) -> float:
-        """Exponential of the entropy of the codes' frequencies in the data of fit."""
-        usage = cast(CodePrior, self.extra_modules_[PRIOR]).usage.double()
-        return float(torch.special.entr(usage / usage.sum()).sum().exp())
-
-    # Codes
-
-    def codes(self, X: Any) -> NDArray[np.int64]:
-        """Return the codes of every example.
-
-        Args:
-            X: Data like those of fit.
-        Returns:
-            Integers from 0 to n_codes - 1, shape (n, *grid).
-        """
-        check_is_fitted(self)
-        storage, dtype = self._encode_input(X)
-        codes = self._map(lambda model, x: model.codes(x), storage, dtype)
-        return codes.reshape(-1, *self.grid_).numpy()
-
-    def perplexity(self, X: Any) -> float:
-        r"""Return how many codes are in use in X: the exponential of the entropy of their frequencies.
-
-        .. math:: \exp(- \sum_k f_k \log f_k)
-
-        Args:
-            X: Data like those of fit.
-        """
-        return perplexity(torch.from_numpy(self.codes(X)), self.n_codes_)
-
-    # What codes change in the tasks that all share
-
-    def log_likelihood(
-        self,
-        X: Any,
-        *,
-        n_importance: int | None = None,
-        prior: Literal["model", "mixture"] = "model",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
-    ) -> LikelihoodEstimate:
-        r"""Return the length of the code of every example: a lower bound on log p(x), exact and without draws.
-
-        .. math:: \log p(x) = \log \sum_{c'} p(c')\, p(x \mid c') \ge \log p(c) + \log p(x \mid c), \quad c = c(x)
-
-        Args:
-            X: Data like those of fit.
-            n_importance: Of no effect: all draws of codes that are certain are alike, and one of them is computed.
-            prior: p(c) is always the prior over codes, ``"model"``.
-            precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
-        Returns:
-            Bounds in nats of the model's units.
-        """
-        check_is_fitted(self)
-        check_integer("n_importance", 1 if n_importance is None else n_importance, low=1)
-        check_choice("prior", prior, ("model",))
-        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
-        storage, dtype = self._encode_input(X)
-        wanted = self.engine_.precision if precision == "auto" else precision
-        bf16 = wanted == "bfloat16" and dtype == torch.float32
-        self._check_conditions(storage.shape[0])
-        model: Any = model_in(self.model_, dtype)
-        bounds = []
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            for rows in iterate_batches(storage.shape[0], self._batch_size):
-                x = self._to_model(storage[rows], dtype)
-                z = model.encode(x).mean
-                bound = self._code_distribution(dtype, self._condition(dtype, rows)).log_prob(z)
-                bounds.append((bound + model.decode(z).log_prob(x)).double().cpu())
-        bound = torch.cat(bounds)
-        return LikelihoodEstimate(
-            log_likelihood=bound,
-            effective_sample_size=torch.ones_like(bound),
-            n_importance=1,
-            estimator="code length, log p(c) + log p(x given c): a lower bound",
-        )
-
-    def traverse(self, *arguments: Any, **options: Any) -> Any:
-        """Codes have no dimensions to move along.
-
-        Raises:
-            UnsupportedOperationError: Always.
-        """
-        raise UnsupportedOperationError(
-            "latents are codes: one number of a code's vector has no meaning of its own to move along. Use interpolate "
-            "between two examples, edit along an attribute_direction, or a VAE to traverse."
-        )
-
-    def recover(self, *arguments: Any, **options: Any) -> Any:
-        """What is missing cannot be drawn given what is there.
-
-        Raises:
-            UnsupportedOperationError: Always.
-        """
-        raise UnsupportedOperationError(
-            "recovering draws latents given what was observed by moving in a continuous latent space, and these are "
-            "codes. Use reconstruct to denoise, or a VAE to fill in what is missing."
-        )
-
-    def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
-        """The prior over codes, of a class or given the condition that was set."""
-        if prior == "mixture":
-            raise InvalidParameterError(
-                "codes have no mixture to draw from. Leave prior out: it is the one over codes."
-            )
-        condition = self._condition(torch.float32)
-        if label is not None:
-            if not self.classes_:
-                raise UnsupportedOperationError(
-                    "this model was fitted without labels, or with a condition, so it cannot sample by class. Fit with "
-                    "y (or --labels) and no condition, or give condition=."
-                )
-            row = torch.zeros(1, len(self.classes_))
-            row[0, self._class_index(label)] = 1.0
-            condition = row.to(self._device)
-        return lambda: self._code_distribution(torch.float32, condition)
-
-    def _code_distribution(self, dtype: torch.dtype, condition: Tensor | None) -> CodeDistribution:
-        model: Any = model_in(self.model_, dtype)
-        prior = cast(CodePrior, model_in(self.extra_modules_[PRIOR], dtype))
-        return CodeDistribution(model.quantizer, model.n_places, prior=prior, condition=condition)
 
 
 def _power_of_two(number: float) -> int:

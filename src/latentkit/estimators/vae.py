@@ -10,9 +10,7 @@ from typing import Any, ClassVar, Literal, final
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from latentkit.core.protocols import Objective
-from latentkit.estimators.encoding import EncodingTasks
-from latentkit.estimators.fitting import TrainedEstimator
-from latentkit.estimators.generating import GenerativeTasks
+from latentkit.estimators.fitting import BOUND, TrainedEstimator
 from latentkit.estimators.parameters import (
     EX_POST_CITES,
     EncoderParameters,
@@ -23,17 +21,21 @@ from latentkit.estimators.parameters import (
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule, resolve_objective
 from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder
+from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
 
 __all__ = ["VAE"]
+
+#: Objectives whose value may lie above the log-likelihood: they weigh or estimate parts of the divergence otherwise.
+NO_BOUNDS = frozenset({"beta_tc", "factor", "info"})
 
 
 @estimators.register("vae", cites=("kingma2014auto", "rezende2014stochastic"))
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator):
+class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator):
     r"""Variational autoencoder: learns a latent space from data without labels, and puts it to use.
 
     .. math:: \log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - \beta\, KL(q(z \mid x), p(z))
@@ -137,6 +139,13 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
 
     def _kl_weight(self) -> Callable[[float], float]:
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+
+    @property
+    def _value_name(self) -> str:
+        loose = self.beta != "auto" and self.beta < 1
+        if self.objective in NO_BOUNDS or loose or (self.objective_options or {}).get("capacity") is not None:
+            return f"objective {self.objective!r} with these settings, no bound on log p(x)"
+        return BOUND
 
     def _cites(self) -> tuple[str, ...]:
         return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])

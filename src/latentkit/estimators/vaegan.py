@@ -7,28 +7,34 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, final
 
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
+from torch import Tensor, nn
 
 from latentkit.core.protocols import Objective
+from latentkit.core.seeds import derive_seed, isolated_rng
+from latentkit.data import Dataset
 from latentkit.estimators.adversarial import AdversarialParameters
-from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
-from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import default_latent_dim, resolve_kl_schedule, resolve_likelihood
+from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import VaeGanSpecification, resolve_network, settle
 from latentkit.objectives import VaeGanObjective
+from latentkit.training.progress import Reporter
 
 __all__ = ["VAEGAN"]
+
+#: Rows of the training data, at most, whose reconstructions a learnt variance is set by.
+CALIBRATION_ROWS = 2000
 
 
 @estimators.register("vaegan", cites=("larsen2016autoencoding",))
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParameters, TrainedEstimator):
+class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstimator):
     r"""Variational autoencoder that is trained by a discriminator: sharp reconstructions and samples, and an encoder.
 
     How like a reconstruction is to its original is measured by the features that the discriminator has learnt, not by
@@ -94,7 +100,10 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
         "kl_schedule": [str],
         "kl_warm_up": [Interval(Real, 0, 1, closed="both")],
     }
-    _value_name: ClassVar[str] = "Value of the game for the encoder, no bound on log p(x)"
+
+    @property
+    def _value_name(self) -> str:
+        return "value of the game for the encoder, no bound on log p(x)"
 
     def _specify(self, n_rows: int, condition_dim: int) -> VaeGanSpecification:
         self._check_ex_post()
@@ -145,6 +154,17 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
 
     def _kl_weight(self) -> Callable[[float], float]:
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+
+    def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
+        """Set a learnt variance to what the reconstructions leave, which gradient steps only come near; then as others.
+
+        The bound on log p(x) of given means is highest there.
+        """
+        rows = self._some_rows(len(storage), CALIBRATION_ROWS, "variance")
+        with isolated_rng(derive_seed(self.seed_, "variance"), self._device):
+            means = self._map_rows(lambda model, x: model.decode(model.encode(x).rsample()).mean, storage, rows)
+        self.model_.autoencoder.likelihood.calibrate(self._to_model(storage[rows], torch.float32).cpu(), means)
+        super()._complete(storage, dataset, reporter)
 
     def _cites(self) -> tuple[str, ...]:
         return EX_POST_CITES[self.ex_post]

@@ -153,6 +153,11 @@ class GenerativeAdversarialNetwork(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
 
+    @property
+    def decoder(self) -> nn.Module:
+        """The generator's network."""
+        return self.generator.decoder
+
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         """Refuse.
 

@@ -88,6 +88,11 @@ class LatentGenerator(nn.Module):
         self.register_buffer("center", torch.zeros(decoding.n_features))
         self.register_buffer("projection", torch.zeros(decoding.n_features, decoding.latent_dim))
 
+    @property
+    def decoder(self) -> nn.Module:
+        """The decoder's network."""
+        return self.decoding.decoder
+
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         """Refuse.
 

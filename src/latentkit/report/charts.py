@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 __all__ = [
     "change_chart",
     "curves",
+    "distances",
     "divergence_bars",
     "error_bars",
     "latent_histogram",
     "latent_map",
     "marginal",
     "path_heatmap",
+    "usage_bars",
     "variance_bars",
 ]
 
@@ -161,6 +163,51 @@ def marginal(data: Numbers | None, samples: Numbers, *, name: str) -> Figure:
     axes.margins(x=0)
     axes.set_title(shorten(name, 30), fontsize=9.5, loc="left", color=INKS["ink"], pad=4)
     axes.tick_params(labelsize=8.5, pad=3)
+    return figure
+
+
+@house_style()
+def distances(data: Numbers, samples: Numbers) -> Figure:
+    """Histograms of distances: of data as an area, of samples as a line."""
+    figure, axes = new_axes(5.2, 2.5)
+    high = float(max(data.max(), samples.max())) or 1.0
+    bins = np.linspace(0.0, high, 31).tolist()
+    axes.hist(data, bins=bins, density=True, color=INKS["quiet"], alpha=0.6, label="data")
+    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.8, label="samples")
+    axes.grid(visible=False)
+    axes.set_yticks([])
+    axes.margins(x=0)
+    axes.set_xlabel("distance to the nearest example of the data")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=10, borderpad=0)
+    return figure
+
+
+@house_style()
+def usage_bars(frequencies: Numbers) -> Figure:
+    """Frequency of each code, largest first, with the frequency that all would have if they were alike."""
+    figure, axes = new_axes(5.2, 2.9)
+    n = len(frequencies)
+    ranks = np.arange(1, n + 1)
+    shares = 100.0 * np.sort(frequencies)[::-1]
+    if n <= 64:
+        axes.bar(ranks, shares, color=INKS["first"], width=0.82)
+    else:
+        axes.fill_between(ranks, shares, step="mid", color=INKS["first"], linewidth=0)
+    axes.axhline(100.0 / n, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.annotate(
+        "if all were alike",
+        (1, 100.0 / n),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        color=INKS["second"],
+        fontsize=9.5,
+    )
+    axes.set_xlim(0.4, n + 0.6)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("codes, most frequent first")
+    axes.set_ylabel("% of all places")
     return figure
 
 

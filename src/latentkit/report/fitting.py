@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from latentkit.distributions import likelihoods
+from latentkit.estimators.fitting import BOUND
 from latentkit.evaluation import bits_per_dimension
 from latentkit.report.charts import curves
 from latentkit.report.page import Chart, Method, Note, Panels, Section, Table, Tile
@@ -33,6 +34,7 @@ def summary(subject: Subject) -> str:
     """Say in two sentences what the model is."""
     estimator, specification = subject.estimator, subject.estimator.specification_
     likelihood = _LIKELIHOODS.get(specification.likelihood, specification.likelihood)
+    with_likelihood = f", with a {likelihood} likelihood" if subject.has_likelihood else ""
     things = "images" if subject.is_images else "rows"
     n = getattr(subject.schema, "n_examples", 0)
     mixture = (
@@ -41,9 +43,17 @@ def summary(subject: Subject) -> str:
         if subject.mixture is not None
         else ""
     )
+    examples = f"{things} of {shape(subject.event_shape)}"
+    numbers = f"{count(subject.latent_dim, 'latent number')} each"
+    if not subject.has_encoder:
+        return f"A {type(estimator).__name__} that makes {examples} out of {numbers}{with_likelihood}.{mixture}"
+    if subject.is_discrete:
+        grid = " × ".join(map(str, estimator.grid_))
+        numbers = f"{grid} codes each, out of a codebook of {estimator.n_codes_:,}"
+        mixture = " New data come from a prior over the codes, trained after the autoencoder."
     return (
-        f"A {type(estimator).__name__} that turns {f'{n:,} ' if n else ''}{things} of {shape(subject.event_shape)} "
-        f"into {count(subject.latent_dim, 'latent number')} each, and back, with a {likelihood} likelihood.{mixture}"
+        f"A {type(estimator).__name__} that turns {f'{n:,} ' if n else ''}{examples} into {numbers}, and "
+        f"back{with_likelihood}.{mixture}"
     )
 
 
@@ -57,12 +67,14 @@ def tiles(subject: Subject) -> list[Tile]:
     """Headline figures."""
     estimator, history = subject.estimator, subject.estimator.history_
     result = []
-    if subject.sample is not None:
+    if subject.sample is not None and subject.has_encoder:
         estimate = subject.likelihood
         places, n_importance = subject.scored
         effective = float(estimate.effective_sample_size.median())
         label = "Lower bound on log p(x), mean"
         how = f"K = {n_importance}, median effective sample size {number(effective, 2)}, {count(len(places), 'row')}"
+        if subject.is_discrete:
+            how = f"log p(c) + log p(x given c), {count(len(places), 'row')}"
         if not estimate.is_bound:
             label = "log p(x given z) of reconstructions, mean"
             how = f"no bound on log p(x); {count(len(places), 'row')}"
@@ -82,11 +94,14 @@ def tiles(subject: Subject) -> list[Tile]:
     if best is not None and best["validation"] is not None:
         result.append(
             Tile(
-                value=f"{number(best['validation'])} nats",
+                value=f"{number(best['validation'])} {subject.value_unit}",
                 label="Objective on held-out rows",
-                detail=f"best epoch, {estimator.best_epoch_}",
+                detail=f"{subject.value_name}; best epoch, {estimator.best_epoch_}",
             )
         )
+    if subject.is_discrete:
+        used = f"{number(estimator.perplexity_, 3)} of {estimator.n_codes_:,}"
+        result.append(Tile(value=used, label="Codes in use", detail="perplexity, in the data of fit"))
     result.append(
         Tile(
             value=f"{estimator.n_iter_:,}", label="Epochs", detail=_STOPPED.get(estimator.stopped_, estimator.stopped_)
@@ -106,7 +121,7 @@ def tiles(subject: Subject) -> list[Tile]:
         Tile(
             value=f"{sizes['all']:,}",
             label="Parameters",
-            detail=f"encoder {sizes['encoder']:,}, decoder {sizes['decoder']:,}",
+            detail=", ".join(f"{name} {size:,}" for name, size in sizes.items() if name != "all"),
         )
     )
     engine = estimator.engine_
@@ -135,13 +150,7 @@ def grid_step(subject: Subject) -> float | None:
 def training(subject: Subject) -> Section:
     """Learning curves."""
     estimator, history = subject.estimator, subject.estimator.history_
-    lead = (
-        "Training raises the log-likelihood of each example given its code: how well it is rebuilt, minus penalties "
-        "where there are some. Higher is better."
-        if subject.is_deterministic
-        else "Training raises a lower bound on the log-likelihood of the data: how well an example is rebuilt, minus "
-        "what its latent code costs (the KL divergence). Higher is better."
-    )
+    lead = _aim(subject)
     if not history:
         return Section(
             key="training",
@@ -161,47 +170,57 @@ def training(subject: Subject) -> Section:
     charts = [
         Chart(
             name="training-objective",
-            art=curves(epochs, objective, best=best),
+            art=curves(epochs, objective, best=best, unit=subject.value_unit),
             heading="Objective",
+            caption=f"{subject.value_name[0].upper()}{subject.value_name[1:]}.",
             alternative=(
                 f"Line chart of the objective over {count(len(epochs), 'epoch')}: training ends at "
-                f"{number(history[-1]['objective'])} nats"
-                + (f", held-out rows reach {number(last['validation'])} nats in epoch {best}." if validated else ".")
+                f"{number(history[-1]['objective'])} {subject.value_unit}"
+                + (f", held-out rows reach {number(last['validation'])} in epoch {best}." if validated else ".")
             ),
-        ),
-        Chart(
-            name="training-reconstruction",
-            art=curves(epochs, {"log p(x given z)": line("log_likelihood")}, best=best),
-            heading="Reconstruction",
-            alternative=f"Line chart of log p(x given z); it ends at {number(history[-1]['log_likelihood'])} nats.",
-        ),
-        *(
-            []
-            if subject.is_deterministic
-            else [
-                Chart(
-                    name="training-divergence",
-                    art=curves(epochs, {"KL": line("kl")}, best=best),
-                    heading="KL divergence",
-                    alternative=f"Line chart of the KL divergence; it ends at {number(history[-1]['kl'])} nats.",
-                )
-            ]
-        ),
+        )
+    ]
+    given = "c" if subject.is_discrete else "z"
+    # what is the same as the objective, nothing at all, or a constant is no curve
+    if subject.has_likelihood and line("log_likelihood") != line("objective"):
+        charts.append(
+            Chart(
+                name="training-reconstruction",
+                art=curves(epochs, {f"log p(x given {given})": line("log_likelihood")}, best=best),
+                heading="Reconstruction",
+                caption=f"log p(x given {given}).",
+                alternative=f"Line chart of log p(x given {given}); it ends at "
+                f"{number(history[-1]['log_likelihood'])} nats.",
+            )
+        )
+    if subject.has_encoder and not subject.is_deterministic and not (subject.is_discrete and len(set(line("kl"))) == 1):
+        charts.append(
+            Chart(
+                name="training-divergence",
+                art=curves(epochs, {"KL": line("kl")}, best=best),
+                heading="KL divergence",
+                alternative=f"Line chart of the KL divergence; it ends at {number(history[-1]['kl'])} nats.",
+            )
+        )
+    charts.append(
         Chart(
             name="training-rate",
             art=curves(epochs, {"learning rate": line("learning_rate")}, best=best, unit="", is_rate=True),
             heading="Learning rate",
             alternative=f"Line chart of the learning rate; its highest value is {max(line('learning_rate')):g}.",  # type: ignore[type-var]
-        ),
-    ]
+        )
+    )
     kept = (
         f"The weights are those of epoch {best}, the best on held-out rows."
         if best
         else "The weights are those of the last epoch, as no rows were held out."
     )
     weight, full = "", ""
-    if not subject.is_deterministic:
+    if subject.has_encoder and not (subject.is_deterministic or subject.is_discrete):
         weight, full = " and with the weight of the KL term that the epoch had", "at full weight and "
+    in_nats = ", in nats per example, summed over the features" if subject.has_likelihood else ""
+    held_out = f"; the held-out rows are measured at the end of the epoch, {full}with the same noise each time"
+    held_out = held_out if validated else ""
     events = [Note(text=f"During training: {event}") for event in estimator.events_]
     return Section(
         key="training",
@@ -214,11 +233,37 @@ def training(subject: Subject) -> Section:
         method=[
             Method(
                 "Learning curves",
-                "Means over the rows of each epoch, in nats per example, summed over the features. The training curve "
-                f"is measured while the weights still change{weight}; the held-out rows are measured at the end of the "
-                f"epoch, {full}with the same noise each time.",
+                f"Means over the rows of each epoch{in_nats}. The training curve is measured while the weights still "
+                f"change{weight}{held_out}.",
             )
         ],
+    )
+
+
+def _aim(subject: Subject) -> str:
+    """What training raises, for someone who has not met it before."""
+    if not subject.has_likelihood:
+        return (
+            "Training is a game: a discriminator learns to tell samples from data, the generator to be taken for data. "
+            "The value says who is ahead, and not how good the samples are: look at them."
+        )
+    if subject.is_deterministic:
+        return (
+            "Training raises the log-likelihood of each example given its code: how well it is rebuilt, minus "
+            "penalties where there are some. Higher is better."
+        )
+    if subject.is_discrete:
+        return (
+            "Training raises the log-likelihood of each example given its codes, minus their length where every code "
+            "is alike, and minus the distance between what the encoder gives and the codes. Higher is better."
+        )
+    if not subject.has_encoder:
+        return "Training raises the log-likelihood of each example given its latent vector. Higher is better."
+    if subject.value_name != BOUND:
+        return f"Training raises the {subject.value_name}. Higher is better; the scores are bounds."
+    return (
+        "Training raises a lower bound on the log-likelihood of the data: how well an example is rebuilt, minus what "
+        "its latent code costs (the KL divergence). Higher is better."
     )
 
 
@@ -236,6 +281,7 @@ def configuration(subject: Subject) -> Section:
             _network(setting) if name in specification.networks else value(setting),
         )
         for name, setting in specification.to_dict().items()
+        if subject.has_likelihood or not name.startswith("likelihood")
     ]
     resolved += [
         ("engine", estimator.engine_.summary()),

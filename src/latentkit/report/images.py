@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -9,31 +10,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentkit.report.charts import distances
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
 from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
 from latentkit.report.pictures import Picture, grid, pairs
-from latentkit.report.subject import Subject
+from latentkit.report.subject import Neighbours, Subject
 from latentkit.report.wording import count, number
 from latentkit.tasks import interpolate, traverse
 
-__all__ = ["sections"]
+__all__ = ["parts"]
 
 MOST_CLASSES = 12
+#: What the nearest examples are about.
+NEIGHBOURS = "Does the model copy? A sample may resemble an example of the data, and should not be one."
 #: Numbers in an image from which on fewer are shown, so that the page stays light.
 LARGE = 6000
 
 
-def sections(subject: Subject) -> list[Section]:
-    """The parts of the report that show images."""
-    return [
-        _samples(subject),
-        _by_class(subject),
-        _reconstructions(subject),
-        _traversals(subject),
-        _interpolations(subject),
-        _least_likely(subject),
-    ]
+def parts() -> dict[str, Callable[[Subject], Section]]:
+    """The parts of the report that show images, by their keys."""
+    return {
+        "samples": _samples,
+        "classes": _by_class,
+        "reconstructions": _reconstructions,
+        "traversals": _traversals,
+        "walks": _walks,
+        "neighbours": _neighbours,
+        "interpolations": _interpolations,
+        "unlikely": _least_likely,
+    }
 
 
 def _columns(subject: Subject) -> int:
@@ -49,29 +55,18 @@ def _is_large(subject: Subject) -> bool:
 def _samples(subject: Subject) -> Section:
     columns = _columns(subject)
     n = columns * (4 if _is_large(subject) else 6)
-    charts = []
-    if subject.mixture is not None:
-        x = subject.decode(subject.latents(subject.mixture(), n, "samples"))
-        charts.append(
-            Chart(
-                name="samples-mixture",
-                art=grid(subject.pictures(x), columns=columns),
-                heading="From the fitted mixture",
-                caption="What sample() gives: codes drawn from where the training data lie.",
-                alternative=f"Grid of {n} images that the model made from codes of the fitted mixture.",
-            )
+    charts = [
+        Chart(
+            name=f"samples-{source.name}",
+            art=grid(
+                subject.pictures(subject.decode(subject.latents(source.distribution, n, "samples"))), columns=columns
+            ),
+            heading=source.heading,
+            caption=source.caption,
+            alternative=f"Grid of {n} images that the model made. {source.heading}.",
         )
-    if not subject.is_deterministic:
-        x = subject.decode(subject.latents(subject.prior(), n, "samples"))
-        charts.append(
-            Chart(
-                name="samples-prior",
-                art=grid(subject.pictures(x), columns=columns),
-                heading="From N(0, I)",
-                caption="Codes from the prior of training; blurs and hybrids show the gaps between it and the data.",
-                alternative=f"Grid of {n} images that the model made from standard normal codes.",
-            )
-        )
+        for source in subject.sources
+    ]
     return Section(
         key="samples",
         heading="Samples",
@@ -89,19 +84,19 @@ def _samples(subject: Subject) -> Section:
 
 def _by_class(subject: Subject) -> Section:
     heading, lead = "Samples by class", "New images of one class at a time."
-    names = subject.estimator.classes_
+    names = subject.groups
     if not names:
         return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
     n = 5 if _is_large(subject) else 10
     strips = []
-    for index, (name, mixture) in enumerate(zip(names[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)):
-        x = subject.decode(subject.latents(mixture(), n, "class", str(index)))
+    for index, name in enumerate(names[:MOST_CLASSES]):
+        x = subject.of_group(name, n)
         chart = Chart(
             name=f"samples-class-{index}",
             art=grid(subject.pictures(x), columns=n),
             alternative=f"{n} new images of class {name}.",
         )
-        strips.append(Strip(label=str(name), chart=chart))
+        strips.append(Strip(label=name, chart=chart))
     more = f" {len(names) - MOST_CLASSES} further classes are not shown." if len(names) > MOST_CLASSES else ""
     return Section(
         key="classes",
@@ -109,7 +104,7 @@ def _by_class(subject: Subject) -> Section:
         lead=lead,
         short="Classes",
         blocks=[Strips(strips=strips, caption=f"{n} images of each class.{more}")],
-        method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
+        method=[by_class_method(subject)],
     )
 
 
@@ -142,8 +137,8 @@ def _reconstructions(subject: Subject) -> Section:
         method=[
             Method(
                 "Reconstructions",
-                "The mean of p(x given z) at the posterior mean. The examples were chosen by the run's seed, the "
-                "classes in turns where there are labels.",
+                f"The mean of p(x given z) at the {latents_of(subject)}. The examples were chosen by the run's seed, "
+                "the classes in turns where there are labels.",
             )
         ],
     )
@@ -185,6 +180,115 @@ def _traversals(subject: Subject) -> Section:
     )
 
 
+def _walks(subject: Subject) -> Section:
+    steps = 5 if _is_large(subject) else 9
+    strips = []
+    for index, way in enumerate(walk(subject, 4 if _is_large(subject) else 6, steps)):
+        chart = Chart(
+            name=f"walk-{index}",
+            art=_row(subject, way),
+            alternative=f"{steps} images on the way from one random latent vector to another.",
+        )
+        strips.append(Strip(label=f"walk {index + 1}", chart=chart))
+    return Section(
+        key="walks",
+        heading="Walks",
+        lead="From one random latent vector to another: neighbours should be alike, and each step look like the data.",
+        blocks=[Strips(strips=strips)] if strips else [needs_mixture()],
+        method=[walk_method(steps)],
+    )
+
+
+def walk(subject: Subject, n: int, steps: int) -> list[Tensor]:
+    """Ways between pairs of random latent vectors, each of shape (steps, *event)."""
+    if not subject.sources:
+        return []
+    z = subject.latents(subject.sources[0].distribution, 2 * n, "walks").to(subject.device)
+    with torch.inference_mode():
+        x = interpolate(subject.model, z[:n], z[n:], steps=steps)
+    return [way.cpu() for way in x.reshape(steps, n, *subject.event_shape).unbind(1)]
+
+
+def walk_method(steps: int) -> Method:
+    """How walks were made, in words."""
+    return Method(
+        "Walks",
+        f"{steps} steps on a spherical path between two latent vectors (White, 2016), decoded to the mean. The ends "
+        "are drawn with the run's seed from what sample() draws from; none was picked by hand.",
+    )
+
+
+def _neighbours(subject: Subject) -> Section:
+    heading, short = "Nearest examples", "Nearest"
+    if subject.sample is None:
+        return Section(
+            key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest examples")], short=short
+        )
+    columns = _columns(subject)
+    found = subject.neighbours(2 * columns)
+    return Section(
+        key="neighbours",
+        heading=heading,
+        lead=NEIGHBOURS,
+        short=short,
+        blocks=[
+            Panels(
+                charts=[
+                    Chart(
+                        name="neighbours",
+                        art=pairs(subject.pictures(found.samples), subject.pictures(found.nearest), columns=columns),
+                        alternative=f"{2 * columns} samples, each with the nearest example of the data below.",
+                    ),
+                    neighbour_chart(found),
+                ],
+                size="large",
+                caption="In each pair: the sample above, the example of the data nearest to it below.",
+            )
+        ],
+        method=[neighbour_method(subject, found)],
+    )
+
+
+def neighbour_chart(found: Neighbours) -> Chart:
+    """Distances of samples and of data to the nearest example of the data."""
+    far, usual = found.distances.median(), found.among_data.median()
+    return Chart(
+        name="neighbour-distances",
+        art=distances(found.among_data.numpy(), found.distances.numpy()),
+        heading="Distance to the nearest example",
+        caption="Samples far to the left of the data would be copies; far to the right, they are off the data.",
+        alternative=f"Histogram of distances to the nearest example. Median of samples: {number(float(far), 3)}; of "
+        f"data to the nearest other: {number(float(usual), 3)}.",
+    )
+
+
+def neighbour_method(subject: Subject, found: Neighbours) -> Method:
+    """How neighbours were found, in words."""
+    assert subject.sample is not None, "asked only where there are data"
+    n, total = found.n_searched, subject.sample.n_total
+    searched = f"all {count(n, 'example')}" if n == total else f"{n:,} of {count(total, 'example')}, drawn by the seed,"
+    return Method(
+        "Nearest examples",
+        f"Euclidean distance in model units; {searched} were searched. Grey: {count(len(found.among_data), 'example')} "
+        "of the data, each to the nearest other one.",
+    )
+
+
+def latents_of(subject: Subject) -> str:
+    """What stands for an example in the latent space, in words."""
+    return "code vector" if subject.is_discrete else "posterior mean"
+
+
+def by_class_method(subject: Subject) -> Method:
+    """How samples of a class were made, in words."""
+    how = "from a mixture fitted to the codes of the class alone."
+    if subject.is_discrete:
+        how = "from the prior over codes, given the class."
+    elif not subject.estimator.classes_:
+        how = "given the class as the condition."
+    return Method("Samples by class", f"As above, {how}")
+
+
 def _interpolations(subject: Subject) -> Section:
     heading = "Interpolations"
     lead = "From one example to another through the latent space. The outermost pictures are the originals."
@@ -216,8 +320,8 @@ def _interpolations(subject: Subject) -> Section:
         method=[
             Method(
                 "Interpolations",
-                f"{steps} steps on a spherical path between two posterior means (White, 2016), decoded to the mean. "
-                "The pairs were chosen by the run's seed, of different classes where there are labels.",
+                f"{steps} steps on a spherical path between two {latents_of(subject)}s (White, 2016), decoded to the "
+                "mean. The pairs were chosen by the run's seed, of different classes where there are labels.",
             )
         ],
     )
@@ -257,6 +361,8 @@ def least_likely_method(subject: Subject) -> Method:
     places, n_importance = subject.scored
     assert subject.sample is not None, "asked only where there are data"
     what = f"bounds on log p(x) with K = {n_importance}"
+    if subject.is_discrete:
+        what = "bounds log p(c) + log p(x given c)"
     if subject.is_deterministic:
         what = "log p(x given z) of a row's reconstruction"
     return Method(

@@ -139,6 +139,7 @@ def space(subject: Subject) -> Section:
     if subject.sample is None:
         return Section(key="map", heading=heading, lead=lead, blocks=[needs_data("Maps")], short="Map")
     means = subject.posterior[0].double().numpy()
+    means_are = "code vectors" if subject.is_discrete else "posterior means"
     labels = subject.sample.labels
     groups, entries = _groups(subject, np.arange(len(means)))
     charts: list[Chart] = []
@@ -148,16 +149,16 @@ def space(subject: Subject) -> Section:
         art = latent_histogram(means[:, 0], groups)
         alternative = f"Histogram of the latent mean of {count(len(means), 'example')}{coloured}."
         charts.append(Chart(name="map", art=art, alternative=alternative))
-        method = "Histogram of the posterior means; with one latent dimension there is nothing to project."
+        method = f"Histogram of the {means_are}; with one latent dimension there is nothing to project."
     elif subject.latent_dim == 2:
         charts.append(_chart("map", means, groups, ("z 0", "z 1"), "", coloured))
-        method = "Posterior means as they are: the latent space has two dimensions."
+        method = f"The {means_are} as they are: the latent space has two dimensions."
     else:
         points, shares = _principal_components(means)
         names = (f"component 1 ({shares[0]:.0%} of the variance)", f"component 2 ({shares[1]:.0%})")
         charts.append(_chart("map-pca", points, groups, names, "Principal components", coloured))
         method = (
-            f"Principal components of the posterior means of {count(len(means), 'row')}: a projection that keeps "
+            f"Principal components of the {means_are} of {count(len(means), 'row')}: a projection that keeps "
             "distances as far as two dimensions can."
         )
         rows = _some(len(means), TSNE_POINTS, subject.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +17,15 @@ from latentkit.core.protocols import Distribution
 from latentkit.core.seeds import generator
 from latentkit.data import Dataset
 from latentkit.data.containers import is_frame, to_array
+from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.encoding import EncodingTasks
+from latentkit.estimators.generating import GenerativeTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
-from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.models import CodePrior, VariationalAutoencoder, inference_batch_size, map_batches
 from latentkit.report.wording import number
 from latentkit.tasks import sample_latents
 
-__all__ = ["Sample", "Subject"]
+__all__ = ["Neighbours", "Sample", "Source", "Subject"]
 
 #: Rows of the data that a report looks at, at most.
 MOST_ROWS = 2000
@@ -58,6 +61,44 @@ class Sample:
         return len(self.rows)
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A distribution of latents to draw new examples from.
+
+    Attributes:
+        name: Short name, for files.
+        heading: What it is.
+        caption: What to see in its samples.
+        distribution: The distribution.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    distribution: Distribution
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Samples of the model, and the examples of the data nearest to each.
+
+    Attributes:
+        samples: Model units, shape (n, *event).
+        nearest: Model units, shape (n, *event).
+        rows: Places of the nearest in the data, from 0.
+        distances: Euclidean distances in model units, shape (n,).
+        among_data: The same distances from some examples of the data to the nearest other one.
+        n_searched: Examples that were searched.
+    """
+
+    samples: Tensor
+    nearest: Tensor
+    rows: NDArray[np.int64]
+    distances: Tensor
+    among_data: Tensor
+    n_searched: int
+
+
 class Subject:
     """A fitted estimator with everything that several parts of the report need; computed once, when first needed.
 
@@ -66,7 +107,7 @@ class Subject:
         data: Data to look at; None for none.
     """
 
-    def __init__(self, estimator: EncodingTasks, data: Dataset | None) -> None:
+    def __init__(self, estimator: GenerativeTasks, data: Dataset | None) -> None:
         self.estimator: Any = estimator
         self.schema: Any = self.estimator.schema_
         self.model = cast(VariationalAutoencoder, self.estimator.model_)
@@ -75,6 +116,7 @@ class Subject:
         self.event_shape = tuple(int(size) for size in self.estimator.specification_.event_shape)
         self.is_images = self.schema.kind == "images"
         self.mixture = self.estimator.mixture_
+        self._data = data
         self.sample = None if data is None else self._draw(data)
         self.class_names = self._names(data)
 
@@ -132,14 +174,86 @@ class Subject:
 
     @property
     def n_parameters(self) -> dict[str, int]:
-        """Trained numbers of encoder, decoder, and all parts together."""
-        parts = {"encoder": self.model.encoder, "decoder": self.model.decoder, "all": cast(nn.Module, self.model)}
-        return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
+        """Trained numbers of each network, of what was trained after the model, and of all together."""
+        parts = {role: getattr(self.model, role) for role in self.estimator.specification_.networks}
+        extra = {name.replace("_", " "): part for name, part in self.estimator.extra_modules_.items()}
+        sizes = {name: _n_trained(part) for name, part in {**parts, **extra}.items()}
+        return {**sizes, "all": sum(map(_n_trained, (cast(nn.Module, self.model), *extra.values())))}
 
     @property
     def is_deterministic(self) -> bool:
         """Whether codes are points, which have no divergence, no bound on log p(x) and no prior of training."""
         return bool(self.estimator.specification_.is_deterministic)
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether latents are codes out of a codebook."""
+        return bool(self.estimator.specification_.is_discrete)
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether data have latents."""
+        return isinstance(self.estimator, EncodingTasks)
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether there is a density p(x given z)."""
+        return "likelihood" in self.estimator.specification_.parts
+
+    @property
+    def value_name(self) -> str:
+        """What the objective's value is."""
+        return str(self.estimator._value_name)  # noqa: SLF001 (of our own)
+
+    @property
+    def value_unit(self) -> str:
+        """Unit of the objective's value; empty for none."""
+        return str(self.estimator._value_unit)  # noqa: SLF001 (of our own)
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """What new examples are drawn from, first what sample() takes."""
+        result = []
+        if self.mixture is not None:
+            caption = "What sample() gives: codes drawn from where the training data lie."
+            result.append(Source("mixture", "From the fitted mixture", caption, self.mixture()))
+        if self.is_discrete:
+            caption = "What sample() gives: codes drawn one after the other, each given those before it."
+            result.append(Source("prior", "From the prior over codes", caption, self.source()))
+            caption = "Every code alike and on its own: what the prior adds is the difference."
+            result.append(Source("uniform", "From uniform codes", caption, self.prior()))
+        elif not self.is_deterministic and (self.has_encoder or self.mixture is None):
+            caption = "Codes from the prior of training; blurs and hybrids show the gaps between it and the data."
+            if not self.has_encoder:
+                caption = "What sample() gives."
+            heading = "From N(0, I)" if self.has_encoder or not self.has_likelihood else "From a normal distribution"
+            result.append(Source("prior", heading, caption, self.prior()))
+        return result
+
+    def source(self, label: str | None = None) -> Distribution:
+        """What sample() draws from, of a class or of all."""
+        distribution: Distribution = self.estimator._prior_module(label, "auto")()  # noqa: SLF001 (of our own)
+        return distribution
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Classes that new examples can be drawn of: those of the labels, else those of the one condition."""
+        if self.estimator.classes_:
+            return tuple(str(name) for name in self.estimator.classes_)
+        schema = self.estimator.condition_schema_
+        return () if schema is None or len(schema.attributes) != 1 else tuple(schema.attributes[0].classes)
+
+    def of_group(self, name: str, n: int, *, draw: bool = False) -> Tensor:
+        """New examples of a class, model units, shape (n, *event): means of p(x given z), or draws from it."""
+        subject, label = self, cast("str | None", name)
+        purpose = ("class", str(self.groups.index(name)))
+        if not self.estimator.classes_:
+            subject = copy.copy(self)
+            subject.estimator = self.estimator.given(name)
+            subject.model = subject.estimator._model(torch.float32)  # noqa: SLF001 (of our own)
+            label = None
+        z = subject.latents(subject.source(label), n, *purpose)
+        return subject.draw(z, *purpose) if draw else subject.decode(z)
 
     def prior(self) -> Distribution:
         """The prior that was trained."""
@@ -219,7 +333,7 @@ class Subject:
         places, n_importance = self.scored
         chosen = self.sample.data if len(places) == self.sample.n else _rows_of(self.sample.data, places)
         estimate: LikelihoodEstimate = self.estimator.log_likelihood(
-            chosen, n_importance=None if self.is_deterministic else n_importance
+            chosen, n_importance=None if self._is_point else n_importance
         )
         return estimate
 
@@ -232,7 +346,7 @@ class Subject:
         """
         assert self.sample is not None, "asked only where there are data"
         cost = max(1.0, self._decoding_operations())
-        n, n_importance = self.sample.n, 1 if self.is_deterministic else 64
+        n, n_importance = self.sample.n, 1 if self._is_point else 64
         while n * n_importance * cost > LIKELIHOOD_BUDGET:
             if n_importance > 16:
                 n_importance //= 2
@@ -259,18 +373,79 @@ class Subject:
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         def moments(part: Tensor) -> Tensor:
             posterior: Any = self.model.encode(part)
-            if self.is_deterministic:
+            if self._is_point:
                 return cast(Tensor, posterior.mean)
             return torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
         both = map_batches(moments, x, batch_size=self._batch, device=self.device)
-        if self.is_deterministic:
+        if self._is_point:
             return both, None
         return both[:, : self.latent_dim], both[:, self.latent_dim :]
+
+    @cached_property
+    def codes(self) -> Tensor:
+        """Codes of the sample, shape (n, places)."""
+        assert self.sample is not None, "asked only where there are data"
+        return self.codes_of(self.posterior[0])
+
+    def codes_of(self, z: Tensor) -> Tensor:
+        """Codes of latent vectors, shape (n, places)."""
+        model: Any = self.model
+        vectors = z.reshape(len(z), model.n_places, -1)
+        return map_batches(model.quantizer.nearest, vectors, batch_size=self._batch, device=self.device)
+
+    @property
+    def usage(self) -> NDArray[np.float64]:
+        """Frequency of each code in the data of fit, shape (n_codes,)."""
+        counts = cast(CodePrior, self.estimator.extra_modules_[PRIOR]).usage.double().cpu().numpy()
+        return np.asarray(counts / counts.sum(), np.float64)
+
+    @cached_property
+    def bits_per_code(self) -> float:
+        """Mean information of a code of the scored rows under the prior over codes."""
+        prior: Any = self.source()
+        places = torch.from_numpy(self.scored[0])
+        bounds = map_batches(prior.log_prob, self.posterior[0][places], batch_size=self._batch, device=self.device)
+        return -float(bounds.double().mean()) / self.codes.shape[1] / math.log(2.0)
+
+    def neighbours(self, n: int) -> Neighbours:
+        """Samples, and the examples nearest to each among as many of the data as memory allows."""
+        assert self._data is not None, "asked only where there are data"
+        size = max(1, min(self._data.n, MOST_NUMBERS // math.prod(self.event_shape)))
+        rows = torch.arange(self._data.n)
+        if size < self._data.n:
+            rows = torch.randperm(self._data.n, generator=generator(self.seed, "report", "searched"))[:size]
+        z = self.latents(self.sources[0].distribution, n, "samples")
+        made = self.decode(z) if self.is_images else self.draw(z, "samples")
+        own = rows[:n]  # of which the nearest other one is looked for
+        wanted = torch.cat([made.flatten(1), self._rows(own).flatten(1)])
+        best = torch.full((len(wanted),), torch.inf)
+        found = torch.zeros(len(wanted), dtype=torch.int64)
+        for part in torch.split(rows, 4096):
+            distances = torch.cdist(wanted, self._rows(part).flatten(1))
+            distances[n:][own[:, None] == part] = torch.inf
+            nearest = distances.min(1)
+            closer = nearest.values < best
+            best, found = torch.where(closer, nearest.values, best), torch.where(closer, part[nearest.indices], found)
+        return Neighbours(made, self._rows(found[:n]), found[:n].numpy(), best[:n], best[n:], size)
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        assert self._data is not None, "asked only where there are data"
+        x: Tensor = self.schema.to_model(self.schema.encode(_rows_of(self._data.data, rows.numpy()))).float()
+        return x
+
+    @property
+    def _is_point(self) -> bool:
+        """Whether a posterior has nothing to draw."""
+        return self.is_deterministic or self.is_discrete
 
     @property
     def _batch(self) -> int:
         return inference_batch_size(self.estimator.specification_.width)
+
+
+def _n_trained(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _rows_of(data: Any, rows: NDArray[np.int64]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,29 +11,40 @@ from torch import Tensor
 
 from latentkit.report.charts import change_chart, error_bars, marginal, path_heatmap
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
-from latentkit.report.images import least_likely_method
+from latentkit.report.images import (
+    NEIGHBOURS,
+    by_class_method,
+    latents_of,
+    least_likely_method,
+    neighbour_chart,
+    neighbour_method,
+    walk,
+    walk_method,
+)
 from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
-from latentkit.report.subject import Subject
+from latentkit.report.subject import Source, Subject
 from latentkit.report.wording import count, number
 from latentkit.tasks import interpolate, traverse
 
-__all__ = ["sections"]
+__all__ = ["parts"]
 
 #: Columns shown in tables, and features shown in charts, at most.
 MOST_COLUMNS, MOST_MARGINALS, MOST_FEATURES, MOST_CLASSES, MOST_BARS = 8, 12, 20, 12, 20
 
 
-def sections(subject: Subject) -> list[Section]:
-    """The parts of the report that show rows."""
-    return [
-        _samples(subject),
-        _by_class(subject),
-        _reconstructions(subject),
-        _traversals(subject),
-        _interpolations(subject),
-        _least_likely(subject),
-    ]
+def parts() -> dict[str, Callable[[Subject], Section]]:
+    """The parts of the report that show rows, by their keys."""
+    return {
+        "samples": _samples,
+        "classes": _by_class,
+        "reconstructions": _reconstructions,
+        "traversals": _traversals,
+        "walks": _walks,
+        "neighbours": _neighbours,
+        "interpolations": _interpolations,
+        "unlikely": _least_likely,
+    }
 
 
 def _more(n_shown: int, n: int, noun: str = "column") -> str:
@@ -54,11 +67,10 @@ def _centre(subject: Subject) -> NDArray[np.float64]:
 
 def _samples(subject: Subject) -> Section:
     names = subject.feature_names
-    if subject.is_deterministic and subject.mixture is None:
+    if not subject.sources:
         return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_mixture()])
-    source = subject.mixture() if subject.mixture is not None else subject.prior()
     n = 1000 if subject.sample is None else max(200, subject.sample.n)
-    drawn = subject.values(subject.draw(subject.latents(source, n, "samples"), "samples"))
+    drawn = _drawn(subject, subject.sources[0], n)
     data = None if subject.sample is None else subject.values(subject.sample.x)
     shown = min(len(names), MOST_COLUMNS)
 
@@ -70,12 +82,10 @@ def _samples(subject: Subject) -> Section:
             caption=caption + _more(shown, len(names)),
         )
 
-    blocks: list[Block] = []
-    if subject.mixture is not None:
-        blocks.append(table(drawn, "Six new rows from the fitted mixture, as sample() gives them."))
-    if not subject.is_deterministic:
-        prior = subject.values(subject.draw(subject.latents(subject.prior(), n, "samples"), "samples"))
-        blocks.append(table(prior, "Six new rows from N(0, I), the prior of training."))
+    blocks: list[Block] = [
+        table(drawn if source is subject.sources[0] else _drawn(subject, source, n), f"Six new rows. {source.heading}.")
+        for source in subject.sources
+    ]
     charts = [
         Chart(
             name=f"marginal-{index}",
@@ -109,6 +119,11 @@ def _samples(subject: Subject) -> Section:
     )
 
 
+def _drawn(subject: Subject, source: Source, n: int) -> NDArray[np.float64]:
+    """New rows in the user's units, shape (n, features)."""
+    return subject.values(subject.draw(subject.latents(source.distribution, n, "samples"), "samples"))
+
+
 def _compare(name: str, data: NDArray[np.float64] | None, samples: NDArray[np.float64]) -> str:
     def moments(values: NDArray[np.float64]) -> str:
         return f"mean {number(values.mean(), 3)}, standard deviation {number(values.std(), 3)}"
@@ -119,18 +134,16 @@ def _compare(name: str, data: NDArray[np.float64] | None, samples: NDArray[np.fl
 
 def _by_class(subject: Subject) -> Section:
     heading, lead = "Samples by class", "New rows of one class at a time: does each class keep its averages?"
-    classes = subject.estimator.classes_
+    classes = subject.groups
     if not classes:
         return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
     names = subject.feature_names
     shown = min(len(names), 6)
     data = None if subject.sample is None or subject.sample.labels is None else subject.values(subject.sample.x)
     rows = []
-    for index, (name, mixture) in enumerate(
-        zip(classes[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)
-    ):
-        new = subject.values(subject.draw(subject.latents(mixture(), 500, "class", str(index)), "class", str(index)))
-        rows.append([str(name), "new", *(number(cell, 3) for cell in new.mean(0)[:shown])])
+    for name in classes[:MOST_CLASSES]:
+        new = subject.values(subject.of_group(name, 500, draw=True))
+        rows.append([name, "new", *(number(cell, 3) for cell in new.mean(0)[:shown])])
         if data is not None and name in subject.class_names:
             assert subject.sample is not None
             members = data[subject.sample.labels == subject.class_names.index(name)]
@@ -150,7 +163,7 @@ def _by_class(subject: Subject) -> Section:
                 + _more(shown, len(names)),
             )
         ],
-        method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
+        method=[by_class_method(subject)],
     )
 
 
@@ -264,6 +277,63 @@ def _traversals(subject: Subject) -> Section:
     )
 
 
+def _walks(subject: Subject) -> Section:
+    names = subject.feature_names
+    charts = []
+    for index, x in enumerate(walk(subject, 2, 15)):
+        way = _standard(subject, x)
+        order = np.sort(np.argsort(-np.ptp(way, axis=0), kind="stable")[:MOST_FEATURES])
+        charts.append(
+            Chart(
+                name=f"walk-{index}",
+                art=path_heatmap(way[:, order], [names[place] for place in order], ("start", "end")),
+                heading=f"Walk {index + 1}",
+                alternative=f"Heat map of {count(len(order), 'feature')} between two random latent vectors.",
+            )
+        )
+    few = f" The {MOST_FEATURES} features that change most." if len(names) > MOST_FEATURES else ""
+    caption = f"Colours: features {_units(subject)}.{few}"
+    return Section(
+        key="walks",
+        heading="Walks",
+        lead="From one random latent vector to another: the features should change step by step, and together.",
+        blocks=[Panels(charts=charts, size="large", caption=caption)] if charts else [needs_mixture()],
+        method=[walk_method(15)],
+    )
+
+
+def _neighbours(subject: Subject) -> Section:
+    heading, short = "Nearest rows", "Nearest"
+    if subject.sample is None:
+        return Section(
+            key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest rows")], short=short
+        )
+    found = subject.neighbours(200)
+    names = subject.feature_names
+    shown = min(len(names), MOST_COLUMNS)
+    made, near = subject.values(found.samples[:4]), subject.values(found.nearest[:4])
+    rows = []
+    for index, (sample, example) in enumerate(zip(made, near, strict=True)):
+        rows.append(["sample", number(float(found.distances[index]), 3), *(number(cell) for cell in sample[:shown])])
+        rows.append([f"row {found.rows[index]:,}", "", *(number(cell) for cell in example[:shown])])
+    return Section(
+        key="neighbours",
+        heading=heading,
+        lead=NEIGHBOURS,
+        short=short,
+        blocks=[
+            Panels(charts=[neighbour_chart(found)], size="large"),
+            Table(
+                header=["", "distance", *names[:shown]],
+                rows=rows,
+                numeric=range(1, 2 + shown),
+                caption=f"Four samples, each with the row of the data nearest to it.{_more(shown, len(names))}",
+            ),
+        ],
+        method=[neighbour_method(subject, found)],
+    )
+
+
 def _interpolations(subject: Subject) -> Section:
     heading = "Interpolations"
     lead = "From one row to another through the latent space: the features change together, not one by one."
@@ -304,8 +374,8 @@ def _interpolations(subject: Subject) -> Section:
         method=[
             Method(
                 "Interpolations",
-                "Fifteen steps on a spherical path between two posterior means (White, 2016), decoded to the mean. The "
-                "pairs were chosen by the run's seed, of different classes where there are labels.",
+                f"Fifteen steps on a spherical path between two {latents_of(subject)}s (White, 2016), decoded to the "
+                "mean. The pairs were chosen by the run's seed, of different classes where there are labels.",
             )
         ],
     )

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sklearn.utils.validation import check_is_fitted
 
 from latentkit import __version__
-from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.files import write_bytes, write_text
 from latentkit.data import Dataset
-from latentkit.estimators.encoding import EncodingTasks
-from latentkit.report import fitting, images, latent, tables
+from latentkit.estimators.generating import GenerativeTasks
+from latentkit.report import codes, fitting, images, latent, tables
 from latentkit.report.page import Method, Page, Section, Table, render
 from latentkit.report.pictures import Picture
 from latentkit.report.style import draw_png
-from latentkit.report.subject import Sample, Subject
+from latentkit.report.subject import Subject
 from latentkit.report.wording import count
 
 __all__ = ["write_report"]
 
 
 def write_report(
-    estimator: EncodingTasks,
+    estimator: GenerativeTasks,
     path: str | os.PathLike[str],
     *,
     data: Dataset | None = None,
@@ -46,7 +45,6 @@ def write_report(
         The path of the page.
 
     Raises:
-        UnsupportedOperationError: If the model's latents are codes, or it has no encoder: the page is about vectors.
         SchemaMismatchError: If the data are not like those that the estimator was fitted on.
         DataError: If the data hold text, NaN or infinity.
         StorageError: If a file cannot be written; a page that was there before is intact.
@@ -60,11 +58,6 @@ def write_report(
         PosixPath('report.html')
     """
     check_is_fitted(estimator)
-    if estimator.specification_.is_discrete:
-        raise UnsupportedOperationError(
-            "the page shows latent vectors and what each of their numbers does, and this model's latents are codes. "
-            "Look at it with: latentkit sample, latentkit reconstruct."
-        )
     target = Path(path)
     subject = Subject(estimator, data)
     page = _page(subject)
@@ -78,15 +71,15 @@ def write_report(
 
 
 def _page(subject: Subject) -> Page:
-    of_kind = images.sections(subject) if subject.is_images else tables.sections(subject)
-    sections = [
-        fitting.training(subject),
-        latent.dimensions(subject),
-        *of_kind[:-1],
-        latent.space(subject),
-        of_kind[-1],
-        fitting.configuration(subject),
-    ]
+    of_all: dict[str, Callable[[Subject], Section]] = {
+        "training": fitting.training,
+        "dimensions": latent.dimensions,
+        "codes": codes.codebook,
+        "map": latent.space,
+        "configuration": fitting.configuration,
+    }
+    known = {**of_all, **(images.parts() if subject.is_images else tables.parts())}
+    sections = [known[key](subject) for key in _order(subject)]
     title = f"What this {type(subject.estimator).__name__} learnt"
     if subject.sample is not None and subject.sample.source not in ("", "memory"):
         title = f"What a {type(subject.estimator).__name__} learnt from {_last_part(subject.sample.source)}"
@@ -96,17 +89,32 @@ def _page(subject: Subject) -> Page:
         tiles=fitting.tiles(subject),
         sections=[*sections, _methods(subject, sections)],
         version=__version__,
-        notes=_notes(subject.sample),
+        notes=_notes(subject),
     )
+
+
+def _order(subject: Subject) -> tuple[str, ...]:
+    """Keys of the parts that apply to such a model, in their order."""
+    if not subject.has_encoder:
+        classes = ("classes",) if subject.groups else ()
+        return ("training", "samples", *classes, "walks", "neighbours", "configuration")
+    about = ("codes",) if subject.is_discrete else ("dimensions",)
+    along = () if subject.is_discrete else ("traversals",)
+    shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely")
+    return ("training", *about, *shown, "configuration")
 
 
 def _last_part(source: str) -> str:
     return source.rstrip("/").rsplit("/", 1)[-1] or source
 
 
-def _notes(sample: Sample | None) -> list[str]:
+def _notes(subject: Subject) -> list[str]:
+    sample = subject.sample
     if sample is None:
-        return ["This report was made without data. For scores, reconstructions and maps: latentkit report RUN DATA"]
+        more = "scores, reconstructions and maps" if subject.has_encoder else "the examples nearest to its samples"
+        return [f"This report was made without data. For {more}: latentkit report RUN DATA"]
+    if not subject.has_encoder:
+        return [f"Compared with {count(sample.n_total, 'row')} from {_last_part(sample.source)}."]
     return [
         f"Figures on data: {count(sample.n, 'row')}"
         + (f" of {sample.n_total:,}, drawn with the run's seed" if sample.n < sample.n_total else ", all there are")
@@ -117,7 +125,7 @@ def _notes(sample: Sample | None) -> list[str]:
 def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
     """How each figure was computed: one entry per part."""
     rows: list[Method] = []
-    if subject.sample is not None:
+    if subject.sample is not None and subject.has_encoder:
         rows.append(_score(subject))
         if fitting.is_mass(subject) or fitting.grid_step(subject) is not None:
             grid = " The density is turned into a probability by the step of the grid."
@@ -144,6 +152,12 @@ def _score(subject: Subject) -> Method:
             "log p(x given z)",
             "For each row, the log-likelihood of the row itself under what the decoder gives for its code. It is no "
             f"bound on log p(x): what the code costs is left out. {over}",
+        )
+    if subject.is_discrete:
+        return Method(
+            "Bound on log p(x)",
+            "For each row, log p(c) + log p(x given c) with its own codes c and the prior over codes: a lower bound, "
+            f"as other codes are left out, exact and without draws. {over}",
         )
     return Method(
         "Bound on log p(x)",

@@ -89,6 +89,15 @@ class Likelihood(nn.Module, ABC):
     def initialize(self, x: Tensor) -> None:
         """Set the family's own learnt parameters, where it has some, to fit `x` under :meth:`initial_parameters`."""
 
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, mean: Tensor) -> None:
+        """Set the family's own learnt parameters, where it has some, to their optimum for `x` under these means.
+
+        Args:
+            x: Data in model units, shape (n, *event).
+            mean: Means of p(x given z), likewise.
+        """
+
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """Cut a decoder's output into its `n_parameters` parts of shape (*batch, *event), at least float32."""
         return at_least_float32(parameters).unbind(-1 - len(self.event_shape))

@@ -164,9 +164,14 @@ class GaussianLikelihood(Likelihood):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Start a learnt standard deviation at that of `x` around each feature's mean."""
+        x = at_least_float32(x)
+        self.calibrate(x, x.mean(0))
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, mean: Tensor) -> None:
+        """Set a learnt standard deviation to that of `x` around these means, at which the likelihood is highest."""
         if isinstance(self.raw_log_stddev, nn.Parameter):
-            x = at_least_float32(x)
-            variance = (x - x.mean(0)).square().mean(0)
+            variance = (at_least_float32(x) - at_least_float32(mean)).square().mean(0)
             start = self._start(variance if self.variance == "feature" else variance.mean())
             self.raw_log_stddev.copy_(self._unbounded(start))
 

@@ -1,0 +1,280 @@
+"""What an estimator can do whose latents are vectors: score by draws, move along dimensions, recover."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from latentkit.core.errors import UnsupportedOperationError
+from latentkit.core.parameters import check_choice, check_integer, check_real
+from latentkit.core.protocols import LatentVariableModel
+from latentkit.core.seeds import derive_seed, generator, row_keys
+from latentkit.data import Dataset, read
+from latentkit.distributions import GaussianMixturePrior
+from latentkit.estimators.encoding import EncodingTasks
+from latentkit.estimators.ex_post import fit_ex_post
+from latentkit.estimators.generating import VectorPriors
+from latentkit.estimators.observed import keep_observed, observe
+from latentkit.estimators.precision import model_in
+from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
+from latentkit.models import WithPrior, inference_batch_size
+from latentkit.models.inference import iterate_batches
+from latentkit.tasks import complete, reconstruct, recover, traverse
+from latentkit.training.progress import Reporter
+
+__all__ = ["VectorTasks"]
+
+#: Importance samples of a bound, where no number is given.
+N_IMPORTANCE = 64
+#: Completions of an example with missing features, where no number is given.
+N_DRAWS = 20
+#: Rows used to fit the ex-post mixture, at most.
+MIXTURE_ROWS = 20_000
+
+
+class VectorTasks(EncodingTasks, VectorPriors):
+    """All tasks, for latents that are vectors of numbers.
+
+    ``X`` is, in every method, what ``fit`` took, and results come back in the same form; see :class:`EncodingTasks`.
+    """
+
+    # Score
+
+    def log_likelihood(
+        self,
+        X: Any,
+        *,
+        n_importance: int | None = None,
+        prior: Literal["model", "mixture"] = "model",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    ) -> LikelihoodEstimate:
+        """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
+
+        .. math:: L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
+
+        Where q(z given x) is a point, as in a deterministic autoencoder, there is no such bound. What is returned is
+        then the log-likelihood of the reconstruction, log p(x | z(x)), which is *no* bound on log p(x): it leaves out
+        what the code costs, so that it ranks rows under one model but does not compare models. The result's
+        ``estimator`` and ``is_bound`` say which of the two it is.
+
+        Args:
+            X: Data like those of fit.
+            n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows. None
+                takes 64.
+            prior: p(z) of the bound: the one that was trained against, or the ``"mixture"`` fitted afterwards, from
+                which :meth:`sample` draws.
+            precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
+        Returns:
+            Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
+            sample sizes. Each row's draws depend on its content alone: the same rows give the same numbers in any
+            order and any batch.
+        Raises:
+            UnsupportedOperationError: If the posterior is a point, and `n_importance` or a `prior` is given: neither
+                enters log p(x | z(x)).
+        References:
+            Burda et al., 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
+        """
+        check_is_fitted(self)
+        n_draws = check_integer("n_importance", N_IMPORTANCE if n_importance is None else n_importance, low=1)
+        check_choice("prior", prior, ("model", "mixture"))
+        is_point = self.specification_.is_deterministic
+        if is_point and (n_importance is not None or prior != "model"):
+            given = f"n_importance={n_importance!r}" if n_importance is not None else f"prior={prior!r}"
+            raise UnsupportedOperationError(
+                f"the codes of this model are points, so its score is log p(x given z) of the reconstruction, without "
+                f"importance samples and without a prior; got {given}. Leave it out, or fit a VAE for a bound on "
+                "log p(x)."
+            )
+        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
+        storage, dtype = self._encode_input(X)
+        wanted = self.engine_.precision if precision == "auto" else precision
+        bf16 = wanted == "bfloat16" and dtype == torch.float32
+        self._check_conditions(storage.shape[0])
+        mixture = None
+        if prior == "mixture":
+            mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
+        seed = derive_seed(self.seed_, "score")
+        estimates: list[LikelihoodEstimate] = []
+        for rows in iterate_batches(storage.shape[0], self._batch_size):
+            part = storage[rows]
+            keys = row_keys(part).to(self._device)
+            x = self._to_model(part, dtype)
+            model = cast(LatentVariableModel, model_in(self.model_, dtype))
+            if mixture is not None:
+                model = WithPrior(model, mixture)
+            condition = self._condition(dtype, rows)
+            with self._products():
+                if is_point:
+                    estimate = reconstruction_likelihood(model, x, condition=condition, bf16=bf16)
+                else:
+                    estimate = importance_bound(model, x, n_draws, condition=condition, keys=keys, seed=seed, bf16=bf16)
+            estimates.append(estimate)
+        return replace(
+            estimates[0],
+            log_likelihood=torch.cat([estimate.log_likelihood for estimate in estimates]),
+            effective_sample_size=torch.cat([estimate.effective_sample_size for estimate in estimates]),
+        )
+
+    # Explore and control
+
+    def traverse(
+        self, x: Any = None, *, dim: int, steps: int = 9, span: float = 3.0, values: Sequence[float] | None = None
+    ) -> Any:
+        """Return examples that differ in one latent dimension only.
+
+        Args:
+            x: The example to start from; None starts from the prior's centre, z = 0.
+            dim: Latent dimension, from 0.
+            steps: Number of values, evenly spaced over [-span, span].
+            span: Largest value, in units of the prior's standard deviation.
+            values: The values themselves in these units, instead of `steps` and `span`.
+
+        Codes that are points have no prior of training: centre and unit are then the mean and the standard deviation
+        of each dimension of the mixture that was fitted to them, or 0 and 1 without a mixture.
+        """
+        check_is_fitted(self)
+        check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
+        check_integer("steps", steps, low=1)
+        check_real("span", span)
+        centre, unit = self._latent_scale()
+        start = centre[None] if x is None else self._one_latent(x)
+        path = (
+            torch.linspace(-span, span, steps, dtype=start.dtype)
+            if values is None
+            else torch.tensor([check_real("values", value) for value in values], dtype=start.dtype)
+        )
+        path = centre[dim] + unit[dim] * path
+        model = self._model(start.dtype)
+        with torch.inference_mode():
+            result = traverse(model, start.to(self._device), dim, values=path.to(self._device))
+        return self.schema_.decode(result.reshape(-1, *self.specification_.event_shape).cpu())
+
+    # Recover
+
+    def recover(
+        self,
+        X: Any,
+        mask: Any = None,
+        *,
+        n_draws: int | None = None,
+        n_steps: int = 50,
+        result: Literal["mean", "draws"] = "mean",
+    ) -> Any:
+        """Return X with what is missing filled in, given what is there.
+
+        The missing features are drawn from p(missing given observed) by sampling in latent space, then averaged or
+        returned draw by draw. Without anything missing, X is denoised: reconstructed through the posterior mean.
+        Where codes are points there is nothing to draw from: the missing features are filled with the reconstruction,
+        again and again.
+
+        Args:
+            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing.
+            mask: True where X is observed, in the shape of X.
+            n_draws: Completions per example; None takes 20. Where codes are points there is one.
+            n_steps: Steps of the Markov chain per draw; more steps come closer to the conditional distribution. Where
+                codes are points, passes through the model, at least 1.
+            result: ``"mean"`` of the draws, or the ``"draws"`` themselves as a list of `n_draws` results (equal ones
+                where nothing is missing).
+        Raises:
+            SchemaMismatchError: If the mask has another shape than X.
+            UnsupportedOperationError: If codes are points and draws are asked for.
+        References:
+            Rezende et al., 2014, arXiv:1401.4082, appendix F; Mattei and Frellsen, 2018, arXiv:1802.04826.
+        """
+        check_is_fitted(self)
+        is_point = self.specification_.is_deterministic
+        wanted = check_integer("n_draws", N_DRAWS if n_draws is None else n_draws, low=1)
+        check_integer("n_steps", n_steps, low=int(is_point))
+        check_choice("result", result, ("mean", "draws"))
+        if is_point and (n_draws is not None or result == "draws"):
+            given = "result='draws'" if result == "draws" else f"n_draws={n_draws!r}"
+            raise UnsupportedOperationError(
+                f"the codes of this model are points, so each example has one completion and there is nothing to draw; "
+                f"got {given}. Leave it out, or fit a VAE to see what the observed features leave open."
+            )
+        data = self._unwrapped(X)
+        dtype = self._dtype(data)
+        if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
+            data = read(os.fspath(data)).data  # kept, so that what was observed can be put back as it was given
+        storage, observed = observe(self.schema_, data, mask, dtype)
+        self._check_conditions(storage.shape[0])
+        if bool(observed.all()):
+            clean = self._map(reconstruct, storage, dtype)
+            results = [self.schema_.decode(clean) for _ in range(1 if result == "mean" else wanted)]
+            return results[0] if result == "mean" else results
+        seed = derive_seed(self.seed_, "recover")
+        batch = inference_batch_size(self.specification_.width, n_samples=1 if is_point else wanted)
+        how: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
+        completed = storage.new_empty((1 if result == "mean" else wanted, *storage.shape), dtype=dtype)
+        # candidates of the prior are shared by all rows of a call, so the rows of one call have one condition
+        for group in self._alike(storage.shape[0]):
+            for part in iterate_batches(len(group), batch):
+                rows = group[part]
+                x, seen = self._to_model(storage[rows], dtype), observed[rows].to(self._device)
+                model = self._model(dtype, rows[:1])
+                if is_point:
+                    draws = complete(model, x, seen, n_steps=n_steps).unsqueeze(0).cpu()
+                else:
+                    draws = recover(model, x, seen, n_draws=wanted, n_steps=n_steps, draw=how, seed=seed).cpu()
+                completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
+        results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
+        return results[0] if result == "mean" else results
+
+    # Centre, unit and conditions
+
+    def _latent_scale(self) -> tuple[Tensor, Tensor]:
+        """Centre and unit of each latent dimension, shape (latent,): of the standard normal prior, or of the codes."""
+        if self.specification_.is_deterministic and self.mixture_ is not None:
+            codes = self.mixture_()
+            return codes.mean, codes.stddev
+        return torch.zeros(self.latent_dim_), torch.ones(self.latent_dim_)
+
+    def _alike(self, n: int) -> list[Tensor]:
+        """The rows in groups of one condition each."""
+        if self.condition_ is None or len(self.condition_) == 1:
+            return [torch.arange(n)]
+        _, groups = self.condition_.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+        return [(groups == group).nonzero().flatten() for group in groups.unique()]
+
+    # The prior that is fitted after training
+
+    def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
+        """Fit the ex-post mixture to posterior draws of the training data, and one per class where there are labels.
+
+        Where posteriors are points, the draws are the codes.
+        """
+        self.mixture_: GaussianMixturePrior | None = None
+        self.class_mixtures_: list[GaussianMixturePrior] = []
+        self.classes_: tuple[str, ...] = ()
+        if self.ex_post == "none":
+            return
+        reporter.note("fitting a mixture to the latent space, from which samples are drawn")
+        rows = self._some_rows(len(storage), MIXTURE_ROWS, "mixture")
+        is_point = self.specification_.is_deterministic
+
+        def moments(model: Any, x: Tensor) -> Tensor:
+            posterior: Any = model.encode(x)
+            return posterior.mean if is_point else torch.cat([posterior.mean, posterior.log_var], dim=-1)
+
+        numbers = self._map_rows(moments, storage, rows)
+        means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
+        fit_ex_post(self, means, log_vars, dataset, rows=rows)
+
+    def _some_rows(self, n: int, most: int, purpose: str) -> Tensor:
+        """Places of up to `most` of n rows, drawn by the seed, ascending."""
+        if n <= most:
+            return torch.arange(n)
+        return torch.randperm(n, generator=generator(self.seed_, purpose))[:most].sort().values
+
+    def _map_rows(self, function: Callable[[Any, Tensor], Tensor], storage: Tensor, rows: Tensor) -> Tensor:
+        """Apply `function` to the model and some rows of the training data, each with its condition."""
+        seen = copy.copy(self)
+        seen.condition_ = None if self.condition_ is None else self.condition_[rows]
+        return seen._map(function, storage[rows], torch.float32)  # noqa: SLF001 (itself)

@@ -1,0 +1,156 @@
+"""The codebook of a model whose latents are codes: which are used, what they cost, and where they stand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.report.charts import usage_bars
+from latentkit.report.choosing import examples
+from latentkit.report.page import Block, Chart, Method, Panels, Section, Strip, Strips, Table
+from latentkit.report.pictures import grid
+from latentkit.report.subject import Subject
+from latentkit.report.wording import count, number
+
+__all__ = ["codebook"]
+
+#: Examples whose codes are shown, and codes of an example in a table, at most.
+N_EXAMPLES, MOST_SLOTS = 8, 12
+
+
+def codebook(subject: Subject) -> Section:
+    """Use of the codes, what they cost, and the codes of some examples."""
+    estimator, usage = subject.estimator, subject.usage
+    n_used, n_codes = int((usage > 0).sum()), estimator.n_codes_
+    chart = Chart(
+        name="codes-usage",
+        art=usage_bars(usage),
+        heading=f"{n_used:,} of {count(n_codes, 'code')} used; perplexity {number(estimator.perplexity_, 3)}",
+        caption="Codes that are never used are capacity that the model does without.",
+        alternative=f"Chart of the frequency of each code; the most frequent has {100 * usage.max():.2g} % of all "
+        f"places, and {n_used:,} of {n_codes:,} occur.",
+    )
+    return Section(
+        key="codes",
+        heading="Codes",
+        lead="Each example is described by a few codes out of a codebook, as a text is by letters. A prior learns "
+        "which codes follow which, and writes new ones.",
+        blocks=[Panels(charts=[chart], size="large"), _cost(subject), _shown(subject)],
+        method=[
+            Method(
+                "Codes in use",
+                "Frequencies over all places of all the data of fit. The perplexity is the exponential of their "
+                "entropy: the number of codes that, used equally often, would carry as much.",
+            ),
+            *_how(subject),
+        ],
+    )
+
+
+def _cost(subject: Subject) -> Table:
+    """Bits of a code where nothing, the frequencies, or the prior are known."""
+    places = math.prod(subject.estimator.grid_)
+    bits = [
+        ("every code alike", math.log2(subject.estimator.n_codes_)),
+        ("by their frequencies", math.log2(subject.estimator.perplexity_)),
+    ]
+    if subject.sample is not None:
+        bits.append(("by the prior over codes", subject.bits_per_code))
+    return Table(
+        header=["what is known", "bits per code", f"bits per example ({count(places, 'code')})"],
+        rows=[[name, number(each, 3), number(each * places, 4)] for name, each in bits],
+        numeric=(1, 2),
+        caption="What the codes cost",
+    )
+
+
+def _shown(subject: Subject) -> Block:
+    """Codes of some examples, as pictures or in a table; of new ones where there are no data."""
+    if subject.sample is not None:
+        places = examples(subject, N_EXAMPLES, "codes")
+        x, z = subject.sample.x[places], subject.posterior[0][places]
+        names = [f"row {subject.sample.rows[place]:,}" for place in places]
+    else:
+        z = subject.latents(subject.source(), N_EXAMPLES, "codes")
+        x, names = None, [f"new {index + 1}" for index in range(N_EXAMPLES)]
+    codes = subject.codes_of(z)
+    if not subject.is_images:
+        shown = min(codes.shape[1], MOST_SLOTS)
+        more = f" The first {shown} of {count(codes.shape[1], 'slot')}." if shown < codes.shape[1] else ""
+        return Table(
+            header=["", *(f"slot {slot}" for slot in range(shown))],
+            rows=[[name, *map(str, row[:shown])] for name, row in zip(names, codes.tolist(), strict=True)],
+            numeric=range(1, shown + 1),
+            caption=f"Codes of {'some rows' if x is not None else 'new rows'}.{more}",
+        )
+    back = subject.pictures(subject.decode(z))
+    maps = code_maps(codes, colours(subject), subject.estimator.grid_, back.shape[1:3])
+    rows = [("codes", maps, "Codes"), ("reconstruction" if x is not None else "new image", back, "What they decode to")]
+    if x is not None:
+        rows.insert(0, ("original", subject.pictures(x), "Originals"))
+    strips = [
+        Strip(
+            label=label,
+            chart=Chart(
+                name=f"codes-{label.replace(' ', '-')}",
+                art=grid(images, columns=len(images)),
+                alternative=f"{what} of {count(len(images), 'example')}, side by side.",
+            ),
+        )
+        for label, images, what in rows
+    ]
+    return Strips(strips=strips, caption="Codes whose vectors are alike have like colours.")
+
+
+def colours(subject: Subject) -> NDArray[np.uint8]:
+    """A colour for each code, shape (n_codes, 3): ranks along the first three principal components of its vector."""
+    quantizer, n_codes = subject.estimator.model_.quantizer, subject.estimator.n_codes_
+    with torch.inference_mode():
+        vectors = quantizer.vectors(torch.arange(n_codes, device=subject.device)).double().cpu()
+    centred = vectors - vectors.mean(0)
+    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
+    along = centred @ axes[:3].T
+    ranks = along.argsort(0, stable=True).argsort(0).double() / max(1, n_codes - 1)
+    result = torch.full((n_codes, 3), 0.5, dtype=torch.float64)
+    result[:, : ranks.shape[1]] = ranks
+    return (40 + 200 * result).round().to(torch.uint8).numpy()
+
+
+def code_maps(
+    codes: Tensor, palette: NDArray[np.uint8], places: tuple[int, ...], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Codes as coloured squares, of the size of the images.
+
+    Args:
+        codes: Shape (n, places).
+        palette: Colour of each code, shape (n_codes, 3).
+        places: Sides of the grid; slots are laid out row by row in a rectangle that is as square as can be.
+        size: Height and width.
+
+    Returns:
+        Shape (n, height, width, 3).
+    """
+    if len(places) == 1:
+        rows = max(side for side in range(1, math.isqrt(places[0]) + 1) if places[0] % side == 0)
+        places = (rows, places[0] // rows)
+    small = palette[codes.numpy()].reshape(len(codes), *places, 3)
+    down, across = (np.arange(n) * side // n for n, side in zip(size, places, strict=True))
+    return np.ascontiguousarray(small[:, down][:, :, across])
+
+
+def _how(subject: Subject) -> list[Method]:
+    known = ""
+    if subject.sample is not None:
+        rows = count(len(subject.scored[0]), "row")
+        known = f"; by the prior: the mean of -log2 p(c) over {rows} of these data, without class or condition"
+    return [
+        Method(
+            "What the codes cost",
+            "Every code alike: the logarithm to base 2 of the size of the codebook; by their frequencies: that of the "
+            f"perplexity{known}.",
+        )
+    ]
