@@ -19,6 +19,7 @@ RECIPE: dict[str, Any] = {
     "latent_dim": 40,
     "encoder": (500, 500),
     "decoder": (500, 500),
+    "activation": "silu",
     "prior": "flow",
     "batch_size": 256,
     "optimizer": "adamw",
