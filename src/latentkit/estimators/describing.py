@@ -68,7 +68,8 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
     name, unit = estimator._value_name, estimator._value_unit  # noqa: SLF001 (of our own)
     value = f"- {name[0].upper()}{name[1:]}"
-    bound = "" if last is None else f"{value}: {last['objective']:.2f} {unit} in training{validation}\n"
+    figure = "" if last is None else f"{last['objective']:.2f} {unit}".rstrip()
+    bound = "" if last is None else f"{value}: {figure} in training{validation}\n"
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()

@@ -112,7 +112,7 @@ def tiles(subject: Subject) -> list[Tile]:
         result.append(
             Tile(
                 value=duration(history[-1]["seconds"]),
-                label="Training time",
+                label="Training time, autoencoder" if subject.is_discrete else "Training time",
                 detail=f"{number(float(np.median(rates)), 3)} examples a second",
             )
         )

@@ -12,16 +12,16 @@ from torch import Tensor
 from latentkit.report.charts import change_chart, error_bars, marginal, path_heatmap
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
 from latentkit.report.images import (
+    N_COMPARED,
     NEIGHBOURS,
     by_class_method,
-    latents_of,
     least_likely_method,
     neighbour_chart,
     neighbour_method,
     walk,
     walk_method,
 )
-from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import latents_of, most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Source, Subject
 from latentkit.report.wording import count, number
@@ -221,8 +221,8 @@ def _reconstructions(subject: Subject) -> Section:
             Method(
                 "Reconstruction error",
                 f"Root of the mean squared difference over {count(subject.sample.n, 'row')} between the data and the "
-                "mean of p(x given z) at the posterior mean, divided by the feature's standard deviation; for constant "
-                "features, in model units.",
+                f"mean of p(x given z) at the {latents_of(subject)}, divided by the feature's standard deviation; "
+                "for constant features, in model units.",
             )
         ],
     )
@@ -308,7 +308,7 @@ def _neighbours(subject: Subject) -> Section:
         return Section(
             key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest rows")], short=short
         )
-    found = subject.neighbours(200)
+    found = subject.neighbours(N_COMPARED)
     names = subject.feature_names
     shown = min(len(names), MOST_COLUMNS)
     made, near = subject.values(found.samples[:4]), subject.values(found.nearest[:4])
