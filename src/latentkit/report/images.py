@@ -69,6 +69,7 @@ def _samples(subject: Subject) -> Section:
         )
         for source in subject.sources
     ]
+    shown = "the mean of p(x given z), without pixel noise" if subject.has_likelihood else "what it decodes to"
     return Section(
         key="samples",
         heading="Samples",
@@ -77,8 +78,7 @@ def _samples(subject: Subject) -> Section:
         method=[
             Method(
                 "Samples",
-                f"{n} codes from each distribution, drawn with the run's seed, all shown; each picture is the mean of "
-                "p(x given z), without pixel noise.",
+                f"{n} codes from each distribution, drawn with the run's seed, all shown; each picture is {shown}.",
             )
         ],
     )

@@ -94,6 +94,7 @@ def _samples(subject: Subject) -> Section:
         )
         for index in range(min(len(names), MOST_MARGINALS))
     ]
+    made = "followed by one draw from p(x given z)" if subject.has_likelihood else "decoded"
     against = "Grey: the data. Blue: " if data is not None else "Blue: "
     blocks.append(
         Panels(
@@ -112,8 +113,8 @@ def _samples(subject: Subject) -> Section:
         method=[
             Method(
                 "Samples",
-                f"{count(n, 'code')} drawn with the run's seed, each followed by one draw from p(x given z), in the "
-                "units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
+                f"{count(n, 'code')} drawn with the run's seed, each {made}"
+                ", in the units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
             )
         ],
     )
@@ -310,7 +311,7 @@ def _neighbours(subject: Subject) -> Section:
         )
     found = subject.neighbours(N_COMPARED)
     names = subject.feature_names
-    shown = min(len(names), MOST_COLUMNS)
+    shown = min(len(names), 6)
     made, near = subject.values(found.samples[:4]), subject.values(found.nearest[:4])
     rows = []
     for index, (sample, example) in enumerate(zip(made, near, strict=True)):
