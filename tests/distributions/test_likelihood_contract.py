@@ -178,6 +178,16 @@ def test_initialize_never_hurts(name, options) -> None:
     assert after > before if list(family.parameters()) else after == before
 
 
+def test_calibrating_finds_the_optimum(name, options) -> None:
+    family = _family(name, options, (6,))
+    x = 0.3 * _data(family, 400)
+    parameters = family.initial_parameters(x)
+    family.calibrate(x, family(parameters).mean)
+    own = list(family.parameters())
+    (slope,) = torch.autograd.grad(family(parameters).log_prob(x).mean(), own) if own else (torch.zeros(()),)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-4, rtol=0.0)
+
+
 def test_constant_data_have_a_finite_start(name, options) -> None:
     family = _family(name, options, (6,))
     x = torch.zeros(20, 6)

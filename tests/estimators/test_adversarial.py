@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from latentkit import GAN, VAE, VAEGAN, load
 from latentkit.core.errors import DataError, DivergenceError, InvalidParameterError, UnsupportedOperationError
@@ -64,6 +65,18 @@ def test_a_vaegan_encodes_and_rebuilds() -> None:
     outside = X[:50] + np.float32(30.0)
     assert vaegan.score(outside) < vaegan.score(X) - 10  # a bound that tells what is unusual
     assert vaegan.history_[-1]["kl"] > 0.1
+
+
+def test_the_variance_of_a_vaegan_is_what_its_reconstructions_leave() -> None:
+    X = pixels(48, 8, 8)
+    vaegan = make("vaegan", max_epochs=3, validation_fraction=0.0).fit(X)
+    x = vaegan.schema_.to_model(vaegan.schema_.encode(X))
+    likelihood = vaegan.model_.autoencoder.likelihood
+    assert likelihood.variance == "shared"
+    with torch.no_grad():
+        z = vaegan.model_.encode(x).sample(200)
+        rest = (vaegan.model_.decode(z).mean - x).square().mean().sqrt()
+    assert likelihood.stddev.item() == pytest.approx(float(rest), rel=0.03)
 
 
 def test_a_gan_has_what_it_can_do_and_nothing_else(clouds: GAN) -> None:

@@ -18,6 +18,16 @@ from tests.estimators.members import MEMBERS, data
 CASES = [(name, kind) for name, member in MEMBERS.items() for kind in member.kinds]
 everyone = pytest.mark.parametrize(("name", "kind"), CASES)
 
+_REBUILT = "reconstruction, log p(x given z) minus penalties"
+#: What the value of an objective is that is no bound.
+VALUES = {
+    **dict.fromkeys(("autoencoder", "denoising", "sparse"), _REBUILT),
+    "vqvae": "log p(x given codes), minus uniform code length and commitment",
+    "gan": "value of the game for the generator, no likelihood",
+    "generator": "log p(x given z), no bound on log p(x)",
+    "vaegan": "value of the game for the encoder, no bound on log p(x)",
+}
+
 
 @pytest.fixture(scope="module")
 def fit() -> Any:
@@ -188,3 +198,25 @@ def test_a_warm_start_of_other_networks_is_refused() -> None:
     estimator = MEMBERS["vae"].make("vae").fit(data("rows"))
     with pytest.raises(InvalidParameterError, match=r"warm_start=True .* size mismatch .* warm_start=False"):
         estimator.set_params(warm_start=True, latent_dim=4).fit(data("rows"))
+
+
+@pytest.mark.parametrize("name", list(MEMBERS))
+def test_what_is_printed_names_the_value_for_what_it_is(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimator = MEMBERS[name].make(name, verbose=1).fit(data("rows"), run=tmp_path / "run")
+    headline = capsys.readouterr().err.splitlines()[0]
+    value = VALUES.get(name, "bound on log p(x)")
+    assert headline.endswith(f"objective: {value}")
+    assert ("no likelihood)" in headline) == (name == "gan")
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert f"{value[0].upper()}{value[1:]}: " in card
+    assert f"# A{'n' if name == 'autoencoder' else ''} {type(estimator).__name__} of" in card
+
+
+def test_a_weighted_objective_is_no_bound() -> None:
+    for settings in ({"beta": 0.5}, {"objective": "info"}, {"objective_options": {"capacity": 3.0}}):
+        assert "no bound" in MEMBERS["vae"].make("vae", **settings)._value_name
+    assert "no bound" in MEMBERS["hierarchical"].make("hierarchical", beta=0.5)._value_name
+    for settings in ({"beta": 4.0}, {"objective": "iwae"}, {"free_bits": 0.5}):
+        assert MEMBERS["vae"].make("vae", **settings)._value_name == "bound on log p(x)"

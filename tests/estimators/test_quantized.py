@@ -170,6 +170,8 @@ def test_interpolating_and_editing_go_through_codes(labelled: VQVAE) -> None:
 
 def test_what_codes_cannot_do_is_refused(images: VQVAE) -> None:
     X = pixels(N, 8, 8)
+    assert not hasattr(images, "traverse")
+    assert not hasattr(images, "recover")
     with pytest.raises(UnsupportedOperationError, match="one number of a code's vector has no meaning"):
         images.traverse(X[0], dim=0)
     with pytest.raises(UnsupportedOperationError, match="moving in a continuous latent space"):

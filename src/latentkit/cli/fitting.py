@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
-from latentkit.core.errors import InvalidParameterError, TrainingInterrupted, UnsupportedOperationError
+from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
@@ -72,11 +72,8 @@ def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: 
         from latentkit.report import write_report
 
         page = place / "report.html"
-        try:
-            write_report(estimator, page, data=dataset)
-            values["report"] = page
-        except UnsupportedOperationError as reason:
-            printer.line(f"no report, which compares data with their reconstructions: {reason}")
+        write_report(estimator, page, data=dataset)
+        values["report"] = page
     last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
     printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")
     figures = [("objective", _objective(values)), ("run", str(place))]

@@ -17,7 +17,7 @@ from latentkit.estimators.registry import name_of
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["RUN_FORMAT", "describe", "environment", "from_yaml", "model_card", "to_yaml"]
+__all__ = ["RUN_FORMAT", "describe", "environment", "from_yaml", "model_card", "to_yaml", "with_article"]
 
 #: Number of the run format; a reader refuses the numbers it does not know.
 RUN_FORMAT = 1
@@ -68,7 +68,8 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
     name, unit = estimator._value_name, estimator._value_unit  # noqa: SLF001 (of our own)
     value = f"- {name[0].upper()}{name[1:]}"
-    bound = "" if last is None else f"{value}: {last['objective']:.2f} {unit} in training{validation}\n"
+    figure = "" if last is None else f"{last['objective']:.2f} {unit}".rstrip()
+    bound = "" if last is None else f"{value}: {figure} in training{validation}\n"
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
@@ -76,7 +77,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     objective = "" if named is None else f"Objective: {named}; "
     classes = f"- Classes: {', '.join(fitted['classes'])}\n" if fitted["classes"] else ""
     return (
-        f"# A {type(estimator).__name__} of latentkit\n\n"
+        f"# A{with_article(type(estimator).__name__)[1:]} of latentkit\n\n"
         f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
         f"- Latent dimensions: {specification.latent_dim}\n"
         f"- {parts}{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
@@ -87,6 +88,16 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
         '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'
         "All settings stand in `config.yaml`; versions in `environment.json`.\n"
     )
+
+
+def with_article(name: str) -> str:
+    """Return a name with its article.
+
+    Example:
+        >>> with_article("Autoencoder"), with_article("VAE")
+        ('an Autoencoder', 'a VAE')
+    """
+    return f"{'an' if name[0] in 'AEIO' else 'a'} {name}"
 
 
 def to_yaml(value: Any) -> Any:

@@ -355,9 +355,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
         parts = self.specification_.parts
         likelihood = f"{parts['likelihood']} likelihood" if "likelihood" in parts else "no likelihood"
+        latents = f"codes: {parts['codes']}" if "codes" in parts else f"{self.latent_dim_} latent dimensions"
         return (
             f"{type(self).__name__} on {n_train:,} examples of {shape} ({self.schema_.values}, {likelihood}), "
-            f"{self.latent_dim_} latent dimensions, batch {plan.batch_size}; {plan.engine.summary()}; "
+            f"{latents}, batch {plan.batch_size}; {plan.engine.summary()}; "
             f"objective: {self._value_name}"
         )
 

@@ -253,7 +253,7 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
         self.mixture_: GaussianMixturePrior | None = None
         self.class_mixtures_: list[GaussianMixturePrior] = []
         self.classes_: tuple[str, ...] = ()
-        reporter.note("training a prior over the codes, from which samples are drawn")
+        reporter.note("training a prior over the codes, from which samples are drawn; objective: log p(c)")
         codes = self._map(lambda model, x: model.codes(x), storage, torch.float32)
         columns = self.condition_
         if columns is None and dataset.labels is not None:
@@ -280,7 +280,9 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
         self.prior_history_ = [record.to_dict() for record in result.history]
         prior.usage.copy_(torch.bincount(codes.flatten(), minlength=self.n_codes_))
         self.extra_modules_ = {PRIOR: prior.eval()}
-        reporter.note(f"{self.perplexity_:.0f} of {self.n_codes_} codes in use (perplexity)")
+        seconds = result.history[-1].seconds if result.history else 0.0
+        used = f"{self.perplexity_:.0f} of {self.n_codes_} codes in use (perplexity)"
+        reporter.note(f"prior over the codes trained in {seconds:.0f} s; {used}")
 
     def _extra_modules(self) -> dict[str, nn.Module]:
         n_columns = self.specification_.condition_dim or len(self.classes_)

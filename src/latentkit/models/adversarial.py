@@ -292,8 +292,9 @@ class GanSpecification(Specification):
 
     @property
     def parts(self) -> dict[str, str]:
-        """How the generator's numbers become data, and the prior."""
-        return {"output": f"mean of a {self.likelihood}", "prior": "normal"}
+        """What the generator gives, and the prior."""
+        output = "values from 0 to 1" if self.likelihood == "bernoulli" else "real values"
+        return {"output": output, "prior": "normal"}
 
 
 @models.register("vaegan")

@@ -265,8 +265,9 @@ class QuantizedSpecification(Specification):
 
     @property
     def parts(self) -> dict[str, str]:
-        """Likelihood and quantiser."""
-        return {"likelihood": self.likelihood, "quantizer": self.quantizer}
+        """Likelihood, quantiser, and how many codes out of how many."""
+        codes = f"{' x '.join(map(str, self.grid))} out of {self.outline.n_codes}"
+        return {"likelihood": self.likelihood, "quantizer": self.quantizer, "codes": codes}
 
     @property
     def _is_grid(self) -> bool:

@@ -114,7 +114,7 @@ def colours(subject: Subject) -> NDArray[np.uint8]:
     centred = vectors - vectors.mean(0)
     _, _, axes = torch.linalg.svd(centred, full_matrices=False)
     along = centred @ axes[:3].T
-    ranks = along.argsort(0, stable=True).argsort(0).double() / max(1, n_codes - 1)
+    ranks = along.argsort(dim=0, stable=True).argsort(dim=0).double() / max(1, n_codes - 1)
     result = torch.full((n_codes, 3), 0.5, dtype=torch.float64)
     result[:, : ranks.shape[1]] = ranks
     return (40 + 200 * result).round().to(torch.uint8).numpy()

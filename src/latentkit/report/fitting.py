@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from latentkit.distributions import likelihoods
+from latentkit.estimators.describing import with_article
 from latentkit.estimators.fitting import BOUND
 from latentkit.evaluation import bits_per_dimension
 from latentkit.report.charts import curves
@@ -35,6 +36,7 @@ def summary(subject: Subject) -> str:
     estimator, specification = subject.estimator, subject.estimator.specification_
     likelihood = _LIKELIHOODS.get(specification.likelihood, specification.likelihood)
     with_likelihood = f", with a {likelihood} likelihood" if subject.has_likelihood else ""
+    name = f"A{with_article(type(estimator).__name__)[1:]}"
     things = "images" if subject.is_images else "rows"
     n = getattr(subject.schema, "n_examples", 0)
     mixture = (
@@ -46,15 +48,12 @@ def summary(subject: Subject) -> str:
     examples = f"{things} of {shape(subject.event_shape)}"
     numbers = f"{count(subject.latent_dim, 'latent number')} each"
     if not subject.has_encoder:
-        return f"A {type(estimator).__name__} that makes {examples} out of {numbers}{with_likelihood}.{mixture}"
+        return f"{name} that makes {examples} out of {numbers}{with_likelihood}.{mixture}"
     if subject.is_discrete:
         grid = " × ".join(map(str, estimator.grid_))
         numbers = f"{grid} codes each, out of a codebook of {estimator.n_codes_:,}"
         mixture = " New data come from a prior over the codes, trained after the autoencoder."
-    return (
-        f"A {type(estimator).__name__} that turns {f'{n:,} ' if n else ''}{examples} into {numbers}, and "
-        f"back{with_likelihood}.{mixture}"
-    )
+    return f"{name} that turns {f'{n:,} ' if n else ''}{examples} into {numbers}, and back{with_likelihood}.{mixture}"
 
 
 def _n_components(subject: Subject) -> int:
@@ -112,7 +111,7 @@ def tiles(subject: Subject) -> list[Tile]:
         result.append(
             Tile(
                 value=duration(history[-1]["seconds"]),
-                label="Training time",
+                label="Training time, autoencoder" if subject.is_discrete else "Training time",
                 detail=f"{number(float(np.median(rates)), 3)} examples a second",
             )
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentkit.report.charts import distances
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
-from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import latents_of, most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
 from latentkit.report.pictures import Picture, grid, pairs
 from latentkit.report.subject import Neighbours, Subject
@@ -22,6 +22,8 @@ from latentkit.tasks import interpolate, traverse
 __all__ = ["parts"]
 
 MOST_CLASSES = 12
+#: Samples that are compared with the data.
+N_COMPARED = 200
 #: What the nearest examples are about.
 NEIGHBOURS = "Does the model copy? A sample may resemble an example of the data, and should not be one."
 #: Numbers in an image from which on fewer are shown, so that the page stays light.
@@ -67,6 +69,7 @@ def _samples(subject: Subject) -> Section:
         )
         for source in subject.sources
     ]
+    shown = "the mean of p(x given z), without pixel noise" if subject.has_likelihood else "what it decodes to"
     return Section(
         key="samples",
         heading="Samples",
@@ -75,8 +78,7 @@ def _samples(subject: Subject) -> Section:
         method=[
             Method(
                 "Samples",
-                f"{n} codes from each distribution, drawn with the run's seed, all shown; each picture is the mean of "
-                "p(x given z), without pixel noise.",
+                f"{n} codes from each distribution, drawn with the run's seed, all shown; each picture is {shown}.",
             )
         ],
     )
@@ -225,7 +227,9 @@ def _neighbours(subject: Subject) -> Section:
             key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest examples")], short=short
         )
     columns = _columns(subject)
-    found = subject.neighbours(2 * columns)
+    found = subject.neighbours(N_COMPARED)
+    n = min(2 * columns, len(found.samples))
+    above, below = subject.pictures(found.samples[:n]), subject.pictures(found.nearest[:n])
     return Section(
         key="neighbours",
         heading=heading,
@@ -236,8 +240,8 @@ def _neighbours(subject: Subject) -> Section:
                 charts=[
                     Chart(
                         name="neighbours",
-                        art=pairs(subject.pictures(found.samples), subject.pictures(found.nearest), columns=columns),
-                        alternative=f"{2 * columns} samples, each with the nearest example of the data below.",
+                        art=pairs(above, below, columns=columns),
+                        alternative=f"{n} samples, each with the nearest example of the data below.",
                     ),
                     neighbour_chart(found),
                 ],
@@ -269,14 +273,10 @@ def neighbour_method(subject: Subject, found: Neighbours) -> Method:
     searched = f"all {count(n, 'example')}" if n == total else f"{n:,} of {count(total, 'example')}, drawn by the seed,"
     return Method(
         "Nearest examples",
-        f"Euclidean distance in model units; {searched} were searched. Grey: {count(len(found.among_data), 'example')} "
-        "of the data, each to the nearest other one.",
+        f"Euclidean distance in model units; {searched} were searched. Blue: "
+        f"{count(len(found.samples), 'sample')}; grey: {count(len(found.among_data), 'example')} of the data, each to "
+        "the nearest other one.",
     )
-
-
-def latents_of(subject: Subject) -> str:
-    """What stands for an example in the latent space, in words."""
-    return "code vector" if subject.is_discrete else "posterior mean"
 
 
 def by_class_method(subject: Subject) -> Method:

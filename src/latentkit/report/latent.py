@@ -15,7 +15,7 @@ from latentkit.report.style import CLASS_COLOURS, INKS, class_colour
 from latentkit.report.subject import Subject
 from latentkit.report.wording import count, number
 
-__all__ = ["dimensions", "most", "needs_data", "needs_labels", "needs_mixture", "space", "unit"]
+__all__ = ["dimensions", "latents_of", "most", "needs_data", "needs_labels", "needs_mixture", "space", "unit"]
 
 #: Points of the t-SNE map, whose cost grows faster than the number of points.
 TSNE_POINTS = 1000
@@ -44,6 +44,11 @@ def needs_mixture() -> Note:
         text="The model was fitted without a mixture of its codes, so it has nothing to draw new ones from. Fit with:",
         command="latentkit fit DATA -o RUN --set ex_post=mixture",
     )
+
+
+def latents_of(subject: Subject) -> str:
+    """What stands for an example in the latent space, in words."""
+    return "code vector" if subject.is_discrete else "posterior mean"
 
 
 def most(subject: Subject) -> str:
@@ -139,7 +144,7 @@ def space(subject: Subject) -> Section:
     if subject.sample is None:
         return Section(key="map", heading=heading, lead=lead, blocks=[needs_data("Maps")], short="Map")
     means = subject.posterior[0].double().numpy()
-    means_are = "code vectors" if subject.is_discrete else "posterior means"
+    means_are = f"{latents_of(subject)}s"
     labels = subject.sample.labels
     groups, entries = _groups(subject, np.arange(len(means)))
     charts: list[Chart] = []

@@ -12,16 +12,16 @@ from torch import Tensor
 from latentkit.report.charts import change_chart, error_bars, marginal, path_heatmap
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
 from latentkit.report.images import (
+    N_COMPARED,
     NEIGHBOURS,
     by_class_method,
-    latents_of,
     least_likely_method,
     neighbour_chart,
     neighbour_method,
     walk,
     walk_method,
 )
-from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import latents_of, most, needs_data, needs_labels, needs_mixture, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Source, Subject
 from latentkit.report.wording import count, number
@@ -94,6 +94,7 @@ def _samples(subject: Subject) -> Section:
         )
         for index in range(min(len(names), MOST_MARGINALS))
     ]
+    made = "followed by one draw from p(x given z)" if subject.has_likelihood else "decoded"
     against = "Grey: the data. Blue: " if data is not None else "Blue: "
     blocks.append(
         Panels(
@@ -112,8 +113,8 @@ def _samples(subject: Subject) -> Section:
         method=[
             Method(
                 "Samples",
-                f"{count(n, 'code')} drawn with the run's seed, each followed by one draw from p(x given z), in the "
-                "units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
+                f"{count(n, 'code')} drawn with the run's seed, each {made}"
+                ", in the units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
             )
         ],
     )
@@ -221,8 +222,8 @@ def _reconstructions(subject: Subject) -> Section:
             Method(
                 "Reconstruction error",
                 f"Root of the mean squared difference over {count(subject.sample.n, 'row')} between the data and the "
-                "mean of p(x given z) at the posterior mean, divided by the feature's standard deviation; for constant "
-                "features, in model units.",
+                f"mean of p(x given z) at the {latents_of(subject)}, divided by the feature's standard deviation; "
+                "for constant features, in model units.",
             )
         ],
     )
@@ -308,9 +309,9 @@ def _neighbours(subject: Subject) -> Section:
         return Section(
             key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest rows")], short=short
         )
-    found = subject.neighbours(200)
+    found = subject.neighbours(N_COMPARED)
     names = subject.feature_names
-    shown = min(len(names), MOST_COLUMNS)
+    shown = min(len(names), 6)
     made, near = subject.values(found.samples[:4]), subject.values(found.nearest[:4])
     rows = []
     for index, (sample, example) in enumerate(zip(made, near, strict=True)):

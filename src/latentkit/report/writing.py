@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentkit import __version__
 from latentkit.core.files import write_bytes, write_text
 from latentkit.data import Dataset
+from latentkit.estimators.describing import with_article
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.report import codes, fitting, images, latent, tables
 from latentkit.report.page import Method, Page, Section, Table, render
@@ -82,7 +83,7 @@ def _page(subject: Subject) -> Page:
     sections = [known[key](subject) for key in _order(subject)]
     title = f"What this {type(subject.estimator).__name__} learnt"
     if subject.sample is not None and subject.sample.source not in ("", "memory"):
-        title = f"What a {type(subject.estimator).__name__} learnt from {_last_part(subject.sample.source)}"
+        title = f"What {with_article(type(subject.estimator).__name__)} learnt from {_last_part(subject.sample.source)}"
     return Page(
         title=title,
         summary=fitting.summary(subject),
