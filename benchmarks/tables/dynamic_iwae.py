@@ -5,7 +5,8 @@
 Networks 784-200-200-50 and back with tanh. Pixels are drawn anew at every use in training, once in testing.
 Matrices are trained by Muon, whose steps go further here than Adam's; the gradients are those that stick to the landing
 (ELBO) or are doubly reparametrised (importance-weighted bounds). The row of 50 draws begins with 5, whose steps are
-cheaper. The minutes are those of all fits of a row. --valid learns from the first 50,000 images and scores 1,000 of the last 10,000 training images, and stores nothing.
+cheaper. The minutes are those of all fits of a row. --valid learns from the first 50,000 images and scores 1,000 of the
+last 10,000 training images, and stores nothing.
 
 Published (Burda et al., 2016, 3,280 epochs): VAE 86.76, IWAE with 5 draws 85.54, with 50 draws 84.78.
 """
