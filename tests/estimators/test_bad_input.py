@@ -139,8 +139,8 @@ def test_a_fit_of_the_mixture_that_does_not_converge_says_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         vae = small().fit(X, np.repeat(["a", "b", "c"], 40))
-    assert vae.mixture_ is not None
-    assert len(vae.class_mixtures_) == 3
+    assert vae.ex_post_prior_ is not None
+    assert len(vae.class_priors_) == 3
 
 
 def test_a_class_of_one_example_is_a_class() -> None:

@@ -143,7 +143,7 @@ def test_the_error_is_also_the_one_of_scikit_learn() -> None:
         ({"kl_schedule": "constant", "kl_warm_up": 0.5}, "kl_schedule 'constant' has no warm-up .* kl_warm_up=0.5"),
         ({"kl_schedule": "cyclical", "kl_warm_up": 0.5}, "kl_schedule 'cyclical' has no warm-up .* kl_warm_up=0.5"),
         ({"patience": 3, "validation_fraction": 0}, "patience=3 needs a validation part"),
-        ({"ex_post": "none", "ex_post_components": 3}, "ex_post='none' fits no mixture .* ex_post_components=3"),
+        ({"ex_post": "none", "ex_post_options": {"n_components": 3}}, "ex_post='none' fits no mixture .* ex_post_options={"n_components": 3}"),
         ({"optimizer_options": {"betas": 3}}, "optimizer Adam refused its options"),
     ],
 )

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from latentkit.core.version import __version__
+from latentkit.estimators.ex_post import in_words
 from latentkit.estimators.registry import name_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
     value = estimator._value_name  # noqa: SLF001 (of our own)
     bound = "" if last is None else f"- {value}: {last['objective']:.2f} nats in training{validation}\n"
+    has_prior = estimator.ex_post_prior_ is not None
+    afterwards = f", with a {in_words(estimator.ex_post)} fitted afterwards" if has_prior else ""
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
@@ -78,7 +81,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
         f"# A {type(estimator).__name__} of latentkit\n\n"
         f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
         f"- Latent dimensions: {specification.latent_dim}\n"
-        f"- {parts}{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
+        f"- {parts}{afterwards}\n"
         f"- {networks}\n"
         f"- {objective}{fitted['epochs']} epochs, best {fitted['best_epoch']}, "
         f"stopped by {fitted['stopped']}\n"

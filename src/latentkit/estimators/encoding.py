@@ -20,8 +20,7 @@ from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
-from latentkit.distributions import GaussianMixturePrior
-from latentkit.estimators.ex_post import fit_ex_post
+from latentkit.estimators.ex_post import ex_post_family, fit_ex_post, in_words, without_ex_post
 from latentkit.estimators.inputs import attribute_values
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
@@ -48,8 +47,6 @@ __all__ = ["EncodingTasks"]
 N_IMPORTANCE = 64
 #: Completions of an example with missing features, where no number is given.
 N_DRAWS = 20
-#: Rows used to fit the ex-post mixture, at most.
-MIXTURE_ROWS = 20_000
 
 
 class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
@@ -90,7 +87,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         X: Any,
         *,
         n_importance: int | None = None,
-        prior: Literal["model", "mixture"] = "model",
+        prior: str = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
@@ -106,8 +103,8 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
             X: Data like those of fit.
             n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows. None
                 takes 64.
-            prior: p(z) of the bound: the one that was trained against, or the ``"mixture"`` fitted afterwards, from
-                which :meth:`sample` draws.
+            prior: p(z) of the bound: the one of training, ``"model"``, or the one that was fitted afterwards, by its
+                name, such as ``"mixture"``, from which :meth:`sample` draws.
             precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
         Returns:
             Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
@@ -115,13 +112,13 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
             order and any batch.
         Raises:
             UnsupportedOperationError: If the posterior is a point, and `n_importance` or a `prior` is given: neither
-                enters log p(x | z(x)).
+                enters log p(x | z(x)). If the prior is a ``"second_stage"``, which has no density.
         References:
             Burda et al., 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
         """
         check_is_fitted(self)
         n_draws = check_integer("n_importance", N_IMPORTANCE if n_importance is None else n_importance, low=1)
-        check_choice("prior", prior, ("model", "mixture"))
+        check_choice("prior", prior, self._prior_names())
         is_point = self.specification_.is_deterministic
         if is_point and (n_importance is not None or prior != "model"):
             given = f"n_importance={n_importance!r}" if n_importance is not None else f"prior={prior!r}"
@@ -135,9 +132,9 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         wanted = self.engine_.precision if precision == "auto" else precision
         bf16 = wanted == "bfloat16" and dtype == torch.float32
         self._check_conditions(storage.shape[0])
-        mixture = None
-        if prior == "mixture":
-            mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
+        fitted = None
+        if prior != "model":
+            fitted = copy.deepcopy(self._fitted_prior(prior)).to(device=self._device, dtype=dtype)
         seed = derive_seed(self.seed_, "score")
         estimates: list[LikelihoodEstimate] = []
         for rows in iterate_batches(storage.shape[0], self._batch_size):
@@ -145,8 +142,8 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
             model = cast(LatentVariableModel, model_in(self.model_, dtype))
-            if mixture is not None:
-                model = WithPrior(model, mixture)
+            if fitted is not None:
+                model = WithPrior(model, fitted)
             condition = self._condition(dtype, rows)
             with self._products():
                 if is_point:
@@ -203,7 +200,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
             values: The values themselves in these units, instead of `steps` and `span`.
 
         Codes that are points have no prior of training: centre and unit are then the mean and the standard deviation
-        of each dimension of the mixture that was fitted to them, or 0 and 1 without a mixture.
+        of each dimension of the prior that was fitted to them, or 0 and 1 without one.
         """
         check_is_fitted(self)
         check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
@@ -347,8 +344,8 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
 
     def _latent_scale(self) -> tuple[Tensor, Tensor]:
         """Centre and unit of each latent dimension, shape (latent,): of the standard normal prior, or of the codes."""
-        if self.specification_.is_deterministic and self.mixture_ is not None:
-            codes = self.mixture_()
+        if self.specification_.is_deterministic and self.ex_post_prior_ is not None:
+            codes: Any = self.ex_post_prior_()
             return codes.mean, codes.stddev
         return torch.zeros(self.latent_dim_), torch.ones(self.latent_dim_)
 
@@ -379,20 +376,19 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
     # The prior that is fitted after training
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
-        """Fit the ex-post mixture to posterior draws of the training data, and one per class where there are labels.
+        """Fit the ex-post prior to posterior draws of the training data, and those of classes where there are labels.
 
         Where posteriors are points, the draws are the codes.
         """
-        self.mixture_: GaussianMixturePrior | None = None
-        self.class_mixtures_: list[GaussianMixturePrior] = []
-        self.classes_: tuple[str, ...] = ()
-        if self.ex_post == "none":
+        without_ex_post(self)
+        family = ex_post_family(self)
+        if family is None:
             return
-        reporter.note("fitting a mixture to the latent space, from which samples are drawn")
+        reporter.note(f"fitting a {in_words(self.ex_post)} to the latent space, from which samples are drawn")
         rows = torch.arange(storage.shape[0])
-        if len(rows) > MIXTURE_ROWS:
+        if len(rows) > family.max_rows:
             order = torch.randperm(len(rows), generator=generator(self.seed_, "mixture"))
-            rows = order[:MIXTURE_ROWS].sort().values
+            rows = order[: family.max_rows].sort().values
 
         is_point = self.specification_.is_deterministic
 
@@ -404,4 +400,4 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type:
         seen.condition_ = None if self.condition_ is None else self.condition_[rows]
         numbers = seen._map(moments, storage[rows], torch.float32)  # noqa: SLF001 (itself)
         means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
-        fit_ex_post(self, means, log_vars, dataset, rows=rows)
+        fit_ex_post(self, means, log_vars, dataset, reporter, rows=rows)

@@ -91,6 +91,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Fit what is fitted after training, such as a prior for sampling."""
 
+    def _training_time(self, max_time: float) -> float:
+        """Seconds of a time budget that the training itself gets: what is fitted after it may need some."""
+        return max_time
+
     def _extra_modules(self) -> dict[str, nn.Module]:
         """Fresh modules of the names and shapes of ``extra_modules_``, into which a run is restored."""
         return {}
@@ -245,7 +249,9 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             if self.batch_size == "auto"
             else min(int(self.batch_size), len(train))
         )
-        max_time = None if self.max_time is None else parse_duration("max_time", self.max_time)
+        max_time = None
+        if self.max_time is not None:
+            max_time = self._training_time(parse_duration("max_time", self.max_time))
         if self.max_epochs != "auto":
             max_epochs = int(self.max_epochs)
         else:

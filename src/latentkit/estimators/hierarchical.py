@@ -15,7 +15,7 @@ from latentkit.core.protocols import Objective
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
+from latentkit.estimators.parameters import ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import (
     default_latent_dim,
@@ -38,7 +38,7 @@ SMALLEST_WIDTH = 32
 FREE_BITS = 0.5
 #: What "auto" means in all layers: after 300 steps on MNIST seven nats ahead of relu.
 ACTIVATION = "silu"
-#: Latents, at most, to which a mixture is fitted after training.
+#: Latents, at most, to which a mixture is fitted after training: its covariances are full.
 MOST_MIXED = 256
 #: Channels of latents that "auto" gives each layer on a grid.
 GRID_LATENTS = 8
@@ -85,7 +85,7 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions of all layers.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.
@@ -223,4 +223,4 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
 
     def _cites(self) -> tuple[str, ...]:
-        return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])
+        return (*objectives.cites(self.objective), *self._ex_post_cites())

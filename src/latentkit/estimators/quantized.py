@@ -21,8 +21,8 @@ from latentkit.core.parameters import check_choice, check_integer, parse_duratio
 from latentkit.core.protocols import Objective
 from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.data import Dataset
-from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.encoding import EncodingTasks
+from latentkit.estimators.ex_post import without_ex_post
 from latentkit.estimators.fitting import HIDDEN, TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.parameters import NetworkParameters, completed
@@ -34,7 +34,7 @@ from latentkit.models import CodeDistribution, CodePrior, QuantizedSpecification
 from latentkit.models.inference import iterate_batches
 from latentkit.nn.grids import grid_channels
 from latentkit.nn.quantizers import levels_for, perplexity, quantizers
-from latentkit.objectives import CodeLikelihood, VectorQuantized
+from latentkit.objectives import MaximumLikelihood, VectorQuantized
 from latentkit.training import Feed, Trainer, TrainingPlan
 from latentkit.training.progress import Reporter
 
@@ -250,9 +250,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Train the prior over codes on the codes of the training data."""
-        self.mixture_: GaussianMixturePrior | None = None
-        self.class_mixtures_: list[GaussianMixturePrior] = []
-        self.classes_: tuple[str, ...] = ()
+        without_ex_post(self)
         reporter.note("training a prior over the codes, from which samples are drawn")
         codes = self._map(lambda model, x: model.codes(x), storage, torch.float32)
         columns = self.condition_
@@ -270,7 +268,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         plan = self._prior_plan(len(train_rows))
         trainer = Trainer(
             prior.to(self._device),
-            CodeLikelihood(),
+            MaximumLikelihood(),
             plan,
             train=feed.subset(train_rows),
             validation=feed.subset(validation_rows) if len(validation_rows) else None,
@@ -364,7 +362,7 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
         X: Any,
         *,
         n_importance: int | None = None,
-        prior: Literal["model", "mixture"] = "model",
+        prior: str = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         r"""Return the length of the code of every example: a lower bound on log p(x), exact and without draws.
@@ -427,9 +425,9 @@ class VQVAE(EncodingTasks, GenerativeTasks, NetworkParameters, TrainedEstimator)
 
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
         """The prior over codes, of a class or given the condition that was set."""
-        if prior == "mixture":
+        if prior not in ("auto", "model"):
             raise InvalidParameterError(
-                "codes have no mixture to draw from. Leave prior out: it is the one over codes."
+                f"codes have no prior={prior!r} to draw from. Leave prior out: it is the one over codes."
             )
         condition = self._condition(torch.float32)
         if label is not None:

@@ -14,7 +14,6 @@ from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.parameters import (
-    EX_POST_CITES,
     EncoderParameters,
     ExPostParameters,
     NetworkParameters,
@@ -64,7 +63,7 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.
@@ -139,4 +138,4 @@ class VAE(EncodingTasks, GenerativeTasks, EncoderParameters, NetworkParameters, 
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
 
     def _cites(self) -> tuple[str, ...]:
-        return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])
+        return (*objectives.cites(self.objective), *self._ex_post_cites())

@@ -15,7 +15,7 @@ from latentkit.estimators.adversarial import AdversarialParameters
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, completed
+from latentkit.estimators.parameters import ExPostParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import default_latent_dim, resolve_kl_schedule, resolve_likelihood
 from latentkit.models import VaeGanSpecification, resolve_network, settle
@@ -60,7 +60,7 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
         history_: One record per epoch; `objective` is the encoder's.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         n_features_in_: Numbers per example.
 
@@ -147,4 +147,4 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
 
     def _cites(self) -> tuple[str, ...]:
-        return EX_POST_CITES[self.ex_post]
+        return self._ex_post_cites()

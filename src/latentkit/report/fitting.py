@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from latentkit.distributions import likelihoods
+from latentkit.distributions import GaussianMixturePrior, likelihoods
 from latentkit.evaluation import bits_per_dimension
 from latentkit.report.charts import curves
 from latentkit.report.page import Chart, Method, Note, Panels, Section, Table, Tile
@@ -35,22 +35,19 @@ def summary(subject: Subject) -> str:
     likelihood = _LIKELIHOODS.get(specification.likelihood, specification.likelihood)
     things = "images" if subject.is_images else "rows"
     n = getattr(subject.schema, "n_examples", 0)
-    mixture = (
-        f" New data come from a mixture of {count(_n_components(subject), 'Gaussian')} fitted to the latent space "
-        "after training."
-        if subject.mixture is not None
-        else ""
-    )
+    source = f" New data come from {_source(subject)} fitted to the latent space after training."
+    ex_post = "" if subject.ex_post is None else source
     return (
         f"A {type(estimator).__name__} that turns {f'{n:,} ' if n else ''}{things} of {shape(subject.event_shape)} "
-        f"into {count(subject.latent_dim, 'latent number')} each, and back, with a {likelihood} likelihood.{mixture}"
+        f"into {count(subject.latent_dim, 'latent number')} each, and back, with a {likelihood} likelihood.{ex_post}"
     )
 
 
-def _n_components(subject: Subject) -> int:
-    assert subject.mixture is not None, "asked only where there is a mixture"
-    weights = subject.mixture.state_dict()
-    return int(next(tensor.shape[0] for name, tensor in weights.items() if "weight" in name))
+def _source(subject: Subject) -> str:
+    """What was fitted to the latent space, in words."""
+    if not isinstance(subject.ex_post, GaussianMixturePrior):
+        return f"a {subject.ex_post_name}"
+    return f"a mixture of {count(len(subject.ex_post.log_weights), 'Gaussian')}"
 
 
 def tiles(subject: Subject) -> list[Tile]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
-from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
 from latentkit.report.pictures import Picture, grid, pairs
 from latentkit.report.subject import Subject
@@ -50,15 +50,15 @@ def _samples(subject: Subject) -> Section:
     columns = _columns(subject)
     n = columns * (4 if _is_large(subject) else 6)
     charts = []
-    if subject.mixture is not None:
-        x = subject.decode(subject.latents(subject.mixture(), n, "samples"))
+    if subject.ex_post is not None:
+        x = subject.decode(subject.latents(subject.ex_post(), n, "samples"))
         charts.append(
             Chart(
-                name="samples-mixture",
+                name="samples-ex-post",
                 art=grid(subject.pictures(x), columns=columns),
-                heading="From the fitted mixture",
+                heading=f"From the fitted {subject.ex_post_name}",
                 caption="What sample() gives: codes drawn from where the training data lie.",
-                alternative=f"Grid of {n} images that the model made from codes of the fitted mixture.",
+                alternative=f"Grid of {n} images that the model made from codes of the fitted {subject.ex_post_name}.",
             )
         )
     if not subject.is_deterministic:
@@ -76,7 +76,7 @@ def _samples(subject: Subject) -> Section:
         key="samples",
         heading="Samples",
         lead="New images, made from random latent codes. None was picked by hand.",
-        blocks=[Panels(charts=charts, size="large") if charts else needs_mixture()],
+        blocks=[Panels(charts=charts, size="large") if charts else needs_ex_post()],
         method=[
             Method(
                 "Samples",
@@ -94,8 +94,8 @@ def _by_class(subject: Subject) -> Section:
         return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
     n = 5 if _is_large(subject) else 10
     strips = []
-    for index, (name, mixture) in enumerate(zip(names[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)):
-        x = subject.decode(subject.latents(mixture(), n, "class", str(index)))
+    for index, (name, prior) in enumerate(zip(names[:MOST_CLASSES], subject.estimator.class_priors_, strict=False)):
+        x = subject.decode(subject.latents(prior(), n, "class", str(index)))
         chart = Chart(
             name=f"samples-class-{index}",
             art=grid(subject.pictures(x), columns=n),
@@ -109,7 +109,7 @@ def _by_class(subject: Subject) -> Section:
         lead=lead,
         short="Classes",
         blocks=[Strips(strips=strips, caption=f"{n} images of each class.{more}")],
-        method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
+        method=[Method("Samples by class", "As above, from what was fitted to the codes of the class.")],
     )
 
 

@@ -17,6 +17,7 @@ from latentkit.core.seeds import generator
 from latentkit.data import Dataset
 from latentkit.data.containers import is_frame, to_array
 from latentkit.estimators.encoding import EncodingTasks
+from latentkit.estimators.ex_post import in_words
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
 from latentkit.models import VariationalAutoencoder, inference_batch_size, map_batches
 from latentkit.report.wording import number
@@ -74,7 +75,7 @@ class Subject:
         self.latent_dim = int(self.estimator.latent_dim_)
         self.event_shape = tuple(int(size) for size in self.estimator.specification_.event_shape)
         self.is_images = self.schema.kind == "images"
-        self.mixture = self.estimator.mixture_
+        self.ex_post: Any = self.estimator.ex_post_prior_
         self.sample = None if data is None else self._draw(data)
         self.class_names = self._names(data)
 
@@ -141,14 +142,19 @@ class Subject:
         """Whether codes are points, which have no divergence, no bound on log p(x) and no prior of training."""
         return bool(self.estimator.specification_.is_deterministic)
 
+    @property
+    def ex_post_name(self) -> str:
+        """What was fitted to the codes after training, in words."""
+        return in_words(self.estimator.ex_post)
+
     def prior(self) -> Distribution:
         """The prior that was trained."""
         return self.model.prior()
 
     def scale(self) -> tuple[Tensor, Tensor]:
-        """Centre and unit of each latent dimension, shape (latent,): of the prior, or of the codes of the mixture."""
-        if self.is_deterministic and self.mixture is not None:
-            return self.mixture().mean, self.mixture().stddev
+        """Centre and unit of each latent dimension, shape (latent,): of the prior, or of the codes under theirs."""
+        if self.is_deterministic and self.ex_post is not None:
+            return self.ex_post().mean, self.ex_post().stddev
         return torch.zeros(self.latent_dim), torch.ones(self.latent_dim)
 
     def walk(self, dim: int, steps: int) -> Tensor:
@@ -199,9 +205,9 @@ class Subject:
         """The posteriors by dimension: of the data, else of the model's own samples; None where there is neither."""
         if self.sample is not None:
             return summarize_latents(*self.posterior) if self.sample.n > 1 else None
-        if self.mixture is None and self.is_deterministic:
+        if self.ex_post is None and self.is_deterministic:
             return None  # nothing to draw codes from
-        source = self.mixture() if self.mixture is not None else self.prior()
+        source = self.ex_post() if self.ex_post is not None else self.prior()
         own = self.draw(self.latents(source, 512, "own data"), "own data")
         return summarize_latents(*self._encode(own))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentkit.report.charts import change_chart, error_bars, marginal, path_heatmap
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
 from latentkit.report.images import least_likely_method
-from latentkit.report.latent import most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Subject
 from latentkit.report.wording import count, number
@@ -54,9 +54,9 @@ def _centre(subject: Subject) -> NDArray[np.float64]:
 
 def _samples(subject: Subject) -> Section:
     names = subject.feature_names
-    if subject.is_deterministic and subject.mixture is None:
-        return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_mixture()])
-    source = subject.mixture() if subject.mixture is not None else subject.prior()
+    if subject.is_deterministic and subject.ex_post is None:
+        return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_ex_post()])
+    source = subject.ex_post() if subject.ex_post is not None else subject.prior()
     n = 1000 if subject.sample is None else max(200, subject.sample.n)
     drawn = subject.values(subject.draw(subject.latents(source, n, "samples"), "samples"))
     data = None if subject.sample is None else subject.values(subject.sample.x)
@@ -71,8 +71,8 @@ def _samples(subject: Subject) -> Section:
         )
 
     blocks: list[Block] = []
-    if subject.mixture is not None:
-        blocks.append(table(drawn, "Six new rows from the fitted mixture, as sample() gives them."))
+    if subject.ex_post is not None:
+        blocks.append(table(drawn, f"Six new rows from the fitted {subject.ex_post_name}, as sample() gives them."))
     if not subject.is_deterministic:
         prior = subject.values(subject.draw(subject.latents(subject.prior(), n, "samples"), "samples"))
         blocks.append(table(prior, "Six new rows from N(0, I), the prior of training."))
@@ -126,10 +126,8 @@ def _by_class(subject: Subject) -> Section:
     shown = min(len(names), 6)
     data = None if subject.sample is None or subject.sample.labels is None else subject.values(subject.sample.x)
     rows = []
-    for index, (name, mixture) in enumerate(
-        zip(classes[:MOST_CLASSES], subject.estimator.class_mixtures_, strict=False)
-    ):
-        new = subject.values(subject.draw(subject.latents(mixture(), 500, "class", str(index)), "class", str(index)))
+    for index, (name, prior) in enumerate(zip(classes[:MOST_CLASSES], subject.estimator.class_priors_, strict=False)):
+        new = subject.values(subject.draw(subject.latents(prior(), 500, "class", str(index)), "class", str(index)))
         rows.append([str(name), "new", *(number(cell, 3) for cell in new.mean(0)[:shown])])
         if data is not None and name in subject.class_names:
             assert subject.sample is not None
@@ -150,7 +148,7 @@ def _by_class(subject: Subject) -> Section:
                 + _more(shown, len(names)),
             )
         ],
-        method=[Method("Samples by class", "As above, from a mixture fitted to the codes of the class alone.")],
+        method=[Method("Samples by class", "As above, from what was fitted to the codes of the class.")],
     )
 
 
