@@ -106,7 +106,7 @@ def test_vectors_that_cannot_be_used_are_refused(z: Any, words: str) -> None:
         ({"latent_bound": "normal"}, True, "latent_bound='normal' is of learnt latent vectors, and z is given"),
         ({"latent_bound": "bal"}, False, "'latent_bound' .* Did you mean 'ball'"),
         ({"validation_fraction": 0.1}, False, "validation_fraction=0.1 needs z"),
-        ({"ex_post": "none", "ex_post_options": {"n_components": 3}}, False, "ex_post='none' fits no mixture"),
+        ({"ex_post": "none", "ex_post_options": {"n_components": 3}}, False, "ex_post='none' fits no prior"),
         ({"latent_dim": 0}, False, "'latent_dim' .* range .1, inf"),
     ],
 )

@@ -38,7 +38,7 @@ def test_without_a_mixture_there_is_nothing_to_draw_from(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     data: Dataset = request.getfixturevalue(kind)
-    model = Autoencoder(2, random_state=0, **{**SMALL, "ex_post": "none", "ex_post_options": {"n_components": 10}}).fit(data.data)
+    model = Autoencoder(2, random_state=0, **{**SMALL, "ex_post": "none", "ex_post_options": None}).fit(data.data)
     for given in (data, None):
         text = " ".join(check(write_report(model, tmp_path / "report.html", data=given)).text)
         assert "fitted without a mixture of its codes" in text

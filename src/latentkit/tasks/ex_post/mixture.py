@@ -97,7 +97,7 @@ def fit_mixture_prior(
     of the dimension's own, and components without data are dropped.
 
     With ``n_components="auto"`` a tenth of the rows is held out, and 1, 3, 10, 20, 50, 100 and 200 components are
-    fitted to the others in turn, until the held-out rows become less probable; those before are kept.
+    fitted to the others in turn, until the held-out rows gain no more than twice the standard error of the gain.
 
     Fewer components are fitted where rows are few (at least 2 (latent + 1) rows for each) and, should a fit still
     fail, half as many until one remains: a Gaussian with the moments of
@@ -200,19 +200,24 @@ def _draws(latents: Latents, *, seed: int, max_rows: int) -> Tensor:
 
 
 def _chosen(rows: Tensor, n_examples: int, largest: int, *, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The mixture, of more and more components, under which held-out examples are most probable."""
+    """The last mixture, of more and more components, under which held-out examples were more probable than before.
+
+    What counts is a gain of more than twice its standard error.
+    """
     held_out = torch.zeros(n_examples, dtype=torch.bool)
     held_out[torch.randperm(n_examples, generator=generator(seed, "held-out"))[: n_examples // 10]] = True
-    held_out = held_out.repeat(len(rows) // n_examples)
-    best, best_score = _one_gaussian(rows[~held_out]), -torch.inf
+    n_held_out, n_draws = int(held_out.sum()), len(rows) // n_examples
+    held_out = held_out.repeat(n_draws)
+    best, best_scores = _one_gaussian(rows[~held_out]), torch.full((n_held_out,), -torch.inf, dtype=torch.float64)
     for count in itertools.takewhile(lambda count: count <= largest, _TRIED):
         fitted = _at_most(rows[~held_out], count, seed=seed)
         weights, centres, covariances = fitted
         mixture = GaussianMixture((weights / weights.sum()).log(), centres, torch.linalg.cholesky(covariances))
-        score = float(mixture.log_prob(rows[held_out]).mean())
-        if score <= best_score:
+        scores = mixture.log_prob(rows[held_out]).reshape(n_draws, n_held_out).mean(0)
+        gain = scores - best_scores
+        if count > 1 and not gain.mean() > 2.0 * gain.std() / n_held_out**0.5:
             break
-        best, best_score = fitted, score
+        best, best_scores = fitted, scores
     return best
 
 
