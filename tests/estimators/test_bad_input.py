@@ -131,7 +131,7 @@ def test_very_few_and_constant_data_are_learnt_in_silence() -> None:
             assert vae.sample(4).shape == (4, *X.shape[1:])
             assert np.isfinite(vae.score(X))
         constant = small(max_epochs=100, learning_rate=1e-2).fit(np.ones((20, 3)))
-        np.testing.assert_allclose(constant.sample(3), 1.0, atol=0.2)
+        np.testing.assert_allclose(constant.sample(200).mean(0), 1.0, atol=0.2)
 
 
 def test_a_fit_of_the_mixture_that_does_not_converge_says_nothing() -> None:

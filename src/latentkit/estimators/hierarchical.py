@@ -69,7 +69,7 @@ class HierarchicalVAE(EncodingTasks, GenerativeTasks, NetworkParameters, ExPostP
         n_blocks: Gated residual blocks of a layer, on the way up and again on the way down.
         latent_layout: ``"vector"``: each layer has one vector for the whole image; ``"grid"``: latents at every place
             of the layer's grid, which gives better bounds and thousands of dimensions, too many for an ex-post mixture:
-            ``ex_post="none"`` goes with it.
+            ``ex_post="none"`` goes with it, or a prior that a network learns.
         objective: ``"elbo"``, ``"iwae"``, ``"dreg"`` or ``"stl"``.
         beta: Weight of the KL term; 1 is the bound.
         free_bits: Nats of KL that each layer has for free, so that upper layers are not switched off; ``"auto"`` is 0.5

@@ -198,7 +198,7 @@ def _plan(n_steps: int | Literal["auto"], train: Feed, budget: FitBudget) -> Tra
         max_epochs=100_000 if unlimited else math.ceil(steps / train.steps_per_epoch(batch_size)),
         batch_size=batch_size,
         max_time=budget.max_time,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         gradient_clip=1.0,
         averaging=0.999,
         seed=derive_seed(budget.seed, "ex-post"),
