@@ -41,7 +41,7 @@ def test_without_a_mixture_there_is_nothing_to_draw_from(
     model = Autoencoder(2, random_state=0, **{**SMALL, "ex_post": "none", "ex_post_options": None}).fit(data.data)
     for given in (data, None):
         text = " ".join(check(write_report(model, tmp_path / "report.html", data=given)).text)
-        assert "fitted without a mixture of its codes" in text
+        assert "fitted without a prior of its codes" in text
 
 
 def test_figures_are_those_of_the_estimator(images: Dataset) -> None:

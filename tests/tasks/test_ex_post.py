@@ -113,7 +113,7 @@ def test_held_out_rows_choose_the_number_of_components() -> None:
 def test_a_failing_fit_falls_back_to_fewer_components(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def fail(rows: object, n_components: int, *, seed: int) -> None:
+    def fail(rows: object, n_components: int, **options: object) -> None:
         tried.append(n_components)
 
     monkeypatch.setattr(fitting, "_expectation_maximization", fail)

@@ -142,7 +142,7 @@ class OverClasses:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats of `value`, shape (*batch, latent) to (*batch,)."""
-        conditions = _one_hot(torch.arange(len(self._log_weights)), self._log_weights).split(1)
+        conditions = torch.split(_one_hot(torch.arange(len(self._log_weights)), self._log_weights), 1)
         each = torch.stack([self._network.distribution(row).log_prob(value) for row in conditions], dim=-1)
         return torch.logsumexp(each + self._log_weights, dim=-1)
 
@@ -323,7 +323,8 @@ class VelocityField(nn.Module):
         sigma = _sigma(t)
         u = z / sigma
         h, _ = self._hidden(u, self._context(t, condition))
-        return ((2.0 * t - 1.0) * u + self.last(functional.silu(h))) / sigma
+        velocity: Tensor = ((2.0 * t - 1.0) * u + self.last(functional.silu(h))) / sigma
+        return velocity
 
     def distribution(self, condition: Tensor | None) -> FlowMatched:
         """Where the field carries the standard normal, given a condition, shape (1, columns)."""

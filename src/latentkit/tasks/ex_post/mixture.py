@@ -26,6 +26,8 @@ __all__ = ["MixtureFamily", "fit_class_priors", "fit_mixture_prior"]
 _REGULARIZATION = 1e-4  # added to every variance, as a share of the dimension's own
 _SMALLEST_WEIGHT = 1e-6  # components below it have no data of their own
 _MAX_ROWS = 20_000
+#: Steps of expectation-maximisation, at most: of a fit, and of one that only tells whether its number is a good one.
+_STEPS, _STEPS_TO_CHOOSE = 100, 20
 #: Numbers of components that are tried in turn.
 _TRIED = (1, 3, 10, 20, 50, 100, 200)
 #: Fewest examples of which a tenth is held out to choose by.
@@ -97,7 +99,8 @@ def fit_mixture_prior(
     of the dimension's own, and components without data are dropped.
 
     With ``n_components="auto"`` a tenth of the rows is held out, and 1, 3, 10, 20, 50, 100 and 200 components are
-    fitted to the others in turn, until the held-out rows gain no more than twice the standard error of the gain.
+    fitted to the others in turn, in few steps, until the held-out rows gain no more than twice the standard error of
+    the gain.
 
     Fewer components are fitted where rows are few (at least 2 (latent + 1) rows for each) and, should a fit still
     fail, half as many until one remains: a Gaussian with the moments of
@@ -128,11 +131,10 @@ def fit_mixture_prior(
     n_examples = min(means.shape[0], max_rows)  # not the number of draws: several of one example are no more examples
     largest = max(1, n_examples // (2 * (means.shape[1] + 1)))
     seed = derive_seed(seed, "mixture") % 2**32
+    count = min(10 if n_components == "auto" else n_components, largest)
     if n_components == "auto" and n_examples >= _FEWEST_TO_CHOOSE:
-        weights, centres, covariances = _chosen(standard, n_examples, largest, seed=seed)
-    else:
-        count = min(10 if n_components == "auto" else n_components, largest)
-        weights, centres, covariances = _at_most(standard, count, seed=seed)
+        count = _chosen(standard, n_examples, largest, seed=seed)
+    weights, centres, covariances = _at_most(standard, count, seed=seed)
     cholesky = torch.linalg.cholesky(covariances)
     return GaussianMixturePrior(
         weights.to(means), (mean + scale * centres).to(means), (scale[:, None] * cholesky).to(means)
@@ -199,45 +201,44 @@ def _draws(latents: Latents, *, seed: int, max_rows: int) -> Tensor:
     return rows + spread * torch.randn(rows.shape, generator=source, dtype=torch.float64)
 
 
-def _chosen(rows: Tensor, n_examples: int, largest: int, *, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The last mixture, of more and more components, under which held-out examples were more probable than before.
+def _chosen(rows: Tensor, n_examples: int, largest: int, *, seed: int) -> int:
+    """The last number of components, of more and more, by which held-out examples became more probable.
 
-    What counts is a gain of more than twice its standard error.
+    What counts is a gain of more than twice its standard error, after few steps of the fits.
     """
     held_out = torch.zeros(n_examples, dtype=torch.bool)
     held_out[torch.randperm(n_examples, generator=generator(seed, "held-out"))[: n_examples // 10]] = True
     n_held_out, n_draws = int(held_out.sum()), len(rows) // n_examples
     held_out = held_out.repeat(n_draws)
-    best, best_scores = _one_gaussian(rows[~held_out]), torch.full((n_held_out,), -torch.inf, dtype=torch.float64)
+    chosen, best = 1, torch.full((n_held_out,), -torch.inf, dtype=torch.float64)
     for count in itertools.takewhile(lambda count: count <= largest, _TRIED):
-        fitted = _at_most(rows[~held_out], count, seed=seed)
-        weights, centres, covariances = fitted
+        weights, centres, covariances = _at_most(rows[~held_out], count, seed=seed, max_iter=_STEPS_TO_CHOOSE)
         mixture = GaussianMixture((weights / weights.sum()).log(), centres, torch.linalg.cholesky(covariances))
         scores = mixture.log_prob(rows[held_out]).reshape(n_draws, n_held_out).mean(0)
-        gain = scores - best_scores
+        gain = scores - best
         if count > 1 and not gain.mean() > 2.0 * gain.std() / n_held_out**0.5:
             break
-        best, best_scores = fitted, scores
-    return best
+        chosen, best = count, scores
+    return chosen
 
 
-def _at_most(rows: Tensor, count: int, *, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def _at_most(rows: Tensor, count: int, *, seed: int, max_iter: int = _STEPS) -> tuple[Tensor, Tensor, Tensor]:
     """Weights, centres and covariances of this many components, or of half as many where they cannot be fitted."""
     fitted = None
     while count > 1 and fitted is None:
-        fitted = _expectation_maximization(rows.numpy(), count, seed=seed)
+        fitted = _expectation_maximization(rows.numpy(), count, seed=seed, max_iter=max_iter)
         count //= 2
     return _one_gaussian(rows) if fitted is None else fitted
 
 
-def _expectation_maximization(rows: NDArray[np.float64], n_components: int, *, seed: int) -> Any:
+def _expectation_maximization(rows: NDArray[np.float64], n_components: int, *, seed: int, max_iter: int) -> Any:
     """Weights, centres and covariances as float64 tensors, or None where scikit-learn cannot fit as many components."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     mixture = GaussianMixture(
-        n_components, covariance_type="full", reg_covar=_REGULARIZATION, max_iter=100, random_state=seed
+        n_components, covariance_type="full", reg_covar=_REGULARIZATION, max_iter=max_iter, random_state=seed
     )
     # The products are small: a second thread wins little, and beside a busy neighbour it costs minutes.
     with threadpool_limits(limits=1), warnings.catch_warnings():
