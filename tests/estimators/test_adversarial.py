@@ -126,7 +126,7 @@ def test_a_gan_takes_no_likelihood(settings: Any) -> None:
         ({"beta": -1.0}, "'beta' .* range .0.0, inf"),
         ({"likelihood": "discretized_logistic"}, "sees the mean of p.x given z. alone"),
         ({"kl_schedule": "linea"}, "Did you mean 'linear'"),
-        ({"ex_post": "none", "ex_post_components": 3}, "ex_post='none' fits no mixture"),
+        ({"ex_post": "none", "ex_post_options": {"n_components": 3}}, "ex_post='none' fits no prior"),
     ],
 )
 def test_a_vaegan_refuses_what_does_not_fit(settings: Any, words: str) -> None:

@@ -122,7 +122,7 @@ def test_whatever_is_decoded_is_a_code(sparsity: str) -> None:
 @everyone
 def test_a_traversal_is_measured_in_the_spread_of_the_codes(name: str) -> None:
     model = fitted(name)
-    codes = model.mixture_()
+    codes = model.ex_post_prior_()
     z = codes.mean.repeat(3, 1)
     z[:, 1] = codes.mean[1] + codes.stddev[1] * torch.tensor([-3.0, 0.0, 3.0])
     walked = model.traverse(dim=1, steps=3)

@@ -131,7 +131,7 @@ def test_very_few_and_constant_data_are_learnt_in_silence() -> None:
             assert vae.sample(4).shape == (4, *X.shape[1:])
             assert np.isfinite(vae.score(X))
         constant = small(max_epochs=100, learning_rate=1e-2).fit(np.ones((20, 3)))
-        np.testing.assert_allclose(constant.sample(3), 1.0, atol=0.2)
+        np.testing.assert_allclose(constant.sample(200).mean(0), 1.0, atol=0.2)
 
 
 def test_a_fit_of_the_mixture_that_does_not_converge_says_nothing() -> None:
@@ -139,8 +139,8 @@ def test_a_fit_of_the_mixture_that_does_not_converge_says_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         vae = small().fit(X, np.repeat(["a", "b", "c"], 40))
-    assert vae.mixture_ is not None
-    assert len(vae.class_mixtures_) == 3
+    assert vae.ex_post_prior_ is not None
+    assert len(vae.class_priors_) == 3
 
 
 def test_a_class_of_one_example_is_a_class() -> None:

@@ -106,7 +106,7 @@ def test_vectors_that_cannot_be_used_are_refused(z: Any, words: str) -> None:
         ({"latent_bound": "normal"}, True, "latent_bound='normal' is of learnt latent vectors, and z is given"),
         ({"latent_bound": "bal"}, False, "'latent_bound' .* Did you mean 'ball'"),
         ({"validation_fraction": 0.1}, False, "validation_fraction=0.1 needs z"),
-        ({"ex_post": "none", "ex_post_components": 3}, False, "ex_post='none' fits no mixture"),
+        ({"ex_post": "none", "ex_post_options": {"n_components": 3}}, False, "ex_post='none' fits no prior"),
         ({"latent_dim": 0}, False, "'latent_dim' .* range .1, inf"),
     ],
 )
@@ -120,7 +120,7 @@ def test_settings_that_contradict_the_vectors_are_refused(settings: Any, given: 
 def test_without_a_mixture_it_draws_from_a_gaussian(given: bool) -> None:
     X, Z = pairs(60)
     generator = Generator(ex_post="none", **SMALL).fit(X, classes(60), z=Z if given else None)
-    assert generator.mixture_ is None
+    assert generator.ex_post_prior_ is None
     assert np.isfinite(generator.sample(5)).all()
     with pytest.raises(UnsupportedOperationError, match="ex_post='none'"):
         generator.sample(1, label="cat")

@@ -96,7 +96,7 @@ def test_images_of_any_size(settings: dict[str, Any], channels: list[int], laten
         ({"objective": "iwae", "free_bits": 0.5}, "objective 'iwae' has no free_bits"),
         ({"n_blocks": -1}, "n_blocks"),
         ({"latent_layout": "gird"}, "latent_layout"),
-        ({"ex_post": "none", "ex_post_components": 3}, "ex_post='none' fits no mixture"),
+        ({"ex_post": "none", "ex_post_options": {"n_components": 3}}, "ex_post='none' fits no prior"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings: dict[str, Any], words: str) -> None:

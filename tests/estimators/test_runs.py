@@ -38,7 +38,7 @@ EVERYTHING: dict[str, Any] = {
     "likelihood_options": {"variance": "feature", "min_stddev": 1e-2},
     "prior": "normal",
     "ex_post": "mixture",
-    "ex_post_components": 3,
+    "ex_post_options": {"n_components": 3},
     "objective": "elbo",
     "objective_options": {"capacity": None},
     "posterior_options": {},

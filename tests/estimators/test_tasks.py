@@ -300,7 +300,7 @@ def test_fitting_again_forgets_the_first_data() -> None:
     assert not hasattr(vae, "feature_names_in_")
     assert vae.n_features_in_ == 64
     assert vae.classes_ == ()
-    assert vae.class_mixtures_ == []
+    assert vae.class_priors_ == []
 
 
 # What a task refuses
@@ -377,11 +377,11 @@ def test_without_labels_or_a_mixture_there_are_no_classes_and_no_mixture() -> No
     vae = small(ex_post="none").fit(rows(), classes())
     with pytest.raises(UnsupportedOperationError, match="cannot sample by class"):
         vae.sample(2, label="dog")
-    with pytest.raises(InvalidParameterError, match="ex_post='none', without a mixture. Use prior='model'"):
+    with pytest.raises(InvalidParameterError, match="ex_post='none', and has no mixture. Use prior='model', or fit"):
         vae.sample(2, prior="mixture")
-    with pytest.raises(InvalidParameterError, match="without a mixture"):
+    with pytest.raises(InvalidParameterError, match="has no mixture"):
         vae.log_likelihood(rows(), prior="mixture")
-    assert vae.mixture_ is None
+    assert vae.ex_post_prior_ is None
     np.testing.assert_array_equal(vae.sample(3), vae.sample(3, prior="model"))
 
 

@@ -14,7 +14,7 @@ from latentkit.core.protocols import Batch
 from latentkit.core.seeds import generator
 from latentkit.models import CodePrior, QuantizedAutoencoder, QuantizedSpecification
 from latentkit.nn.quantizers import quantizers
-from latentkit.objectives import CodeLikelihood, VectorQuantized
+from latentkit.objectives import MaximumLikelihood, VectorQuantized
 
 OPTIONS: dict[str, dict[str, Any]] = {"fsq": {"levels": [4, 2]}}
 
@@ -111,8 +111,8 @@ def test_codes_climb_their_log_probability() -> None:
         prior = CodePrior((2, 2), 3, code_dim=2, condition_dim=2, width=8, n_heads=2)
         codes = torch.randint(3, (4, 4), generator=generator(0))
         condition = torch.eye(4)[:, :2]
-        terms = CodeLikelihood()(prior, Batch(codes, condition=condition))  # type: ignore[arg-type]
-        (phase,) = CodeLikelihood().phases(prior)  # type: ignore[arg-type]
+        terms = MaximumLikelihood()(prior, Batch(codes, condition=condition))  # type: ignore[arg-type]
+        (phase,) = MaximumLikelihood().phases(prior)  # type: ignore[arg-type]
     torch.testing.assert_close(terms.objective, prior.log_prob(codes, condition))
     assert torch.equal(terms.kl, torch.zeros(4))
     assert len(phase.parameters) == len(list(prior.parameters()))

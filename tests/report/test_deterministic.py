@@ -13,7 +13,7 @@ from latentkit.report import write_report
 from latentkit.report.subject import Subject
 from tests.report.test_writing import check
 
-SMALL: dict[str, Any] = {"encoder": (16,), "decoder": (16,), "max_epochs": 2, "ex_post_components": 2}
+SMALL: dict[str, Any] = {"encoder": (16,), "decoder": (16,), "max_epochs": 2, "ex_post_options": {"n_components": 2}}
 
 
 @pytest.mark.parametrize("kind", ["images", "rows"])
@@ -38,10 +38,10 @@ def test_without_a_mixture_there_is_nothing_to_draw_from(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     data: Dataset = request.getfixturevalue(kind)
-    model = Autoencoder(2, random_state=0, **{**SMALL, "ex_post": "none", "ex_post_components": 10}).fit(data.data)
+    model = Autoencoder(2, random_state=0, **{**SMALL, "ex_post": "none", "ex_post_options": None}).fit(data.data)
     for given in (data, None):
         text = " ".join(check(write_report(model, tmp_path / "report.html", data=given)).text)
-        assert "fitted without a mixture of its codes" in text
+        assert "fitted without a prior of its codes" in text
 
 
 def test_figures_are_those_of_the_estimator(images: Dataset) -> None:
@@ -54,5 +54,5 @@ def test_figures_are_those_of_the_estimator(images: Dataset) -> None:
     assert subject.dimensions.tolist() == (-spread).argsort(kind="stable").tolist()
     assert subject.weight(1) == f"sd {spread[1] ** 0.5:.3g}"
     walked = subject.walk(2, 7)
-    assert walked[3] == pytest.approx(float(model.mixture_().mean[2]))
-    assert walked[6] - walked[3] == pytest.approx(3 * float(model.mixture_().stddev[2]), rel=1e-4)
+    assert walked[3] == pytest.approx(float(model.ex_post_prior_().mean[2]))
+    assert walked[6] - walked[3] == pytest.approx(3 * float(model.ex_post_prior_().stddev[2]), rel=1e-4)

@@ -107,7 +107,7 @@ def _own(text: str) -> str:
 @pytest.mark.parametrize("ex_post", ["mixture", "none"])
 def test_a_report_of_a_generator(tmp_path: Path, kind: str, ex_post: str, request: pytest.FixtureRequest) -> None:
     data: Dataset = request.getfixturevalue(kind)
-    options = {"ex_post_components": 2} if ex_post == "mixture" else {}
+    options = {"ex_post_options": {"n_components": 2}} if ex_post == "mixture" else {}
     model = Generator(2, decoder=(8,), ex_post=ex_post, **options, **SMALL).fit(data.data, data.labels)
     classes = ["classes"] if ex_post == "mixture" else []
     parts = ["training", "samples", *classes, "walks", "neighbours", *END]
@@ -118,7 +118,7 @@ def test_a_report_of_a_generator(tmp_path: Path, kind: str, ex_post: str, reques
 
 
 def test_neighbours_are_the_nearest_and_never_the_row_itself(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Generator(2, decoder=(8,), ex_post_components=2, **SMALL).fit(images.data)
+    model = Generator(2, decoder=(8,), ex_post_options={"n_components": 2}, **SMALL).fit(images.data)
     found = Subject(model, images).neighbours(20)
     x = model.schema_.to_model(model.schema_.encode(images.data)).flatten(1)
     distances = torch.cdist(found.samples.flatten(1), x)

@@ -8,7 +8,8 @@ import torch
 from latentkit.core.errors import InvalidParameterError
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.evaluation import frechet_distance
-from latentkit.tasks import ex_post, fit_class_priors, fit_mixture_prior
+from latentkit.tasks import fit_class_priors, fit_mixture_prior
+from latentkit.tasks.ex_post import mixture as fitting
 
 
 def clusters(n: int = 3000, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -90,20 +91,34 @@ def test_few_and_odd_rows_give_a_usable_prior(n: int, latent_dim: int, kind: str
 
 def test_components_are_fewer_where_rows_are_few() -> None:
     means, log_vars, _ = clusters(40)
-    assert len(fit_mixture_prior(means, log_vars).log_weights) <= 5  # 40 // (2 * 4)
+    assert len(fit_mixture_prior(means, log_vars, n_components=10).log_weights) <= 5  # 40 // (2 * 4)
     assert len(fit_mixture_prior(means[:15], log_vars[:15]).log_weights) == 1
-    assert len(fit_mixture_prior(*clusters(2000)[:2]).log_weights) == 10
+    assert len(fit_mixture_prior(*clusters(2000)[:2], n_components=10).log_weights) == 10
+
+
+def test_held_out_rows_choose_the_number_of_components() -> None:
+    means, log_vars, _ = clusters()
+    assert len(fit_mixture_prior(means, log_vars).log_weights) == 3
+    one = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0))
+    assert len(fit_mixture_prior(one).log_weights) == 1
+    # a ring is no sum of few Gaussians
+    angle = 6.2832 * torch.rand(4000, generator=torch.Generator().manual_seed(0))
+    ring = torch.stack((angle.cos(), angle.sin()), dim=1)
+    ring += 0.05 * torch.randn(ring.shape, generator=torch.Generator().manual_seed(1))
+    chosen, ten = fit_mixture_prior(ring), fit_mixture_prior(ring, n_components=3)
+    assert len(chosen.log_weights) >= 10
+    assert chosen().log_prob(ring).mean() > ten().log_prob(ring).mean() + 0.1
 
 
 def test_a_failing_fit_falls_back_to_fewer_components(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def fail(rows: object, n_components: int, *, seed: int) -> None:
+    def fail(rows: object, n_components: int, **options: object) -> None:
         tried.append(n_components)
 
-    monkeypatch.setattr(ex_post, "_expectation_maximization", fail)
+    monkeypatch.setattr(fitting, "_expectation_maximization", fail)
     means, log_vars, _ = clusters(500)
-    prior = fit_mixture_prior(means, log_vars)
+    prior = fit_mixture_prior(means, log_vars, n_components=10)
     assert tried == [10, 5, 2]
     torch.testing.assert_close(prior().mean, means.mean(0), atol=0.1, rtol=0)
 

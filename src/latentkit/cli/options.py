@@ -42,11 +42,14 @@ class LatentPath(StrEnum):
 
 
 class Prior(StrEnum):
-    """Where samples are drawn from."""
+    """Where samples are drawn from: the names of the ex-post priors, and those two."""
 
     auto = "auto"
     model = "model"
     mixture = "mixture"
+    flow = "flow"
+    flow_matching = "flow_matching"
+    second_stage = "second_stage"
 
 
 Run: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as fit wrote it.", show_default=False)]

@@ -43,7 +43,7 @@ def sample(
         float, typer.Option("--temperature", metavar="T", help="Below 1 safer, above 1 bolder.", min=0.0)
     ] = 1.0,
     prior: Annotated[
-        Prior, typer.Option("--prior", help="Trained prior, or the mixture fitted after training.")
+        Prior, typer.Option("--prior", help="The prior of training (model), or the one fitted after it.")
     ] = Prior.auto,
     seed: Seed = None,
     as_json: Json = False,

@@ -82,13 +82,16 @@ class Bijection(nn.Module):
         return f"{type(self).__name__}({len(self.layers)} layers)"
 
 
-def coupling_layers(dim: int, *, n_layers: int, width: int, univariate: Univariate = "affine") -> list[nn.Module]:
+def coupling_layers(
+    dim: int, *, n_layers: int, width: int, context_dim: int = 0, univariate: Univariate = "affine"
+) -> list[nn.Module]:
     """Layers that change every other dimension by what the rest says; fast in both directions.
 
     Args:
         dim: Number of dimensions, at least 1; a single one is changed by what does not depend on it.
         n_layers: Number of layers, at least 1; they take turns in what they change.
         width: Units of the two hidden layers of each.
+        context_dim: Columns of the context that every dimension depends on.
         univariate: ``"affine"`` (RealNVP), or ``"spline"``: rational quadratic with 8 bins on [-5, 5], and
             the identity outside.
 
@@ -103,7 +106,7 @@ def coupling_layers(dim: int, *, n_layers: int, width: int, univariate: Univaria
     check_integer("width", width, low=1)
     layer = _zuko().flows.GeneralCouplingTransform
     options = {**_univariate(univariate), **_hidden(width)}
-    return [layer(dim, mask=torch.arange(dim) % 2 == i % 2, **options) for i in range(n_layers)]
+    return [layer(dim, context_dim, mask=torch.arange(dim) % 2 == i % 2, **options) for i in range(n_layers)]
 
 
 def autoregressive_layers(

@@ -37,9 +37,10 @@ class Flow:
     .. math:: log p(z) = log N(f(z); 0, I) + log |det df/dz|
 
     Args:
-        bijection: The map f from z to the noise.
+        bijection: The map f from z to the noise: called with a value and ``inverse=``; gives image and log-determinant.
         latent_dim: Number of latent dimensions.
         like: Tensor whose device and dtype draws take.
+        temperature: Standard deviation of the noise of draws, relative to 1; the density does not know of it.
 
     Example:
         >>> p = FlowPrior(2, n_layers=2, width=8)()
@@ -47,11 +48,12 @@ class Flow:
         True
     """
 
-    __slots__ = ("_bijection", "_like", "latent_dim")
+    __slots__ = ("_bijection", "_like", "_temperature", "latent_dim")
 
-    def __init__(self, bijection: Bijection, latent_dim: int, *, like: Tensor) -> None:
+    def __init__(self, bijection: _Push, latent_dim: int, *, like: Tensor, temperature: float = 1.0) -> None:
         self._bijection = bijection
         self._like = at_least_float32(like)
+        self._temperature = temperature
         self.latent_dim = latent_dim
 
     @property
@@ -74,8 +76,12 @@ class Flow:
         """Draws, shape (latent,) or (n, latent)."""
         with torch.no_grad():
             noise = standard_normal(drawn_shape(n, (self.latent_dim,)), like=self._like, generator=generator)
-            draws: Tensor = self._bijection(noise, inverse=True)[0]
+            draws: Tensor = self._bijection(self._temperature * noise, inverse=True)[0]
             return draws
+
+    def tempered(self, temperature: float) -> Flow:
+        """The distribution whose draws start from noise of another spread."""
+        return Flow(self._bijection, self.latent_dim, like=self._like, temperature=temperature)
 
     @property
     def _typical(self) -> Tensor:

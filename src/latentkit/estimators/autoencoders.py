@@ -14,7 +14,6 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.protocols import Objective
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.parameters import (
-    EX_POST_CITES,
     EncoderParameters,
     ExPostParameters,
     NetworkParameters,
@@ -33,7 +32,7 @@ NON_NEGATIVE: Final = Interval(Real, 0, None, closed="left")
 
 
 class _PointEstimator(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator, ABC):
-    """An autoencoder whose codes are points: no prior is trained against, and samples come from the ex-post mixture."""
+    """An autoencoder whose codes are points: no prior is trained against, and samples come from the ex-post prior."""
 
     #: Name of the objective, and what the latent dimensions of ``"auto"`` are multiplied by.
     objective: ClassVar[str] = "reconstruction"
@@ -76,7 +75,7 @@ class _PointEstimator(VectorTasks, EncoderParameters, NetworkParameters, ExPostP
         return resolve_kl_schedule("constant", 0.0)
 
     def _cites(self) -> tuple[str, ...]:
-        return EX_POST_CITES[self.ex_post]
+        return self._ex_post_cites()
 
 
 @estimators.register("autoencoder", cites=("hinton2006reducing", "ghosh2020variational", "rifai2011contractive"))
@@ -89,7 +88,7 @@ class Autoencoder(_PointEstimator):
     .. math:: \max E_x[\log p(x \mid z(x)) - \frac{\beta}{2} |z(x)|^2] - \lambda\, penalty
 
     The code is a point, so there is no bound on log p(x): scores are log p(x | z(x)), and samples come from the
-    mixture that is fitted to the codes after training. The penalties keep neighbouring codes alike, which is what makes
+    prior that is fitted to the codes after training. The penalties keep neighbouring codes alike, which is what makes
     samples good:
 
     ================  ====================================================================================
@@ -115,7 +114,7 @@ class Autoencoder(_PointEstimator):
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.
@@ -203,7 +202,7 @@ class SparseAutoencoder(_PointEstimator):
                                                 each number over the batch, summed
     ==============  ==========================  ========================================================
 
-    The code is a point: scores are log p(x | z(x)), no bound on log p(x). Samples come from a mixture fitted to the
+    The code is a point: scores are log p(x | z(x)), no bound on log p(x). Samples come from a prior fitted to the
     codes, and what it draws is brought to the nearest code that the encoder could give.
 
     Args:
@@ -219,7 +218,7 @@ class SparseAutoencoder(_PointEstimator):
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions; ``"auto"`` takes four times those of the other autoencoders.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.
@@ -316,7 +315,7 @@ class DenoisingAutoencoder(_PointEstimator):
 
     ``reconstruct`` and ``recover`` take noise of the kind that it was trained on away; data without noise pass almost
     unchanged. The code is a point: scores are log p(x | z(x)) of x as it is given, no bound on log p(x), and samples
-    come from the mixture that is fitted to the codes of the clean data.
+    come from the prior that is fitted to the codes of the clean data.
 
     Args:
         corruption: Of what the encoder sees while it is trained: ``"gaussian"`` noise, ``"masking"`` of features by 0,
@@ -331,7 +330,7 @@ class DenoisingAutoencoder(_PointEstimator):
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.

@@ -92,7 +92,7 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
         X: Any,
         *,
         n_importance: int | None = None,
-        prior: Literal["model", "mixture"] = "model",
+        prior: str = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         r"""Return the length of the code of every example: a lower bound on log p(x), exact and without draws.
@@ -135,9 +135,9 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
 
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
         """The prior over codes, of a class or given the condition that was set."""
-        if prior == "mixture":
+        if prior not in ("auto", "model"):
             raise InvalidParameterError(
-                "codes have no mixture to draw from. Leave prior out: it is the one over codes."
+                f"codes have no prior={prior!r} to draw from. Leave prior out: it is the one over codes."
             )
         condition = self._condition(torch.float32)
         if label is not None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from latentkit.core.version import __version__
+from latentkit.estimators.ex_post import in_words
 from latentkit.estimators.registry import name_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     value = f"- {name[0].upper()}{name[1:]}"
     figure = "" if last is None else f"{last['objective']:.2f} {unit}".rstrip()
     bound = "" if last is None else f"{value}: {figure} in training{validation}\n"
+    has_prior = estimator.ex_post_prior_ is not None
+    afterwards = f", with a {in_words(estimator.ex_post)} fitted afterwards" if has_prior else ""
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
@@ -80,7 +83,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
         f"# A{with_article(type(estimator).__name__)[1:]} of latentkit\n\n"
         f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
         f"- Latent dimensions: {specification.latent_dim}\n"
-        f"- {parts}{', with a mixture fitted afterwards' if estimator.mixture_ is not None else ''}\n"
+        f"- {parts}{afterwards}\n"
         f"- {networks}\n"
         f"- {objective}{fitted['epochs']} epochs, best {fitted['best_epoch']}, "
         f"stopped by {fitted['stopped']}\n"

@@ -70,7 +70,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # 
         X: Any,
         *,
         n_importance: int | None = None,
-        prior: Literal["model", "mixture"] = "model",
+        prior: str = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         """Return the log-likelihood of every example, or a lower bound on it; `estimator` of the result says which."""

@@ -1,38 +1,89 @@
-"""The mixtures that are fitted after training, for all examples and for each class."""
+"""The priors that are fitted after training, for all examples and for each class."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from latentkit.core.parameters import parse_duration
 from latentkit.core.seeds import derive_seed
 from latentkit.data import Dataset
-from latentkit.tasks import fit_class_priors, fit_mixture_prior
+from latentkit.models.specification import build_part
+from latentkit.tasks import FitBudget, Latents, ex_post_priors
+from latentkit.tasks.ex_post import ExPostFamily
+from latentkit.training.progress import Reporter
 
-__all__ = ["fit_ex_post"]
+__all__ = ["ex_post_family", "ex_post_time", "fit_ex_post", "in_words", "without_ex_post"]
+
+
+def ex_post_family(estimator: Any) -> ExPostFamily | None:
+    """What an estimator's ``ex_post`` and ``ex_post_options`` say; None for ``"none"``.
+
+    Raises:
+        InvalidParameterError: If an option is unknown or has a value that it cannot have.
+    """
+    if estimator.ex_post == "none":
+        return None
+    options = dict(estimator.ex_post_options or {})
+    return cast(ExPostFamily, build_part("ex_post", ex_post_priors, estimator.ex_post, options))
+
+
+def ex_post_time(estimator: Any) -> float | None:
+    """Seconds of an estimator's ``max_time`` that the fit of its prior gets; None without such a budget."""
+    family = ex_post_family(estimator)
+    if family is None or estimator.max_time is None:
+        return None
+    return family.time_share * parse_duration("max_time", estimator.max_time) or None
+
+
+def in_words(name: str) -> str:
+    """The name of a prior in a sentence: ``"flow_matching"`` is "flow-matching prior"."""
+    return "mixture" if name == "mixture" else f"{name.replace('_', '-')} prior"
+
+
+def without_ex_post(estimator: Any) -> None:
+    """Give an estimator no prior beside that of its training."""
+    estimator.ex_post_prior_, estimator.class_priors_, estimator.classes_ = None, [], ()
 
 
 def fit_ex_post(
-    estimator: Any, means: Tensor, log_vars: Tensor | None, dataset: Dataset, *, rows: Tensor | None = None
+    estimator: Any,
+    means: Tensor,
+    log_vars: Tensor | None,
+    dataset: Dataset,
+    reporter: Reporter,
+    *,
+    rows: Tensor | None = None,
 ) -> None:
-    """Give an estimator its mixture, and one for each class where the data have labels.
+    """Give an estimator its ex-post prior, and one for each class where the data have labels.
 
     Args:
-        estimator: Has ``ex_post_components`` and ``seed_``; gets ``mixture_``, ``class_mixtures_`` and ``classes_``.
+        estimator: Has the parameters of an ex-post prior, ``seed_`` and ``engine_``; gets ``ex_post_prior_``,
+            ``class_priors_`` and ``classes_``.
         means: Latent vectors, or posterior means, shape (n, latent).
         log_vars: Logarithms of the posterior variances, shape of `means`; None where latent vectors are points.
         dataset: Whose labels tell the classes.
+        reporter: Hears how it goes.
         rows: Examples that `means` are of; None for all.
     """
-    options = {"n_components": estimator.ex_post_components, "seed": derive_seed(estimator.seed_, "mixture")}
-    estimator.mixture_ = fit_mixture_prior(means, log_vars, **options)
-    if dataset.labels is None:
-        return
-    labels = np.asarray(dataset.labels)
-    codes = [int(code) for code in (labels if rows is None else labels[rows.numpy()])]
-    mixtures = fit_class_priors(means, log_vars, codes, **options)
-    names, present = dataset.label_names, sorted(set(codes))
-    estimator.classes_ = tuple(str(code) if names is None else names[code] for code in present)
-    estimator.class_mixtures_ = [mixtures[code] for code in present]
+    family = ex_post_family(estimator)
+    assert family is not None, "asked only where there is a prior to fit"
+    classes: Tensor | None = None
+    names: tuple[str, ...] = ()
+    if dataset.labels is not None:
+        labels = np.asarray(dataset.labels)
+        present, places = np.unique(labels if rows is None else labels[rows.numpy()], return_inverse=True)
+        classes = torch.from_numpy(places)
+        names = tuple(str(code) if dataset.label_names is None else dataset.label_names[code] for code in present)
+    latents = Latents(means=means, log_vars=log_vars, classes=classes, n_classes=len(names))
+    budget = FitBudget(
+        seed=derive_seed(estimator.seed_, "mixture"),
+        max_time=ex_post_time(estimator),
+        engine=estimator.engine_,
+        reporter=reporter,
+    )
+    priors = family.fit(latents, budget)
+    estimator.ex_post_prior_, estimator.class_priors_, estimator.classes_ = priors.whole, list(priors.classes), names

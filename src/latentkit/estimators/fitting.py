@@ -102,9 +102,9 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         """What the objective's value is, for people."""
         return BOUND
 
-    def _time_share(self) -> float:
-        """Share of `max_time` that the model has; the rest is for what is trained after it."""
-        return 1.0
+    def _training_time(self, max_time: float) -> float:
+        """Seconds of a time budget that the training itself gets: what is fitted after it may need some."""
+        return max_time
 
     def _extra_modules(self) -> dict[str, nn.Module]:
         """Fresh modules of the names and shapes of ``extra_modules_``, into which a run is restored."""
@@ -273,7 +273,9 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             if self.batch_size == "auto"
             else min(int(self.batch_size), len(train))
         )
-        max_time = None if self.max_time is None else self._time_share() * parse_duration("max_time", self.max_time)
+        max_time = None
+        if self.max_time is not None:
+            max_time = self._training_time(parse_duration("max_time", self.max_time))
         if self.max_epochs != "auto":
             max_epochs = int(self.max_epochs)
         else:

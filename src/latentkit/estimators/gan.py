@@ -14,6 +14,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.protocols import Objective
 from latentkit.data import Dataset
 from latentkit.estimators.adversarial import AdversarialParameters
+from latentkit.estimators.ex_post import without_ex_post
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.latents import LatentTasks
 from latentkit.estimators.parameters import completed
@@ -112,7 +113,7 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Nothing is fitted afterwards: p(z) is what the generator was trained on."""
-        self.mixture_, self.class_mixtures_, self.classes_ = None, [], ()
+        without_ex_post(self)
 
     def _cites(self) -> tuple[str, ...]:
         return ()

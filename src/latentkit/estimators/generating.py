@@ -19,11 +19,12 @@ from latentkit.core.products import fast_products
 from latentkit.core.protocols import ConditionalModel
 from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
-from latentkit.distributions import GaussianMixturePrior
+from latentkit.distributions import Prior
+from latentkit.estimators.ex_post import in_words
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, sample_latents
+from latentkit.tasks import decode, ex_post_priors, sample_latents
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -42,8 +43,8 @@ class GenerativeTasks(ABC):
     latent_dim_: int
     condition_schema_: ConditionSchema | None
     condition_: Tensor | None
-    mixture_: GaussianMixturePrior | None
-    class_mixtures_: list[GaussianMixturePrior]
+    ex_post_prior_: Prior | None
+    class_priors_: list[Prior]
     classes_: tuple[str, ...]
     random_state: int | np.random.RandomState | None
     seed_: int
@@ -69,7 +70,7 @@ class GenerativeTasks(ABC):
         if self.condition_schema_ is None:
             raise UnsupportedOperationError(
                 "this model was fitted without conditions. Fit with condition= to give one, or use label= to draw from "
-                "a class's mixture."
+                "a class's own prior."
             )
         is_one = isinstance(condition, Mapping) or np.ndim(condition) == 0
         columns = self.condition_schema_.encode_one(condition) if is_one else self.condition_schema_.encode(condition)
@@ -85,7 +86,7 @@ class GenerativeTasks(ABC):
         condition: Any = None,
         temperature: float = 1.0,
         draw: Draw = "auto",
-        prior: Literal["auto", "model", "mixture"] = "auto",
+        prior: str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> Any:
         """Return exactly n new examples, in the form of the data that fit took.
@@ -97,9 +98,9 @@ class GenerativeTasks(ABC):
             temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
             draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
                 adds pixel noise, and a draw for rows, whose noise belongs to the data.
-            prior: ``"model"`` draws z from the prior that was trained, ``"mixture"`` from the Gaussian mixture fitted
-                to the posteriors of the training data afterwards; ``"auto"`` takes the mixture where there is one. A
-                deterministic autoencoder has the mixture alone.
+            prior: ``"model"`` draws z from the prior that was trained; the name of the prior that was fitted to the
+                posteriors of the training data afterwards, such as ``"mixture"``, from that; ``"auto"`` takes the
+                latter where there is one. A deterministic autoencoder has no other.
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown.
@@ -114,12 +115,12 @@ class GenerativeTasks(ABC):
             )
         self._check_conditions(n)
         check_choice("draw", draw, ("auto", "mean", "sample"))
-        check_choice("prior", prior, ("auto", "model", "mixture"))
+        check_choice("prior", prior, ("auto", *self._prior_names()))
         source = self._prior_module(label, prior)
         usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
         how = usual if draw == "auto" else draw
         random = generator(draw_seed(self.random_state if random_state is None else random_state), "sample")
-        # The mixture lies on the CPU, wherever the model is.
+        # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, generator=random).to(self._device)
         parts = [
             decode(self._model(torch.float32, rows), z[rows], draw=how, generator=random).cpu()
@@ -186,6 +187,9 @@ class GenerativeTasks(ABC):
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
         """What gives the distribution that z is drawn from: of a class, or of all where `label` is None."""
 
+    def _prior_names(self) -> tuple[str, ...]:
+        return ("model", *ex_post_priors)
+
     def _class_index(self, label: Any) -> int:
         names = [str(name) for name in self.classes_]
         if str(label) not in names:
@@ -204,37 +208,40 @@ class GenerativeTasks(ABC):
 
 
 class VectorPriors(GenerativeTasks):
-    """Generating from latents that are vectors: from the prior of training, or from mixtures fitted afterwards."""
+    """Generating from latents that are vectors: from the prior of training, or from priors fitted afterwards."""
+
+    ex_post: str
 
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
-        mixture: GaussianMixturePrior | None = self.mixture_
+        fitted = self.ex_post_prior_
         if label is not None:
-            if not self.class_mixtures_:
+            if not self.class_priors_:
                 raise UnsupportedOperationError(
                     "this model was fitted without labels, or with ex_post='none', so it cannot sample by class. Fit "
                     "with y (or --labels) and ex_post='mixture'."
                 )
             if prior == "model":
                 raise InvalidParameterError("prior='model' has no classes. Leave prior out to sample by class.")
-            by_class: GaussianMixturePrior = self.class_mixtures_[self._class_index(label)]
+            by_class: Prior = self.class_priors_[self._class_index(label)]
             return by_class
-        if prior == "mixture":
-            return self._mixture()
-        if self.specification_.is_deterministic and (prior == "model" or mixture is None):
+        if prior not in ("auto", "model"):
+            return self._fitted_prior(prior)
+        if self.specification_.is_deterministic and (prior == "model" or fitted is None):
             raise UnsupportedOperationError(
-                "codes of a deterministic autoencoder have no prior of training to draw from, only a mixture fitted "
-                f"afterwards; got prior={prior!r}{'' if mixture else ' of a model fitted with ex_post=none'}. Use "
+                "codes of a deterministic autoencoder have no prior of training to draw from, only one fitted "
+                f"afterwards; got prior={prior!r}{'' if fitted else ' of a model fitted with ex_post=none'}. Use "
                 "prior='auto', and fit with ex_post='mixture'."
             )
-        if prior == "model" or mixture is None:
+        if prior == "model" or fitted is None:
             return cast(Callable[[], Any], self._model(torch.float32).prior)
-        return mixture
+        return fitted
 
-    def _mixture(self) -> GaussianMixturePrior:
-        mixture: GaussianMixturePrior | None = self.mixture_
-        if mixture is None:
+    def _fitted_prior(self, name: str) -> Prior:
+        fitted: Prior | None = self.ex_post_prior_
+        kind = "none" if fitted is None else self.ex_post
+        if fitted is None or kind != name:
             raise InvalidParameterError(
-                "this model was fitted with ex_post='none', without a mixture. Use prior='model', or fit with "
-                "ex_post='mixture'."
+                f"this model was fitted with ex_post={kind!r}, and has no {in_words(name)}. Use prior='model'"
+                f"{'' if fitted is None else f' or prior={kind!r}'}, or fit with ex_post={name!r}."
             )
-        return mixture
+        return fitted

@@ -17,10 +17,10 @@ from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.protocols import Objective
 from latentkit.data import Dataset
 from latentkit.data.containers import to_array
-from latentkit.estimators.ex_post import fit_ex_post
+from latentkit.estimators.ex_post import fit_ex_post, in_words, without_ex_post
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.latents import LatentTasks
-from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
+from latentkit.estimators.parameters import ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import GeneratorSpecification, map_batches, resolve_network, settle
@@ -41,8 +41,8 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
 
     With ``fit(X, z=Z)`` it learns what Z means: from settings to pictures, from coordinates to measurements. Without z
     each example gets a vector of its own, learnt together with the decoder: a model of the data like a VAE's, but
-    without an encoder, so that new data have no latent vector. A mixture is fitted to the latent vectors afterwards,
-    from which :meth:`sample` draws.
+    without an encoder, so that new data have no latent vector. A prior is fitted to the latent vectors afterwards, from
+    which :meth:`sample` draws.
 
     Args:
         latent_dim: Number of latent dimensions; ``"auto"`` is that of the vectors that are given.
@@ -57,7 +57,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         history_: One record per epoch; `objective` is the mean log p(x given z), nats.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         n_features_in_: Numbers per example.
 
@@ -177,19 +177,19 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         return self._trained
 
     def _cites(self) -> tuple[str, ...]:
-        return EX_POST_CITES[self.ex_post]
+        return self._ex_post_cites()
 
     def _kl_weight(self) -> Callable[[float], float]:
         constant: Callable[[float], float] = kl_schedules["constant"]()
         return constant
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
-        """Fit the ex-post mixture to the latent vectors, and one per class where there are labels."""
-        self.mixture_, self.class_mixtures_, self.classes_ = None, [], ()
+        """Fit the ex-post prior to the latent vectors, and those of the classes where there are labels."""
+        without_ex_post(self)
         if self.ex_post == "none":
             return
-        reporter.note("fitting a mixture to the latent vectors, from which samples are drawn")
-        fit_ex_post(self, self._latent_vectors(storage), None, dataset)
+        reporter.note(f"fitting a {in_words(self.ex_post)} to the latent vectors, from which samples are drawn")
+        fit_ex_post(self, self._latent_vectors(storage), None, dataset, reporter)
 
     def _latent_vectors(self, storage: Tensor) -> Tensor:
         """The latent vectors of the training data, shape (n, latent), float32."""

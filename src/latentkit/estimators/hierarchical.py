@@ -13,7 +13,7 @@ from torch import nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.protocols import Objective
 from latentkit.estimators.fitting import BOUND, TrainedEstimator
-from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, NetworkParameters, completed
+from latentkit.estimators.parameters import ExPostParameters, NetworkParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import (
     default_latent_dim,
@@ -36,7 +36,7 @@ SMALLEST_WIDTH = 32
 FREE_BITS = 0.5
 #: What "auto" means in all layers: after 300 steps on MNIST seven nats ahead of relu.
 ACTIVATION = "silu"
-#: Latents, at most, to which a mixture is fitted after training.
+#: Latents, at most, to which a mixture is fitted after training: its covariances are full.
 MOST_MIXED = 256
 #: Channels of latents that "auto" gives each layer on a grid.
 GRID_LATENTS = 8
@@ -67,7 +67,7 @@ class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedE
         n_blocks: Gated residual blocks of a layer, on the way up and again on the way down.
         latent_layout: ``"vector"``: each layer has one vector for the whole image; ``"grid"``: latents at every place
             of the layer's grid, which gives better bounds and thousands of dimensions, too many for an ex-post mixture:
-            ``ex_post="none"`` goes with it.
+            ``ex_post="none"`` goes with it, or a prior that a network learns.
         objective: ``"elbo"``, ``"iwae"``, ``"dreg"`` or ``"stl"``.
         beta: Weight of the KL term; 1 is the bound.
         free_bits: Nats of KL that each layer has for free, so that upper layers are not switched off; ``"auto"`` is 0.5
@@ -83,7 +83,7 @@ class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedE
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions of all layers.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.
@@ -225,4 +225,4 @@ class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedE
         return BOUND if self.beta >= 1 else f"ELBO with beta={self.beta:g}, no bound on log p(x)"
 
     def _cites(self) -> tuple[str, ...]:
-        return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])
+        return (*objectives.cites(self.objective), *self._ex_post_cites())

@@ -19,11 +19,12 @@ from torch import nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.core.protocols import Schema
+from latentkit.estimators.ex_post import ex_post_family, ex_post_time
 from latentkit.estimators.resolving import resolve_likelihood
+from latentkit.tasks import ex_post_priors
 from latentkit.training import is_redrawn
 
 __all__ = [
-    "EX_POST_CITES",
     "EncoderParameters",
     "EstimatorParameterError",
     "ExPostParameters",
@@ -32,9 +33,6 @@ __all__ = [
     "completed",
     "validate",
 ]
-
-#: What to cite for the priors that are fitted after training.
-EX_POST_CITES: dict[str, tuple[str, ...]] = {"mixture": ("ghosh2020variational",), "none": ()}
 
 Constraints = dict[str, list[Any]]
 T = TypeVar("T")
@@ -105,25 +103,34 @@ class ExPostParameters:
     """The prior that is fitted after training.
 
     Args:
-        ex_post: ``"mixture"`` fits a Gaussian mixture to the posteriors after training, from which :meth:`sample`
-            draws; ``"none"`` does not.
-        ex_post_components: Components of that mixture, at most.
+        ex_post: Prior that is fitted to the posteriors after training, from which :meth:`sample` draws: a Gaussian
+            ``"mixture"``, a coupling ``"flow"``, ``"flow_matching"``, a ``"second_stage"`` autoencoder of the latent
+            vectors; or ``"none"``. All but the mixture are trained, in a tenth of `max_time`.
+        ex_post_options: Its arguments, such as ``{"n_components": 100}``; a mixture's ``"auto"`` number is chosen by
+            held-out examples.
     """
 
-    ex_post: Literal["mixture", "none"] = "mixture"
-    ex_post_components: int = 10
+    ex_post: str = "mixture"
+    ex_post_options: Mapping[str, Any] | None = None
 
     _parameter_constraints: ClassVar[Constraints] = {
-        "ex_post": [StrOptions({"mixture", "none"})],
-        "ex_post_components": [Interval(Integral, 1, None, closed="left")],
+        "ex_post": [StrOptions({*ex_post_priors, "none"})],
+        "ex_post_options": [dict, None],
     }
 
     def _check_ex_post(self) -> None:
-        if self.ex_post == "none" and self.ex_post_components != 10:
+        if self.ex_post == "none" and self.ex_post_options:
             raise InvalidParameterError(
-                f"ex_post='none' fits no mixture that could have ex_post_components={self.ex_post_components!r}. Use "
-                "ex_post='mixture', or leave it out."
+                f"ex_post='none' fits no prior that could have ex_post_options={self.ex_post_options!r}. Use "
+                "ex_post='mixture', or leave them out."
             )
+        ex_post_family(self)
+
+    def _ex_post_cites(self) -> tuple[str, ...]:
+        return () if self.ex_post == "none" else ex_post_priors.cites(self.ex_post)
+
+    def _training_time(self, max_time: float) -> float:
+        return max_time - (ex_post_time(self) or 0.0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

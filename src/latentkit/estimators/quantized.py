@@ -19,8 +19,8 @@ from latentkit.core.parameters import check_choice, check_integer, parse_duratio
 from latentkit.core.protocols import Objective
 from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.data import Dataset
-from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.codes import PRIOR, CodeTasks
+from latentkit.estimators.ex_post import without_ex_post
 from latentkit.estimators.fitting import HIDDEN, TrainedEstimator
 from latentkit.estimators.parameters import NetworkParameters, completed
 from latentkit.estimators.registry import estimators
@@ -28,7 +28,7 @@ from latentkit.estimators.resolving import resolve_kl_schedule
 from latentkit.models import CodePrior, QuantizedSpecification, resolve_network, settle
 from latentkit.nn.grids import grid_channels
 from latentkit.nn.quantizers import levels_for, quantizers
-from latentkit.objectives import CodeLikelihood, VectorQuantized
+from latentkit.objectives import MaximumLikelihood, VectorQuantized
 from latentkit.training import Feed, Trainer, TrainingPlan
 from latentkit.training.progress import Reporter
 
@@ -243,16 +243,14 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
     def _value_name(self) -> str:
         return "log p(x given codes), minus uniform code length and commitment"
 
-    def _time_share(self) -> float:
-        return 1.0 / (1.0 + self.prior_share)
+    def _training_time(self, max_time: float) -> float:
+        return max_time / (1.0 + self.prior_share)
 
     # The prior over codes
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Train the prior over codes on the codes of the training data."""
-        self.mixture_: GaussianMixturePrior | None = None
-        self.class_mixtures_: list[GaussianMixturePrior] = []
-        self.classes_: tuple[str, ...] = ()
+        without_ex_post(self)
         reporter.note("training a prior over the codes, from which samples are drawn; objective: log p(c)")
         codes = self._map(lambda model, x: model.codes(x), storage, torch.float32)
         columns = self.condition_
@@ -270,7 +268,7 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
         plan = self._prior_plan(len(train_rows))
         trainer = Trainer(
             prior.to(self._device),
-            CodeLikelihood(),
+            MaximumLikelihood(),
             plan,
             train=feed.subset(train_rows),
             validation=feed.subset(validation_rows) if len(validation_rows) else None,
@@ -301,8 +299,10 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
         )
 
     def _prior_plan(self, n_rows: int) -> TrainingPlan:
-        share = 1.0 - self._time_share()
-        max_time = None if self.max_time is None else share * parse_duration("max_time", self.max_time)
+        max_time = None
+        if self.max_time is not None:
+            whole = parse_duration("max_time", self.max_time)
+            max_time = whole - self._training_time(whole)
         epochs = max(1, round(self.prior_share * self.n_iter_)) if max_time is None else 100_000
         return TrainingPlan(
             max_epochs=epochs,

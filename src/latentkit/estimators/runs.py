@@ -5,7 +5,7 @@
     run/
       config.yaml           every setting: as asked for, and as resolved; no hidden default
       schema.json           how data become tensors and come back
-      weights.safetensors   the model, the ex-post mixtures, further modules of the estimator
+      weights.safetensors   the model, the ex-post priors, further modules of the estimator
       metrics.jsonl         one line per epoch
       environment.json      versions and machine
       README.md             model card
@@ -38,10 +38,11 @@ from latentkit.core.parameters import suggestion
 from latentkit.core.version import __version__
 from latentkit.data import Dataset, schema_from_description
 from latentkit.data.conditions import ConditionSchema
-from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.describing import RUN_FORMAT, describe, environment, from_yaml, model_card, to_yaml
+from latentkit.estimators.ex_post import ex_post_family
 from latentkit.estimators.registry import estimators
 from latentkit.models import specification_from_dict
+from latentkit.tasks import ExPostPriors
 from latentkit.training import Checkpoint, Engine, EpochRecord, TrainingPlan, read_checkpoint
 
 if TYPE_CHECKING:
@@ -323,12 +324,8 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
 def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any]) -> None:
     """Write weights, metrics, model card, and last the configuration that vouches for them."""
     tensors = {f"model/{name}": tensor for name, tensor in estimator.model_.state_dict().items()}
-    mixtures: list[tuple[str, GaussianMixturePrior]] = []
-    if estimator.mixture_ is not None:
-        mixtures.append(("mixture", estimator.mixture_))
-    mixtures += [(f"class{index}", mixture) for index, mixture in enumerate(estimator.class_mixtures_)]
-    for name, mixture in mixtures:
-        tensors.update({f"{name}/{key}": tensor for key, tensor in mixture.state_dict().items()})
+    for name, module in _ex_post_sections(estimator).items():
+        tensors.update({f"{name}/{key}": tensor for key, tensor in module.state_dict().items()})
     for name, module in estimator.extra_modules_.items():
         tensors.update({f"{EXTRA}{name}/{key}": tensor for key, tensor in module.state_dict().items()})
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -377,16 +374,31 @@ def _restore(
     condition = config.get("condition")
     estimator.condition_schema_ = None if condition is None else ConditionSchema.from_description(condition)
     estimator.condition_ = None
-    estimator.mixture_ = GaussianMixturePrior.from_state_dict(sections["mixture"]) if "mixture" in sections else None
-    # Classes have mixtures of their own where there is a mixture; elsewhere another prior may know them.
-    n_mixtures = len(estimator.classes_) if "mixture" in sections else 0
-    estimator.class_mixtures_ = [
-        GaussianMixturePrior.from_state_dict(sections[f"class{index}"]) for index in range(n_mixtures)
-    ]
+    _restore_ex_post(estimator, sections)
     estimator.extra_modules_ = estimator._extra_modules()  # noqa: SLF001 (a run restores what fit made)
     for name, module in estimator.extra_modules_.items():
         module.load_state_dict(sections[f"{EXTRA}{name}"])
         module.eval()
+
+
+def _ex_post_sections(estimator: BaseEstimator) -> dict[str, nn.Module]:
+    """The modules of the ex-post prior by the names of their sections; none where there is no such prior."""
+    if estimator.ex_post_prior_ is None:
+        return {}
+    family = ex_post_family(estimator)
+    assert family is not None, "a prior was fitted"
+    return family.sections(ExPostPriors(whole=estimator.ex_post_prior_, classes=estimator.class_priors_))
+
+
+def _restore_ex_post(estimator: BaseEstimator, sections: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Give an estimator its ex-post priors back; families without the parameter have none."""
+    has_prior = estimator.get_params().get("ex_post", "none") != "none"
+    family = ex_post_family(estimator) if has_prior else None
+    estimator.ex_post_prior_, estimator.class_priors_ = None, []
+    if family is not None:
+        n_classes = len(estimator.classes_)
+        priors = family.restore(sections, latent_dim=estimator.latent_dim_, n_classes=n_classes)
+        estimator.ex_post_prior_, estimator.class_priors_ = priors.whole, list(priors.classes)
 
 
 def _check_same(config: Mapping[str, Any], estimator: BaseEstimator, data: Mapping[str, Any]) -> None:

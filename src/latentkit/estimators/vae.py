@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from latentkit.core.protocols import Objective
 from latentkit.estimators.fitting import BOUND, TrainedEstimator
 from latentkit.estimators.parameters import (
-    EX_POST_CITES,
     EncoderParameters,
     ExPostParameters,
     NetworkParameters,
@@ -66,7 +65,7 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         history_: One record per epoch.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         engine_: How training was computed.
         n_features_in_: Numbers per example.
@@ -148,4 +147,4 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         return BOUND
 
     def _cites(self) -> tuple[str, ...]:
-        return (*objectives.cites(self.objective), *EX_POST_CITES[self.ex_post])
+        return (*objectives.cites(self.objective), *self._ex_post_cites())

@@ -16,7 +16,7 @@ from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.data import Dataset
 from latentkit.estimators.adversarial import AdversarialParameters
 from latentkit.estimators.fitting import TrainedEstimator
-from latentkit.estimators.parameters import EX_POST_CITES, ExPostParameters, completed
+from latentkit.estimators.parameters import ExPostParameters, completed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import default_latent_dim, resolve_kl_schedule, resolve_likelihood
 from latentkit.estimators.vectors import VectorTasks
@@ -66,7 +66,7 @@ class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstima
         history_: One record per epoch; `objective` is the encoder's.
         n_iter_: Epochs trained.
         latent_dim_: Latent dimensions.
-        mixture_: The ex-post mixture, or None.
+        ex_post_prior_: The ex-post prior, or None.
         classes_: Names of the classes, where labels were given.
         n_features_in_: Numbers per example.
 
@@ -167,4 +167,4 @@ class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstima
         super()._complete(storage, dataset, reporter)
 
     def _cites(self) -> tuple[str, ...]:
-        return EX_POST_CITES[self.ex_post]
+        return self._ex_post_cites()

@@ -17,9 +17,8 @@ from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
-from latentkit.distributions import GaussianMixturePrior
 from latentkit.estimators.encoding import EncodingTasks
-from latentkit.estimators.ex_post import fit_ex_post
+from latentkit.estimators.ex_post import ex_post_family, fit_ex_post, in_words, without_ex_post
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
@@ -35,8 +34,6 @@ __all__ = ["VectorTasks"]
 N_IMPORTANCE = 64
 #: Completions of an example with missing features, where no number is given.
 N_DRAWS = 20
-#: Rows used to fit the ex-post mixture, at most.
-MIXTURE_ROWS = 20_000
 
 
 class VectorTasks(EncodingTasks, VectorPriors):
@@ -52,7 +49,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
         X: Any,
         *,
         n_importance: int | None = None,
-        prior: Literal["model", "mixture"] = "model",
+        prior: str = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         """Return the importance-sampled bound on log p(x) for every example, with its effective sample size.
@@ -68,8 +65,8 @@ class VectorTasks(EncodingTasks, VectorPriors):
             X: Data like those of fit.
             n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows. None
                 takes 64.
-            prior: p(z) of the bound: the one that was trained against, or the ``"mixture"`` fitted afterwards, from
-                which :meth:`sample` draws.
+            prior: p(z) of the bound: the one of training, ``"model"``, or the one that was fitted afterwards, by its
+                name, such as ``"mixture"``, from which :meth:`sample` draws.
             precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
         Returns:
             Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
@@ -77,13 +74,13 @@ class VectorTasks(EncodingTasks, VectorPriors):
             order and any batch.
         Raises:
             UnsupportedOperationError: If the posterior is a point, and `n_importance` or a `prior` is given: neither
-                enters log p(x | z(x)).
+                enters log p(x | z(x)). If the prior is a ``"second_stage"``, which has no density.
         References:
             Burda et al., 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
         """
         check_is_fitted(self)
         n_draws = check_integer("n_importance", N_IMPORTANCE if n_importance is None else n_importance, low=1)
-        check_choice("prior", prior, ("model", "mixture"))
+        check_choice("prior", prior, self._prior_names())
         is_point = self.specification_.is_deterministic
         if is_point and (n_importance is not None or prior != "model"):
             given = f"n_importance={n_importance!r}" if n_importance is not None else f"prior={prior!r}"
@@ -97,9 +94,9 @@ class VectorTasks(EncodingTasks, VectorPriors):
         wanted = self.engine_.precision if precision == "auto" else precision
         bf16 = wanted == "bfloat16" and dtype == torch.float32
         self._check_conditions(storage.shape[0])
-        mixture = None
-        if prior == "mixture":
-            mixture = copy.deepcopy(self._mixture()).to(device=self._device, dtype=dtype)
+        fitted = None
+        if prior != "model":
+            fitted = copy.deepcopy(self._fitted_prior(prior)).to(device=self._device, dtype=dtype)
         seed = derive_seed(self.seed_, "score")
         estimates: list[LikelihoodEstimate] = []
         for rows in iterate_batches(storage.shape[0], self._batch_size):
@@ -107,8 +104,8 @@ class VectorTasks(EncodingTasks, VectorPriors):
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
             model = cast(LatentVariableModel, model_in(self.model_, dtype))
-            if mixture is not None:
-                model = WithPrior(model, mixture)
+            if fitted is not None:
+                model = WithPrior(model, fitted)
             condition = self._condition(dtype, rows)
             with self._products():
                 if is_point:
@@ -137,7 +134,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
             values: The values themselves in these units, instead of `steps` and `span`.
 
         Codes that are points have no prior of training: centre and unit are then the mean and the standard deviation
-        of each dimension of the mixture that was fitted to them, or 0 and 1 without a mixture.
+        of each dimension of the prior that was fitted to them, or 0 and 1 without one.
         """
         check_is_fitted(self)
         check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
@@ -231,8 +228,8 @@ class VectorTasks(EncodingTasks, VectorPriors):
 
     def _latent_scale(self) -> tuple[Tensor, Tensor]:
         """Centre and unit of each latent dimension, shape (latent,): of the standard normal prior, or of the codes."""
-        if self.specification_.is_deterministic and self.mixture_ is not None:
-            codes = self.mixture_()
+        if self.specification_.is_deterministic and self.ex_post_prior_ is not None:
+            codes: Any = self.ex_post_prior_()
             return codes.mean, codes.stddev
         return torch.zeros(self.latent_dim_), torch.ones(self.latent_dim_)
 
@@ -246,17 +243,16 @@ class VectorTasks(EncodingTasks, VectorPriors):
     # The prior that is fitted after training
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
-        """Fit the ex-post mixture to posterior draws of the training data, and one per class where there are labels.
+        """Fit the ex-post prior to posterior draws of the training data, and those of classes where there are labels.
 
         Where posteriors are points, the draws are the codes.
         """
-        self.mixture_: GaussianMixturePrior | None = None
-        self.class_mixtures_: list[GaussianMixturePrior] = []
-        self.classes_: tuple[str, ...] = ()
-        if self.ex_post == "none":
+        without_ex_post(self)
+        family = ex_post_family(self)
+        if family is None:
             return
-        reporter.note("fitting a mixture to the latent space, from which samples are drawn")
-        rows = self._some_rows(len(storage), MIXTURE_ROWS, "mixture")
+        reporter.note(f"fitting a {in_words(self.ex_post)} to the latent space, from which samples are drawn")
+        rows = self._some_rows(len(storage), family.max_rows, "mixture")
         is_point = self.specification_.is_deterministic
 
         def moments(model: Any, x: Tensor) -> Tensor:
@@ -265,7 +261,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
 
         numbers = self._map_rows(moments, storage, rows)
         means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
-        fit_ex_post(self, means, log_vars, dataset, rows=rows)
+        fit_ex_post(self, means, log_vars, dataset, reporter, rows=rows)
 
     def _some_rows(self, n: int, most: int, purpose: str) -> Tensor:
         """Places of up to `most` of n rows, drawn by the seed, ascending."""

@@ -11,6 +11,16 @@ from latentkit.models.codes import CodeDistribution, CodePrior
 from latentkit.models.generator import GeneratorSpecification, LatentGenerator
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.ladder import LadderAutoencoder, LadderPosterior, LadderSpecification
+from latentkit.models.latent_priors import (
+    Decoded,
+    FlowMatched,
+    LatentFlow,
+    LearntPrior,
+    OverClasses,
+    Rescaled,
+    SecondStage,
+    VelocityField,
+)
 from latentkit.models.networks import NetworkChoice, NetworkSettings, resolve_network, settle
 from latentkit.models.quantized import CodePosterior, QuantizedAutoencoder, QuantizedSpecification
 from latentkit.models.specification import Specification, models, specification_from_dict
@@ -20,6 +30,8 @@ __all__ = [
     "CodeDistribution",
     "CodePosterior",
     "CodePrior",
+    "Decoded",
+    "FlowMatched",
     "LadderAutoencoder",
     "LadderPosterior",
     "LadderSpecification",
@@ -27,16 +39,22 @@ __all__ = [
     "GanSpecification",
     "GenerativeAdversarialNetwork",
     "GeneratorSpecification",
+    "LatentFlow",
     "LatentGenerator",
+    "LearntPrior",
     "NetworkChoice",
     "NetworkSettings",
     "QuantizedAutoencoder",
     "QuantizedSpecification",
+    "OverClasses",
+    "Rescaled",
+    "SecondStage",
     "Specification",
     "VaeGan",
     "VaeGanSpecification",
     "VaeSpecification",
     "VariationalAutoencoder",
+    "VelocityField",
     "WithPrior",
     "inference_batch_size",
     "iterate_batches",

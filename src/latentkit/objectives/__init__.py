@@ -11,8 +11,9 @@ from latentkit.objectives.factor import Factor, permute_dimensions
 from latentkit.objectives.importance import log_importance_weights, log_mean_exp
 from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
 from latentkit.objectives.latent import GivenLatents, LearntLatents
+from latentkit.objectives.learnt_priors import FlowMatching, MaximumLikelihood
 from latentkit.objectives.phases import objectives
-from latentkit.objectives.quantized import CodeLikelihood, VectorQuantized
+from latentkit.objectives.quantized import VectorQuantized
 from latentkit.objectives.reconstruction import Reconstruction, corruptions
 from latentkit.objectives.schedules import ConstantKl, CyclicalKl, KlSchedule, LinearKl, kl_schedule, kl_schedules
 from latentkit.objectives.total_correlation import BetaTc, KlDecomposition, kl_decomposition
@@ -20,13 +21,13 @@ from latentkit.objectives.total_correlation import BetaTc, KlDecomposition, kl_d
 __all__ = [
     "BetaTc",
     "Ciwae",
-    "CodeLikelihood",
     "ConstantKl",
     "CyclicalKl",
     "Dip",
     "Dreg",
     "Elbo",
     "Factor",
+    "FlowMatching",
     "GanObjective",
     "GivenLatents",
     "Info",
@@ -35,6 +36,7 @@ __all__ = [
     "KlSchedule",
     "LearntLatents",
     "LinearKl",
+    "MaximumLikelihood",
     "Miwae",
     "Piwae",
     "Reconstruction",

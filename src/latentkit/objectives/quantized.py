@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, cast, final
 
-import torch
 from torch import Tensor
 
 from latentkit.core.parameters import check_real
@@ -14,7 +13,7 @@ from latentkit.distributions import ObservationDistribution
 from latentkit.nn import Quantized
 from latentkit.objectives.phases import single_phase
 
-__all__ = ["CodeLikelihood", "QuantizedModel", "VectorQuantized"]
+__all__ = ["QuantizedModel", "VectorQuantized"]
 
 
 class QuantizedModel(Protocol):
@@ -26,14 +25,6 @@ class QuantizedModel(Protocol):
 
     def decode_vectors(self, vectors: Tensor) -> ObservationDistribution:
         """p(x given codes) of code vectors, shape (batch, positions, code_dim)."""
-        ...
-
-
-class CodeModel(Protocol):
-    """A model of codes."""
-
-    def log_prob(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Log-probability of codes, shape (batch, positions), in nats, shape (batch,)."""
         ...
 
 
@@ -78,26 +69,4 @@ class VectorQuantized:
 
     def phases(self, model: LatentVariableModel) -> list[Phase]:
         """One phase: everything climbs the bound."""
-        return single_phase(self, model)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class CodeLikelihood:
-    """Log-probability of codes under a model of them: the data of a batch are codes, shape (batch, positions).
-
-    .. math:: L = log p(c | condition)
-
-    Example:
-        >>> CodeLikelihood()
-        CodeLikelihood()
-    """
-
-    def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
-        """Log-probability for each example, nats; there is no divergence."""
-        fit = cast(CodeModel, model).log_prob(batch.x, batch.condition)
-        return Terms(objective=fit, log_likelihood=fit, kl=torch.zeros_like(fit))
-
-    def phases(self, model: LatentVariableModel) -> list[Phase]:
-        """One phase: everything climbs the log-probability."""
         return single_phase(self, model)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from latentkit.distributions import likelihoods
+from latentkit.distributions import GaussianMixturePrior, likelihoods
 from latentkit.estimators.describing import with_article
 from latentkit.estimators.fitting import BOUND
 from latentkit.evaluation import bits_per_dimension
@@ -39,27 +39,25 @@ def summary(subject: Subject) -> str:
     name = f"A{with_article(type(estimator).__name__)[1:]}"
     things = "images" if subject.is_images else "rows"
     n = getattr(subject.schema, "n_examples", 0)
-    mixture = (
-        f" New data come from a mixture of {count(_n_components(subject), 'Gaussian')} fitted to the latent space "
-        "after training."
-        if subject.mixture is not None
-        else ""
-    )
+    source = ""
+    if subject.ex_post is not None:
+        source = f" New data come from {_ex_post(subject)} fitted to the latent space after training."
     examples = f"{things} of {shape(subject.event_shape)}"
     numbers = f"{count(subject.latent_dim, 'latent number')} each"
     if not subject.has_encoder:
-        return f"{name} that makes {examples} out of {numbers}{with_likelihood}.{mixture}"
+        return f"{name} that makes {examples} out of {numbers}{with_likelihood}.{source}"
     if subject.is_discrete:
         grid = " × ".join(map(str, estimator.grid_))
         numbers = f"{grid} codes each, out of a codebook of {estimator.n_codes_:,}"
-        mixture = " New data come from a prior over the codes, trained after the autoencoder."
-    return f"{name} that turns {f'{n:,} ' if n else ''}{examples} into {numbers}, and back{with_likelihood}.{mixture}"
+        source = " New data come from a prior over the codes, trained after the autoencoder."
+    return f"{name} that turns {f'{n:,} ' if n else ''}{examples} into {numbers}, and back{with_likelihood}.{source}"
 
 
-def _n_components(subject: Subject) -> int:
-    assert subject.mixture is not None, "asked only where there is a mixture"
-    weights = subject.mixture.state_dict()
-    return int(next(tensor.shape[0] for name, tensor in weights.items() if "weight" in name))
+def _ex_post(subject: Subject) -> str:
+    """What was fitted to the latent space, in words."""
+    if not isinstance(subject.ex_post, GaussianMixturePrior):
+        return f"a {subject.ex_post_name}"
+    return f"a mixture of {count(len(subject.ex_post.log_weights), 'Gaussian')}"
 
 
 def tiles(subject: Subject) -> list[Tile]:

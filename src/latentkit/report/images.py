@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentkit.report.charts import distances
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
-from latentkit.report.latent import latents_of, most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import latents_of, most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
 from latentkit.report.pictures import Picture, grid, pairs
 from latentkit.report.subject import Neighbours, Subject
@@ -74,7 +74,7 @@ def _samples(subject: Subject) -> Section:
         key="samples",
         heading="Samples",
         lead="New images, made from random latent codes. None was picked by hand.",
-        blocks=[Panels(charts=charts, size="large") if charts else needs_mixture()],
+        blocks=[Panels(charts=charts, size="large") if charts else needs_ex_post()],
         method=[
             Method(
                 "Samples",
@@ -196,7 +196,7 @@ def _walks(subject: Subject) -> Section:
         key="walks",
         heading="Walks",
         lead="From one random latent vector to another: neighbours should be alike, and each step look like the data.",
-        blocks=[Strips(strips=strips)] if strips else [needs_mixture()],
+        blocks=[Strips(strips=strips)] if strips else [needs_ex_post()],
         method=[walk_method(steps)],
     )
 
@@ -281,7 +281,7 @@ def neighbour_method(subject: Subject, found: Neighbours) -> Method:
 
 def by_class_method(subject: Subject) -> Method:
     """How samples of a class were made, in words."""
-    how = "from a mixture fitted to the codes of the class alone."
+    how = "from what was fitted to the codes of the class."
     if subject.is_discrete:
         how = "from the prior over codes, given the class."
     elif not subject.estimator.classes_:

@@ -15,7 +15,7 @@ from latentkit.report.style import CLASS_COLOURS, INKS, class_colour
 from latentkit.report.subject import Subject
 from latentkit.report.wording import count, number
 
-__all__ = ["dimensions", "latents_of", "most", "needs_data", "needs_labels", "needs_mixture", "space", "unit"]
+__all__ = ["dimensions", "latents_of", "most", "needs_data", "needs_ex_post", "needs_labels", "space", "unit"]
 
 #: Points of the t-SNE map, whose cost grows faster than the number of points.
 TSNE_POINTS = 1000
@@ -38,10 +38,10 @@ def needs_labels() -> Note:
     )
 
 
-def needs_mixture() -> Note:
+def needs_ex_post() -> Note:
     """Say that a part needs a distribution of codes to draw from."""
     return Note(
-        text="The model was fitted without a mixture of its codes, so it has nothing to draw new ones from. Fit with:",
+        text="The model was fitted without a prior of its codes, so it has nothing to draw new ones from. Fit with:",
         command="latentkit fit DATA -o RUN --set ex_post=mixture",
     )
 

@@ -19,6 +19,7 @@ from latentkit.data import Dataset
 from latentkit.data.containers import is_frame, to_array
 from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.encoding import EncodingTasks
+from latentkit.estimators.ex_post import in_words
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
 from latentkit.models import CodePrior, VariationalAutoencoder, inference_batch_size, map_batches
@@ -115,7 +116,7 @@ class Subject:
         self.latent_dim = int(self.estimator.latent_dim_)
         self.event_shape = tuple(int(size) for size in self.estimator.specification_.event_shape)
         self.is_images = self.schema.kind == "images"
-        self.mixture = self.estimator.mixture_
+        self.ex_post: Any = self.estimator.ex_post_prior_
         self._data = data
         self.sample = None if data is None else self._draw(data)
         self.class_names = self._names(data)
@@ -214,15 +215,15 @@ class Subject:
     def sources(self) -> list[Source]:
         """What new examples are drawn from, first what sample() takes."""
         result = []
-        if self.mixture is not None:
+        if self.ex_post is not None:
             caption = "What sample() gives: codes drawn from where the training data lie."
-            result.append(Source("mixture", "From the fitted mixture", caption, self.mixture()))
+            result.append(Source("ex-post", f"From the fitted {self.ex_post_name}", caption, self.ex_post()))
         if self.is_discrete:
             caption = "What sample() gives: codes drawn one after the other, each given those before it."
             result.append(Source("prior", "From the prior over codes", caption, self.source()))
             caption = "Every code alike and on its own: what the prior adds is the difference."
             result.append(Source("uniform", "From uniform codes", caption, self.prior()))
-        elif not self.is_deterministic and (self.has_encoder or self.mixture is None):
+        elif not self.is_deterministic and (self.has_encoder or self.ex_post is None):
             caption = "Codes from the prior of training; blurs and hybrids show the gaps between it and the data."
             if not self.has_encoder:
                 caption = "What sample() gives."
@@ -255,14 +256,19 @@ class Subject:
         z = subject.latents(subject.source(label), n, *purpose)
         return subject.draw(z, *purpose) if draw else subject.decode(z)
 
+    @property
+    def ex_post_name(self) -> str:
+        """What was fitted to the codes after training, in words."""
+        return in_words(self.estimator.ex_post)
+
     def prior(self) -> Distribution:
         """The prior that was trained."""
         return self.model.prior()
 
     def scale(self) -> tuple[Tensor, Tensor]:
-        """Centre and unit of each latent dimension, shape (latent,): of the prior, or of the codes of the mixture."""
-        if self.is_deterministic and self.mixture is not None:
-            return self.mixture().mean, self.mixture().stddev
+        """Centre and unit of each latent dimension, shape (latent,): of the prior, or of the codes under theirs."""
+        if self.is_deterministic and self.ex_post is not None:
+            return self.ex_post().mean, self.ex_post().stddev
         return torch.zeros(self.latent_dim), torch.ones(self.latent_dim)
 
     def walk(self, dim: int, steps: int) -> Tensor:
@@ -313,9 +319,9 @@ class Subject:
         """The posteriors by dimension: of the data, else of the model's own samples; None where there is neither."""
         if self.sample is not None:
             return summarize_latents(*self.posterior) if self.sample.n > 1 else None
-        if self.mixture is None and self.is_deterministic:
+        if self.ex_post is None and self.is_deterministic:
             return None  # nothing to draw codes from
-        source = self.mixture() if self.mixture is not None else self.prior()
+        source = self.ex_post() if self.ex_post is not None else self.prior()
         own = self.draw(self.latents(source, 512, "own data"), "own data")
         return summarize_latents(*self._encode(own))
 

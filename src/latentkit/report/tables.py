@@ -21,7 +21,7 @@ from latentkit.report.images import (
     walk,
     walk_method,
 )
-from latentkit.report.latent import latents_of, most, needs_data, needs_labels, needs_mixture, unit
+from latentkit.report.latent import latents_of, most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Source, Subject
 from latentkit.report.wording import count, number
@@ -68,7 +68,7 @@ def _centre(subject: Subject) -> NDArray[np.float64]:
 def _samples(subject: Subject) -> Section:
     names = subject.feature_names
     if not subject.sources:
-        return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_mixture()])
+        return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_ex_post()])
     n = 1000 if subject.sample is None else max(200, subject.sample.n)
     drawn = _drawn(subject, subject.sources[0], n)
     data = None if subject.sample is None else subject.values(subject.sample.x)
@@ -113,8 +113,8 @@ def _samples(subject: Subject) -> Section:
         method=[
             Method(
                 "Samples",
-                f"{count(n, 'code')} drawn with the run's seed, each {made}"
-                ", in the units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
+                f"{count(n, 'code')} drawn with the run's seed, each {made}, in the units of the data. Histograms have "
+                "24 bins and equal areas; a few far values may lie outside.",
             )
         ],
     )
@@ -298,7 +298,7 @@ def _walks(subject: Subject) -> Section:
         key="walks",
         heading="Walks",
         lead="From one random latent vector to another: the features should change step by step, and together.",
-        blocks=[Panels(charts=charts, size="large", caption=caption)] if charts else [needs_mixture()],
+        blocks=[Panels(charts=charts, size="large", caption=caption)] if charts else [needs_ex_post()],
         method=[walk_method(15)],
     )
 

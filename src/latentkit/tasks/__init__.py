@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.ex_post import fit_class_priors, fit_mixture_prior
+from latentkit.tasks.ex_post import (
+    ExPostPriors,
+    FitBudget,
+    Latents,
+    ex_post_priors,
+    fit_class_priors,
+    fit_mixture_prior,
+)
 from latentkit.tasks.exploration import (
     AttributeDirection,
     attribute_direction,
@@ -17,12 +24,16 @@ from latentkit.tasks.reduction import encode
 
 __all__ = [
     "AttributeDirection",
+    "ExPostPriors",
+    "FitBudget",
+    "Latents",
     "attribute_direction",
     "complete",
     "decode",
     "denoise",
     "edit",
     "encode",
+    "ex_post_priors",
     "fit_class_priors",
     "fit_mixture_prior",
     "interpolate",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import Distribution, LatentVariableModel
-from latentkit.distributions import GaussianMixture, ObservationDistribution
-from latentkit.models import CodeDistribution
+from latentkit.distributions import Flow, GaussianMixture, ObservationDistribution
+from latentkit.models import CodeDistribution, Decoded, FlowMatched, OverClasses, Rescaled
 
 __all__ = ["Draw", "decode", "denoise", "reconstruct", "sample", "sample_latents", "tempered"]
 
@@ -80,7 +80,16 @@ def _(prior: GaussianMixture, temperature: float) -> Distribution:
 
 
 @_tempered.register
-def _(prior: CodeDistribution, temperature: float) -> Distribution:
+def _(prior: Rescaled, temperature: float) -> Distribution:
+    return Rescaled(_tempered(prior.base, temperature), prior.centre, prior.scale)
+
+
+@_tempered.register(CodeDistribution)
+@_tempered.register(Decoded)
+@_tempered.register(Flow)
+@_tempered.register(FlowMatched)
+@_tempered.register(OverClasses)
+def _(prior: CodeDistribution | Decoded | Flow | FlowMatched | OverClasses, temperature: float) -> Distribution:
     return prior.tempered(temperature)
 
 
@@ -90,8 +99,9 @@ def tempered(prior: Distribution, temperature: float) -> Distribution:
     .. math:: z = m + T (u - m), \qquad u \sim p(z)
 
     with m the prior's mean. A Gaussian mixture scales within its components instead: every standard deviation is
-    multiplied by T, centres and weights stay, so that T = 0 gives the centres in proportion to their weights. The
-    logits of codes are divided by T. Below 1 samples are more typical and less varied, above 1 the reverse.
+    multiplied by T, centres and weights stay, so that T = 0 gives the centres in proportion to their weights. Flows,
+    flow matching and a second stage scale the noise that they start from. The logits of codes are divided by T.
+    Below 1 samples are more typical and less varied, above 1 the reverse.
 
     Args:
         prior: Any distribution over the latent space.
