@@ -27,7 +27,7 @@ _REGULARIZATION = 1e-4  # added to every variance, as a share of the dimension's
 _SMALLEST_WEIGHT = 1e-6  # components below it have no data of their own
 _MAX_ROWS = 20_000
 #: Steps of expectation-maximisation, at most: of a fit, and of one that only tells whether its number is a good one.
-_STEPS, _STEPS_TO_CHOOSE = 100, 20
+_STEPS, _STEPS_TO_CHOOSE = 100, 8
 #: Numbers of components that are tried in turn.
 _TRIED = (1, 3, 10, 20, 50, 100, 200)
 #: Fewest examples of which a tenth is held out to choose by.
