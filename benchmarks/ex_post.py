@@ -98,7 +98,8 @@ def run() -> None:
     held_out = means + (0.5 * log_vars).exp() * torch.randn(means.shape, generator=generator(0, "held-out"))
     means, log_vars = posteriors(train)
     by_class = Latents(means=means, log_vars=log_vars, classes=torch.from_numpy(labels).long(), n_classes=10)
-    drawn = means[:10_000] + (0.5 * log_vars[:10_000]).exp() * torch.randn(10_000, 16, generator=generator(0, "draws"))
+    noise = torch.randn(means.shape, generator=generator(0, "draws"))
+    drawn = (means + (0.5 * log_vars).exp() * noise)[:10_000]
     figures: dict[str, Any] = {
         "epochs": vae.n_iter_,
         "features": features.description,

@@ -29,7 +29,7 @@ _MAX_ROWS = 20_000
 #: Steps of expectation-maximisation, at most: of a fit, and of one that only tells whether its number is a good one.
 _STEPS, _STEPS_TO_CHOOSE = 100, 20
 #: Numbers of components that are tried in turn.
-_TRIED = (1, 3, 10, 20, 50, 100, 200)
+_TRIED = (1, 3, 10, 20, 50)
 #: Fewest examples of which a tenth is held out to choose by.
 _FEWEST_TO_CHOOSE = 50
 
@@ -98,7 +98,7 @@ def fit_mixture_prior(
     unit variance for the fit (expectation-maximisation of scikit-learn, float64), each variance is regularised by 1e-4
     of the dimension's own, and components without data are dropped.
 
-    With ``n_components="auto"`` a tenth of the rows is held out, and 1, 3, 10, 20, 50, 100 and 200 components are
+    With ``n_components="auto"`` a tenth of the rows is held out, and 1, 3, 10, 20 and 50 components are
     fitted to the others in turn, in few steps, until the held-out rows gain no more than twice the standard error of
     the gain.
 
