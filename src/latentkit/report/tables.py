@@ -114,7 +114,8 @@ def _samples(subject: Subject) -> Section:
             Method(
                 "Samples",
                 f"{count(n, 'code')} drawn with the run's seed, each {made}"
-                ", in the units of the data. Histograms have 24 bins and equal areas; a few far values may lie outside.",
+                ", in the units of the data. Histograms have 24 bins and equal areas; a few far values may lie "
+                "outside.",
             )
         ],
     )
