@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from latentkit import GAN, VQVAE
 from latentkit.data import Dataset
 from latentkit.estimators import VAE
 from latentkit.report import write_report
 
 pytestmark = pytest.mark.browser
 
+SMALL: dict[str, Any] = {"max_epochs": 2, "random_state": 0}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -43,12 +45,14 @@ def pages(
         write_report(image_model, folder / "images.html", data=images),
         write_report(row_model, folder / "rows.html", data=rows),
         write_report(row_model, folder / "nothing.html"),
+        write_report(VQVAE(n_codes=8, prior_width=16, **SMALL).fit(images.data), folder / "codes.html", data=images),
+        write_report(GAN(2, decoder=(8,), **SMALL).fit(rows.data), folder / "gan.html", data=rows),
     ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("which", range(5))
 def test_the_page_needs_nothing_and_fits(browser: Any, pages: list[Path], which: int, width: int, scheme: str) -> None:
     path = pages[which]
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)

@@ -92,7 +92,7 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
         X: Any,
         *,
         n_importance: int | None = None,
-        prior: str = "model",
+        prior: Literal["model"] = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> LikelihoodEstimate:
         r"""Return the length of the code of every example: a lower bound on log p(x), exact and without draws.
@@ -110,11 +110,7 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
         check_is_fitted(self)
         check_integer("n_importance", 1 if n_importance is None else n_importance, low=1)
         check_choice("prior", prior, ("model",))
-        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
-        storage, dtype = self._encode_input(X)
-        wanted = self.engine_.precision if precision == "auto" else precision
-        bf16 = wanted == "bfloat16" and dtype == torch.float32
-        self._check_conditions(storage.shape[0])
+        storage, dtype, bf16 = self._to_score(X, precision)
         model: Any = model_in(self.model_, dtype)
         bounds = []
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from latentkit.core.errors import DataError
-from latentkit.core.parameters import check_real
+from latentkit.core.parameters import check_choice, check_real
 from latentkit.estimators.inputs import attribute_values
 from latentkit.estimators.randomness import python_random_kept
 from latentkit.evaluation import LikelihoodEstimate
@@ -65,14 +65,7 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # 
     # Score
 
     @abstractmethod
-    def log_likelihood(
-        self,
-        X: Any,
-        *,
-        n_importance: int | None = None,
-        prior: str = "model",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
-    ) -> LikelihoodEstimate:
+    def log_likelihood(self, X: Any, *, n_importance: int | None = None) -> LikelihoodEstimate:
         """Return the log-likelihood of every example, or a lower bound on it; `estimator` of the result says which."""
 
     def score_samples(self, X: Any, *, n_importance: int | None = None) -> NDArray[np.float64]:
@@ -158,6 +151,14 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # 
         return z
 
     # Tensors through the model
+
+    def _to_score(self, X: Any, precision: Literal["auto", "float32", "bfloat16"]) -> tuple[Tensor, torch.dtype, bool]:
+        """Data as storage, their precision, and whether products are to be of bfloat16."""
+        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
+        storage, dtype = self._encode_input(X)
+        self._check_conditions(storage.shape[0])
+        wanted = self.engine_.precision if precision == "auto" else precision
+        return storage, dtype, wanted == "bfloat16" and dtype == torch.float32
 
     def _to_model(self, storage: Tensor, dtype: torch.dtype) -> Tensor:
         x: Tensor = self.schema_.to_model(storage.to(self._device), dtype=dtype)

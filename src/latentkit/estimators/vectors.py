@@ -89,11 +89,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
                 f"importance samples and without a prior; got {given}. Leave it out, or fit a VAE for a bound on "
                 "log p(x)."
             )
-        check_choice("precision", precision, ("auto", "float32", "bfloat16"))
-        storage, dtype = self._encode_input(X)
-        wanted = self.engine_.precision if precision == "auto" else precision
-        bf16 = wanted == "bfloat16" and dtype == torch.float32
-        self._check_conditions(storage.shape[0])
+        storage, dtype, bf16 = self._to_score(X, precision)
         fitted = None
         if prior != "model":
             fitted = copy.deepcopy(self._fitted_prior(prior)).to(device=self._device, dtype=dtype)
