@@ -11,7 +11,7 @@ from latentkit.tasks.exploration import (
     latent_path,
     traverse,
 )
-from latentkit.tasks.generation import decode, denoise, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
 
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "fit_class_priors",
     "fit_mixture_prior",
+    "guided",
     "interpolate",
     "latent_path",
     "reconstruct",
