@@ -35,8 +35,11 @@ def tensor(images: Any) -> Any:
     return torch.from_numpy(images)[:, None].float() / 255.0
 
 
-def judged(samples: Any, asked: Any, recognizer: Any, test: Any, true: Any, *, score: bool = True) -> dict[str, Any]:
-    """Agreement with its ceiling and chance, by digit, and the classification accuracy score."""
+def judged(samples: Any, asked: Any, recognizer: Any, test: Any, true: Any, *, matched: Any = None) -> dict[str, Any]:
+    """Agreement with its ceiling and chance, by digit, and the classification accuracy score.
+
+    `matched` is a classifier trained on as many training images as there are samples; None leaves the score out.
+    """
     from latentkit.evaluation import attribute_control, classification_accuracy_score
 
     given = {"recognizer": recognizer, "test": tensor(test), "test_values": true}
@@ -48,8 +51,8 @@ def judged(samples: Any, asked: Any, recognizer: Any, test: Any, true: Any, *, s
         "chance": round(control.chance, 4),
         "by_digit": [round(share, 3) for share in control.by_class.tolist()],
     }
-    if score:
-        figure = classification_accuracy_score(tensor(samples), asked, **given)
+    if matched is not None:
+        figure = classification_accuracy_score(tensor(samples), asked, **{**given, "recognizer": matched})
         figures["classification_accuracy_score"] = round(figure.value, 4)
         figures["classification_accuracy_of_training_images"] = round(figure.floor, 4)
     return figures
@@ -67,7 +70,7 @@ def edits(vae: Any, train: Any, labels: Any, test: Any, true: Any, recognizer: A
             others = test[true != digit][digit::10][:200]
             moved.append(vae.edit(others, direction, strength=strength))
             asked.append(np.full(len(others), digit))
-        found = judged(np.concatenate(moved), np.concatenate(asked), recognizer, test, true, score=False)
+        found = judged(np.concatenate(moved), np.concatenate(asked), recognizer, test, true)
         figures[f"strength {strength:g}"] = found
         print("edit", strength, found, flush=True)
     return figures
@@ -91,9 +94,8 @@ def run() -> None:
     with np.load(data_folder() / "images" / "mnist.npz") as file:
         train, labels = file["x_train"][: options.rows], file["y_train"][: options.rows].astype(np.int64)
         test, true = file["x_test"], file["y_test"].astype(np.int64)
-    # as many rows as there will be samples, lest the two accuracy scores not compare
-    part = train[: options.samples], labels[: options.samples]
-    recognizer = ClassifierFeatures(tensor(part[0]), torch.from_numpy(part[1]))
+    recognizer = ClassifierFeatures(tensor(train), torch.from_numpy(labels))
+    matched = ClassifierFeatures(tensor(train[: options.samples]), torch.from_numpy(labels[: options.samples]))
     print(recognizer.description, flush=True)
     asked = np.arange(options.samples) % 10
     figures: dict[str, Any] = {"recognizer": recognizer.description, "rows": len(train), "time": options.time}
@@ -106,11 +108,11 @@ def run() -> None:
         if name == "edits":
             found |= edits(model, train, labels, test, true, recognizer)
         else:
-            found |= judged(model.sample(len(asked), condition=asked), asked, recognizer, test, true)
+            found |= judged(model.sample(len(asked), condition=asked), asked, recognizer, test, true, matched=matched)
         if name == "vqvae":
             for guidance in GUIDANCE[1:]:
                 samples = model.sample(len(asked), condition=asked, guidance=guidance)
-                found[f"guidance {guidance:g}"] = judged(samples, asked, recognizer, test, true)
+                found[f"guidance {guidance:g}"] = judged(samples, asked, recognizer, test, true, matched=matched)
         figures[name] = found
         print(name, found, flush=True)
     if not options.dry:
