@@ -208,6 +208,12 @@ def test_a_denoiser_takes_more_noise_away() -> None:
     assert error(denoising) < 0.9 * error(plain)
 
 
+def test_pixels_are_corrupted_within_their_range_and_columns_have_none() -> None:
+    options = {"latent_dim": 2, "encoder": (8,), "decoder": (8,), "max_epochs": 1, "random_state": 0}
+    bounds = [DenoisingAutoencoder(**options).fit(X)._objective().corruption_bounds for X in (digits(), rows())]
+    assert bounds == [(0.0, 1.0), None]
+
+
 @pytest.mark.parametrize("corruption", ["gaussian", "masking", "salt_and_pepper"])
 def test_corruption_changes_training_and_nothing_else(corruption: str) -> None:
     X = rows()

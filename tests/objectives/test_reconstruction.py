@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from latentkit.core import seeds
-from latentkit.core.errors import UnsupportedOperationError
+from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.protocols import Batch
 from latentkit.objectives import Reconstruction, corruptions
 
@@ -187,6 +187,20 @@ def test_corruption_is_of_what_the_encoder_sees_alone(model, batch, seeded, name
 def test_no_level_is_no_corruption(name) -> None:
     x = _normal(50, 5)
     assert torch.equal(corruptions[name].apply(x, 0.0), x)
+
+
+def test_corrupted_data_keep_to_what_data_can_be(model, batch, seeded) -> None:
+    seen = []
+    encode = model.encode
+    model.encode = lambda x, *more: (seen.append(x), encode(x, *more))[1]
+    for bounds in (None, (-0.5, 0.5)):
+        Reconstruction(corruption="gaussian", corruption_level=2.0, corruption_bounds=bounds)(model, batch)
+    free, bounded = seen
+    assert free.abs().max() > 1.0
+    assert bounded.min() == -0.5
+    assert bounded.max() == 0.5
+    with pytest.raises(InvalidParameterError, match=r"corruption_bounds must be .* got \(1.0, 0.0\)"):
+        Reconstruction(corruption_bounds=(1.0, 0.0))
 
 
 def test_corruptions_do_what_they_say(seeded) -> None:

@@ -42,6 +42,12 @@ def sample(
     temperature: Annotated[
         float, typer.Option("--temperature", metavar="T", help="Below 1 safer, above 1 bolder.", min=0.0)
     ] = 1.0,
+    guidance: Annotated[
+        float,
+        typer.Option(
+            "--guidance", metavar="W", help="Weight of the condition in a prior over codes; above 1 plainer.", min=0.0
+        ),
+    ] = 1.0,
     prior: Annotated[
         Prior, typer.Option("--prior", help="The prior of training (model), or the one fitted after it.")
     ] = Prior.auto,
@@ -57,6 +63,7 @@ def sample(
         label=label,
         condition=parse_condition(condition),
         temperature=temperature,
+        guidance=guidance,
         prior=prior.value,
         random_state=seed,
     )
@@ -68,6 +75,7 @@ def sample(
             "label": label,
             "condition": condition,
             "temperature": temperature,
+            "guidance": guidance,
             "prior": prior.value,
             "files": files,
         }

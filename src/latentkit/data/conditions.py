@@ -146,6 +146,25 @@ class ConditionSchema:
             )
         return self.encode(np.array([condition], dtype=object))
 
+    def values(self, columns: Tensor) -> list[Tensor]:
+        """Return each attribute's values of encoded conditions: inverse of :meth:`encode`, in numbers.
+
+        Args:
+            columns: Shape (n, width).
+        Returns:
+            For each attribute, shape (n,): places in its classes, int64, or numbers in the user's units, float64.
+
+        Example:
+            >>> schema = learn_conditions(np.array(["cat", "dog", "cat"]))
+            >>> schema.values(schema.encode(np.array(["dog", "cat"])))
+            [tensor([1, 0])]
+        """
+        parts = torch.split(columns[:, 1:], [attribute.width for attribute in self.attributes], dim=1)
+        return [
+            part.argmax(1) if attribute.classes else part[:, 0].double() * attribute.stddev + attribute.mean
+            for attribute, part in zip(self.attributes, parts, strict=True)
+        ]
+
     def describe(self) -> dict[str, Any]:
         """Return the schema as JSON values."""
         return {

@@ -63,6 +63,12 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
                 f"validation_fraction={self.validation_fraction!r} has nothing to judge by: the value of an "
                 "adversarial game does not say how good the samples are. Use 0; the averaged last weights are kept."
             )
+        judged = {"patience": self.patience not in ("auto", None), "schedule": self.schedule == "plateau"}
+        for name in (name for name, is_judged in judged.items() if is_judged):
+            raise InvalidParameterError(
+                f"{name}={getattr(self, name)!r} waits for an improvement, and the value of an adversarial game does "
+                "not say how good the samples are. Leave it out, and set max_epochs or max_time."
+            )
         if self.compile:
             raise InvalidParameterError(
                 "compile=True cannot be honoured: the r1 penalty needs second derivatives, which torch.compile does "

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.protocols import Objective
+from latentkit.estimators.combinations import check_batch_statistics
 from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.parameters import (
     EncoderParameters,
@@ -102,10 +103,10 @@ class Autoencoder(_PointEstimator):
 
     Args:
         penalty: ``"none"``, ``"contractive"``, ``"l2"``, ``"gradient"`` or ``"spectral"``.
-        penalty_weight: Weight λ of the penalty; ``"auto"`` is 1e-3 for ``"contractive"`` and ``"gradient"``, 1e-5 for
-            ``"l2"``.
-        latent_l2: Weight β of the squared norm of the code; ``"auto"`` is 0.01 with the penalties of the decoder, which
-            need it, and 0 without.
+        penalty_weight: Weight λ of the penalty; ``"auto"`` is 0.1, chosen by the reconstructions and samples of
+            rows that were held out.
+        latent_l2: Weight β of the squared norm of the code; ``"auto"`` is 0.01 with ``"l2"`` and ``"gradient"``, which
+            need it lest the code grow instead, and 0 without.
 
     Attributes:
         model_: The trained torch module.
@@ -150,6 +151,11 @@ class Autoencoder(_PointEstimator):
 
     def _terms(self) -> Mapping[str, Any]:
         penalty = PENALTIES[self.penalty]
+        if self.penalty == "spectral" and self.normalization not in ("auto", "none"):
+            raise InvalidParameterError(
+                f"normalization={self.normalization!r} would rescale what penalty='spectral' keeps at norm 1. Leave it "
+                "out, or use another penalty."
+            )
         if penalty.field is None and self.penalty_weight != "auto":
             raise InvalidParameterError(
                 f"penalty={self.penalty!r} has no weight; got penalty_weight={self.penalty_weight!r}. Leave it out, or "
@@ -177,10 +183,11 @@ class Penalty:
 
 PENALTIES: Final = {
     "none": Penalty(),
-    "contractive": Penalty(field="contractive", weight=1e-3),
-    "l2": Penalty(field="decoder_l2", weight=1e-5, latent_l2=0.01),
-    "gradient": Penalty(field="gradient_penalty", weight=1e-3, latent_l2=0.01),
-    "spectral": Penalty(latent_l2=0.01),
+    "contractive": Penalty(field="contractive", weight=0.1),
+    "l2": Penalty(field="decoder_l2", weight=0.1, latent_l2=0.01),
+    "gradient": Penalty(field="gradient_penalty", weight=0.1, latent_l2=0.01),
+    # a decoder of norm 1 spreads its codes far, and held together they carry little
+    "spectral": Penalty(),
 }
 
 
@@ -257,6 +264,7 @@ class SparseAutoencoder(_PointEstimator):
 
     def _terms(self) -> Mapping[str, Any]:
         kind = SPARSITIES[self.sparsity]
+        check_batch_statistics("sparsity", self.sparsity, self.batch_size, ("kl",))
         for name in ("sparsity_weight", "rate", "top_k"):
             if getattr(self, name) != "auto" and name not in kind.parameters:
                 takes = ", ".join(kind.parameters)
@@ -321,7 +329,8 @@ class DenoisingAutoencoder(_PointEstimator):
         corruption: Of what the encoder sees while it is trained: ``"gaussian"`` noise, ``"masking"`` of features by 0,
             or ``"salt_and_pepper"``, which sets features to the least or the largest value.
         corruption_level: Standard deviation of Gaussian noise in model units (pixels are in [0, 1], columns have unit
-            variance), or the share of the features that are masked or set; ``"auto"`` is 0.3.
+            variance; what leaves the range of pixels is cut off, as it is in noisy pictures), or the share of the
+            features that are masked or set; ``"auto"`` is 0.3.
 
     Attributes:
         model_: The trained torch module.
@@ -359,4 +368,10 @@ class DenoisingAutoencoder(_PointEstimator):
 
     def _terms(self) -> Mapping[str, Any]:
         level = 0.3 if self.corruption_level == "auto" else float(self.corruption_level)
-        return {"corruption": self.corruption, "corruption_level": level}
+        if self.corruption != "gaussian" and level == 1.0:
+            raise InvalidParameterError(
+                f"corruption={self.corruption!r} with corruption_level=1 leaves the encoder nothing of an example to "
+                "see. Use a share below 1, such as 0.3."
+            )
+        bounds = None if self.schema_.values == "real" else (0.0, 1.0)
+        return {"corruption": self.corruption, "corruption_level": level, "corruption_bounds": bounds}

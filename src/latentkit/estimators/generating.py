@@ -20,9 +20,12 @@ from latentkit.core.protocols import ConditionalModel
 from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
 from latentkit.distributions import Prior
+from latentkit.estimators.control import measure_control
 from latentkit.estimators.ex_post import in_words
+from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
-from latentkit.estimators.randomness import draw_seed
+from latentkit.estimators.randomness import draw_seed, python_random_kept
+from latentkit.evaluation import AttributeControl
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
 from latentkit.tasks import decode, ex_post_priors, sample_latents
 
@@ -85,6 +88,7 @@ class GenerativeTasks(ABC):
         label: Any = None,
         condition: Any = None,
         temperature: float = 1.0,
+        guidance: float = 1.0,
         draw: Draw = "auto",
         prior: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -96,6 +100,8 @@ class GenerativeTasks(ABC):
             label: One of ``classes_``, where labels were given to fit: examples of that class.
             condition: What the examples shall be given, as :meth:`given` takes it.
             temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
+            guidance: Weight of the condition (or label) against none, at least 0; above 1 gives plainer and less
+                varied cases of it. Only where z is drawn given the condition, as the codes of a :class:`VQVAE` are.
             draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
                 adds pixel noise, and a draw for rows, whose noise belongs to the data.
             prior: ``"model"`` draws z from the prior that was trained; the name of the prior that was fitted to the
@@ -104,14 +110,25 @@ class GenerativeTasks(ABC):
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown.
-            UnsupportedOperationError: If the model has no such prior.
+            UnsupportedOperationError: If the model has no such prior, or it cannot be guided.
         """
         check_is_fitted(self)
         n = check_integer("n", n, low=1)
         if condition is not None:
             bound = self.given(condition)
             return bound.sample(
-                n, label=label, temperature=temperature, draw=draw, prior=prior, random_state=random_state
+                n,
+                label=label,
+                temperature=temperature,
+                guidance=guidance,
+                draw=draw,
+                prior=prior,
+                random_state=random_state,
+            )
+        if guidance != 1.0 and self.condition_ is None and label is None:
+            raise InvalidParameterError(
+                f"guidance={guidance!r} needs a condition to be guided by, and there is none. Give condition= (or "
+                "label=), or leave guidance out."
             )
         self._check_conditions(n)
         check_choice("draw", draw, ("auto", "mean", "sample"))
@@ -121,12 +138,53 @@ class GenerativeTasks(ABC):
         how = usual if draw == "auto" else draw
         random = generator(draw_seed(self.random_state if random_state is None else random_state), "sample")
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
-        z = sample_latents(source(), n, temperature=temperature, generator=random).to(self._device)
+        z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
         parts = [
             decode(self._model(torch.float32, rows), z[rows], draw=how, generator=random).cpu()
             for rows in iterate_batches(n, self._batch_size)
         ]
         return self.schema_.decode(torch.cat(parts))
+
+    @python_random_kept()
+    def attribute_control(
+        self,
+        X: Any,
+        condition: Any,
+        *,
+        n_samples: int = 1000,
+        temperature: float = 1.0,
+        guidance: float = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple[AttributeControl, ...]:
+        """Return, for each attribute, how far samples have what was asked for, beside what real rows would have.
+
+        Samples are drawn with the conditions of rows of X, chosen at random (by label, where the model was fitted with
+        labels instead of conditions). A recogniser, trained on four fifths of X, tells the attributes of the samples,
+        and those of the other fifth, which give the ceiling: see :func:`latentkit.evaluation.attribute_control`.
+
+        Args:
+            X: Data like those of fit, at least 50; rows that fit has not seen make the ceiling a fair one.
+            condition: Their conditions, in the form that fit took, or their labels.
+            n_samples: Number of samples, at least 2.
+            temperature: As for :meth:`sample`.
+            guidance: As for :meth:`sample`.
+            random_state: Seed; None uses the estimator's own.
+        Raises:
+            UnsupportedOperationError: If the estimator was fitted with neither conditions nor labels.
+            DataError: If there are fewer than 50 rows, or the conditions do not fit.
+        Example:
+            >>> from sklearn.datasets import load_iris
+            >>> from latentkit import VAE
+            >>> X, y = load_iris(return_X_y=True)
+            >>> vae = VAE(latent_dim=2, max_epochs=5, random_state=0).fit(X, condition=y)
+            >>> (species,) = vae.attribute_control(X, y)
+            >>> species.metric, species.ceiling > 0.8, tuple(species.confusion.shape)
+            ('accuracy', True, (3, 3))
+        """
+        check_is_fitted(self)
+        options = {"temperature": temperature, "guidance": guidance}
+        seed = draw_seed(self.random_state if random_state is None else random_state)
+        return measure_control(self, X, condition, n_samples=n_samples, seed=seed, options=options)
 
     def inverse_transform(self, Z: Any) -> Any:
         """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.
@@ -237,6 +295,11 @@ class VectorPriors(GenerativeTasks):
         return fitted
 
     def _fitted_prior(self, name: str) -> Prior:
+        if not isinstance(self, ExPostParameters):
+            raise InvalidParameterError(
+                f"a {type(self).__name__} draws z from the prior that it was trained with, and fits no "
+                f"{in_words(name)} afterwards. Leave prior out."
+            )
         fitted: Prior | None = self.ex_post_prior_
         kind = "none" if fitted is None else self.ex_post
         if fitted is None or kind != name:

@@ -137,6 +137,11 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
                     f"validation_fraction={self.validation_fraction!r} needs z: examples that are held out have no "
                     "learnt latent vector to judge by. Use 0, or give z to fit."
                 )
+            if self.patience not in ("auto", None):
+                raise InvalidParameterError(
+                    f"patience={self.patience!r} needs z: without it no example can be held out to judge by. Leave it "
+                    "out, or give z (and a validation_fraction) to fit."
+                )
         else:
             latent_dim = z.shape[1]
             spread = z.std(0, correction=0)

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import check_choice
 from latentkit.core.protocols import Objective
 from latentkit.estimators.fitting import BOUND, TrainedEstimator
 from latentkit.estimators.parameters import ExPostParameters, NetworkParameters, completed
@@ -38,6 +39,8 @@ FREE_BITS = 0.5
 ACTIVATION = "silu"
 #: Latents, at most, to which a mixture is fitted after training: its covariances are full.
 MOST_MIXED = 256
+#: Objectives that ask of q(z given x) no more than draws, their density and, layer by layer, a divergence.
+OBJECTIVES = ("elbo", "iwae", "dreg", "stl", "miwae", "ciwae", "info")
 #: Channels of latents that "auto" gives each layer on a grid.
 GRID_LATENTS = 8
 
@@ -210,6 +213,7 @@ class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedE
         return tuple(max(1, default_latent_dim(event_shape) >> i) for i in range(n_layers))
 
     def _objective(self) -> Objective:
+        check_choice("objective", self.objective, OBJECTIVES)
         free_bits = (FREE_BITS if self.objective == "elbo" else 0.0) if self.free_bits == "auto" else self.free_bits
         name, arguments = resolve_objective(
             self.objective, beta=float(self.beta), free_bits=float(free_bits), n_importance=self.n_importance

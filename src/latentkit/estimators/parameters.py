@@ -6,6 +6,8 @@ dataclasses, so that a group of parameters is a base class, and :func:`completed
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from numbers import Integral, Real
@@ -20,6 +22,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.core.protocols import Schema
 from latentkit.estimators.ex_post import ex_post_family, ex_post_time
+from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_likelihood
 from latentkit.tasks import ex_post_priors
 from latentkit.training import is_redrawn
@@ -30,6 +33,7 @@ __all__ = [
     "ExPostParameters",
     "NetworkParameters",
     "TrainingParameters",
+    "UnknownParameterError",
     "completed",
     "validate",
 ]
@@ -220,7 +224,30 @@ def completed(kind: type[T]) -> type[T]:
     head, mark, rest = (kind.__doc__ or "").partition("    Args:\n")
     arguments, blank, after = rest.partition("\n\n")
     kind.__doc__ = f"{head}{mark}{arguments}\n" + "\n".join(lines) + f"{blank}{after}" if mark else kind.__doc__
+    _explain_unknown(kind)
     return kind
+
+
+def _explain_unknown(kind: type[Any]) -> None:
+    """Let the constructor say of a parameter that it does not have which estimators do."""
+    make = kind.__init__
+    known = list(inspect.signature(make).parameters)[1:]
+
+    @functools.wraps(make)
+    def construct(self: Any, *arguments: Any, **settings: Any) -> None:
+        for name, value in settings.items():
+            if name not in known:
+                kinds = [estimators[key] for key in estimators]
+                others = [other.__name__ for other in kinds if name in inspect.signature(other).parameters]
+                elsewhere = f" {', '.join(others)} {'have' if len(others) > 1 else 'has'} it." if others else ""
+                raise UnknownParameterError(
+                    f"{kind.__name__} has no parameter {name!r}; got {name}={value!r}.{elsewhere}"
+                    f"{'' if others else suggestion(name, known)} Leave it out; help({kind.__name__}) lists what it "
+                    "takes."
+                )
+        make(self, *arguments, **settings)
+
+    kind.__init__ = construct
 
 
 def validate(estimator: Any) -> None:
@@ -233,6 +260,10 @@ def validate(estimator: Any) -> None:
         estimator._validate_params()  # noqa: SLF001 (scikit-learn's own way)
     except SklearnInvalidParameterError as error:
         raise EstimatorParameterError(f"{error}{_suggestion(estimator, str(error))}") from None
+
+
+class UnknownParameterError(InvalidParameterError, TypeError):
+    """A parameter that the estimator does not have; also the error that Python raises for it."""
 
 
 class EstimatorParameterError(InvalidParameterError, SklearnInvalidParameterError):  # type: ignore[misc]

@@ -42,6 +42,8 @@ CODE_DIM_OF_GRID, CODE_DIM_OF_SLOTS = 8, 4
 COMMITMENT = 0.25
 #: Of the prior over codes: dropout, and rows in a step at most where nothing else is asked for.
 PRIOR_DROPOUT, PRIOR_BATCH = 0.1, 64
+#: Heads of attention of the prior over codes.
+PRIOR_HEADS = 4
 
 
 @estimators.register("vqvae", cites=("oord2017neural",))
@@ -148,6 +150,11 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
                 "of images. Leave it out, or use encoder='conv'."
             )
         check_choice("quantizer", self.quantizer, quantizers.names())
+        if self.prior_width % PRIOR_HEADS:
+            wider = PRIOR_HEADS * (self.prior_width // PRIOR_HEADS + 1)
+            raise InvalidParameterError(
+                f"prior_width must be a multiple of {PRIOR_HEADS}; got {self.prior_width}. Use prior_width={wider}."
+            )
         code_dim, n_codes, choices = self._codebook(is_grid)
         specification = QuantizedSpecification(
             event_shape=event_shape,
@@ -295,6 +302,7 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
             condition_dim=condition_dim,
             width=int(self.prior_width),
             n_layers=int(self.prior_layers),
+            n_heads=PRIOR_HEADS,
             dropout=PRIOR_DROPOUT,
         )
 

@@ -155,6 +155,11 @@ def resolve_objective(
             raise InvalidParameterError(
                 f"objective {name!r} has no {option}; got {option}={value!r}. Use objective='elbo', or leave it out."
             )
+    if arguments.get("free_bits") and arguments.get("beta") == 0.0:
+        raise InvalidParameterError(
+            f"beta=0 drops the KL term, of which free_bits={free_bits!r} would leave a part free. Leave one of them "
+            "out."
+        )
     if "n_importance" in accepted:
         arguments["n_importance"] = accepted["n_importance"] if n_importance == "auto" else n_importance
     elif n_importance not in ("auto", 1):

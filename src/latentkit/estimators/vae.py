@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, final
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from latentkit.core.protocols import Objective
+from latentkit.estimators.combinations import check_batch_statistics, check_components, check_point_codes
 from latentkit.estimators.fitting import BOUND, TrainedEstimator
 from latentkit.estimators.parameters import (
     EncoderParameters,
@@ -112,6 +113,15 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
 
     def _specify(self, n_rows: int, condition_dim: int) -> VaeSpecification:
         self._check_ex_post()
+        check_point_codes(
+            self.objective,
+            posterior=self.posterior,
+            prior=self.prior,
+            kl_schedule=self.kl_schedule,
+            kl_warm_up=float(self.kl_warm_up),
+        )
+        check_batch_statistics("objective", self.objective, self.batch_size)
+        check_components(self.prior, self.prior_options, n_rows)
         self._n_train = n_rows
         return specify_autoencoder(
             self,

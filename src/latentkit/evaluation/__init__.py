@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from latentkit.evaluation.classifier import ClassifierFeatures
 from latentkit.evaluation.code_quality import disentanglement_metrics, measure_disentanglement
+from latentkit.evaluation.control import (
+    AttributeControl,
+    AttributeRecognizer,
+    AttributeRegressor,
+    attribute_control,
+    classification_accuracy_score,
+)
 from latentkit.evaluation.disentanglement import (
     Dci,
     FactorVaeScore,
@@ -42,6 +49,9 @@ from latentkit.evaluation.sample_quality import Measurement, measure_samples, sa
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
 
 __all__ = [
+    "AttributeControl",
+    "AttributeRecognizer",
+    "AttributeRegressor",
     "ClassifierFeatures",
     "CopyRate",
     "Dci",
@@ -65,7 +75,9 @@ __all__ = [
     "SapScore",
     "TwoSampleAuc",
     "active_units",
+    "attribute_control",
     "bits_per_dimension",
+    "classification_accuracy_score",
     "codebook_perplexity",
     "copy_rate",
     "dci",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from latentkit.core.errors import InvalidParameterError, UnreadableDataError
 from latentkit.core.files import atomic_path
@@ -20,16 +17,11 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
 from latentkit.evaluation.features import fingerprint, in_batches
 from latentkit.evaluation.inputs import Numbers, check_integers
-from latentkit.nn import NetworkOptions, networks
+from latentkit.evaluation.recognizer import Recognizer, epochs_for, train_recognizer
 
 __all__ = ["ClassifierFeatures"]
 
-_BATCH = 128
-_LEARNING_RATE = 2e-3
-_FEWEST_STEPS = 500  # small data are seen more often
-_SMALLEST_SIDE = 8
 _HELD_OUT = 0.1
-_STATISTICS = 10_000
 _FACTS = ("event_shape", "n_classes", "n_features", "n_epochs", "n_rows", "seed", "accuracy")
 
 
@@ -86,17 +78,17 @@ class ClassifierFeatures:
             )
         check_integer("n_features", n_features, low=1)
         if n_epochs is None:
-            n_epochs = max(2, math.ceil(_FEWEST_STEPS / math.ceil(x.shape[0] / _BATCH)))
+            n_epochs = epochs_for(x.shape[0])
         check_integer("n_epochs", n_epochs, low=1)
         self.event_shape, self.n_classes, self.n_features = tuple(x.shape[1:]), n_classes, n_features
         self.n_epochs, self.n_rows, self.seed = n_epochs, x.shape[0], seed
         order = torch.randperm(x.shape[0], generator=generator(seed, "classifier", "held-out"))
         held_out, rows = order.tensor_split([max(1, int(_HELD_OUT * x.shape[0]))])
         with isolated_rng(derive_seed(seed, "classifier"), x.device):
-            network = _Classifier(self.event_shape, n_features, n_classes).to(x.device)
+            network = Recognizer(self.event_shape, n_features, n_classes).to(x.device)
         network.standardise(x, rows)
-        _train(network, x, y.to(x.device), rows, n_epochs, seed)
-        self.network = network.eval()
+        train_recognizer(network, x, y, rows, n_epochs=n_epochs, order=generator(seed, "classifier", "order"))
+        self.network = network
         network.standardise_features(x, rows)
         predicted = in_batches(network, x[held_out.to(x.device)]).argmax(1).cpu()
         self.accuracy = float((predicted == y[held_out]).double().mean())
@@ -163,7 +155,7 @@ class ClassifierFeatures:
             features.event_shape = tuple(features.event_shape)
             # the weights drawn here are overwritten
             with isolated_rng(0):
-                network = _Classifier(features.event_shape, features.n_features, features.n_classes)
+                network = Recognizer(features.event_shape, features.n_features, features.n_classes)
             network.load_state_dict(state)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UnreadableDataError(
@@ -178,69 +170,3 @@ class ClassifierFeatures:
             raise InvalidParameterError(
                 f"the classifier was trained on rows of shape {self.event_shape}; got {tuple(x.shape[1:])}."
             )
-
-
-@final
-class _Classifier(nn.Module):
-    """Standardised rows, a body whose output is the features, and a head."""
-
-    def __init__(self, event_shape: Sequence[int], n_features: int, n_classes: int) -> None:
-        super().__init__()
-        event = tuple(event_shape)
-        if len(event) == 3 and min(event[1:]) >= _SMALLEST_SIDE:
-            options = NetworkOptions(channels=(16, 32), activation="relu", normalization="none", residual=False)
-            self.body = networks["conv"].encoder(event, n_features, options)
-            self._reduced: tuple[int, ...] = (0, 2, 3)
-        else:
-            self.body = networks["mlp"].encoder(event, n_features, NetworkOptions(widths=(128,)))
-            self._reduced = (0,)
-        self.head = nn.Sequential(nn.ReLU(), nn.Linear(n_features, n_classes))
-        statistics = torch.ones(event[0], 1, 1) if len(self._reduced) > 1 else torch.ones(event)
-        self.register_buffer("centre", torch.zeros_like(statistics))
-        self.register_buffer("scale", statistics)
-        self.register_buffer("feature_centre", torch.zeros(n_features))
-        self.register_buffer("feature_scale", torch.ones(()))
-        self.centre: Tensor
-        self.scale: Tensor
-        self.feature_centre: Tensor
-        self.feature_scale: Tensor
-
-    def standardise(self, x: Tensor, rows: Tensor) -> None:
-        """Take centre and scale of the inputs from these rows, at most 10,000 of them."""
-        part = x[rows[:_STATISTICS].to(x.device)].float()
-        keep = part.mean(self._reduced, keepdim=True)[0]
-        spread = part.std(self._reduced, keepdim=True)[0]
-        self.centre.copy_(keep.reshape(self.centre.shape))
-        self.scale.copy_(torch.where(spread > 0, spread, 1.0).reshape(self.scale.shape))
-
-    def standardise_features(self, x: Tensor, rows: Tensor) -> None:
-        """Take centre and scale of the features from these rows, at most 10,000 of them."""
-        features = in_batches(self.body, x[rows[:_STATISTICS].to(x.device)], prepare=self.prepare)
-        self.feature_centre.copy_(features.mean(0))
-        spread = features.var(0).mean().sqrt()
-        self.feature_scale.copy_(torch.where(spread > 0, spread, 1.0))
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """Standardise."""
-        return (x - self.centre) / self.scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x in model units to the classes' logits."""
-        logits: Tensor = self.head(self.body(self.prepare(x)))
-        return logits
-
-
-def _train(network: nn.Module, x: Tensor, labels: Tensor, rows: Tensor, n_epochs: int, seed: int) -> None:
-    optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
-    n_steps = n_epochs * math.ceil(rows.shape[0] / _BATCH)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1.0 / n_steps, total_iters=n_steps)
-    order = generator(seed, "classifier", "order")
-    with torch.enable_grad():
-        for _ in range(n_epochs):
-            for batch in torch.split(rows[torch.randperm(rows.shape[0], generator=order)], _BATCH):
-                batch = batch.to(x.device)
-                loss = functional.cross_entropy(network(x[batch].float()), labels[batch])
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                schedule.step()

@@ -55,6 +55,8 @@ class CodePrior(nn.Module):
     References:
         Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762; van den Oord et al., 2016, Pixel Recurrent
         Neural Networks, arXiv:1601.06759 (images place by place); Razavi et al., 2019, arXiv:1906.00446 (of codes).
+        Ho and Salimans, 2022, Classifier-Free Diffusion Guidance, arXiv:2207.12598; Gafni et al., 2022, Make-A-Scene,
+        arXiv:2203.13131 (guidance of codes).
 
     Example:
         >>> prior = CodePrior((2, 3), 8, code_dim=2, width=16)
@@ -153,35 +155,54 @@ class CodePrior(nn.Module):
         condition: Tensor | None = None,
         *,
         temperature: float = 1.0,
+        guidance: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw codes place by place, shape (n, places); each layer keeps the keys and values of the places before.
+        r"""Draw codes place by place, shape (n, places); each layer keeps the keys and values of the places before.
+
+        .. math:: \log \tilde p(c_i \mid c_{<i}, y) = w \log p(c_i \mid c_{<i}, y) + (1 - w) \log p(c_i \mid c_{<i})
+                  + const
 
         Args:
             n: Number of draws.
             condition: Shape (n, condition_dim), or (1, condition_dim) for all; None for none.
             temperature: What the logits are divided by; at 0 each code is the most probable one.
+            guidance: Weight w; other than 1 it doubles the work.
             generator: Source of randomness.
         """
         parts = []
         for start in range(0, n, ROWS):
             rows = min(ROWS, n - start)
             own = condition if condition is None or len(condition) == 1 else condition[start : start + rows]
-            parts.append(self._draw(rows, own, temperature, generator))
+            if own is not None and guidance != 1.0:
+                own = torch.cat([own.expand(rows, -1), torch.zeros_like(own).expand(rows, -1)])
+            parts.append(self._draw(rows, own, temperature, guidance, generator))
         return torch.cat(parts)
 
-    def _draw(self, n: int, condition: Tensor | None, temperature: float, generator: torch.Generator | None) -> Tensor:
-        codes = self.output.weight.new_zeros(n, self.n_places, dtype=torch.int64)
-        kept = [layer.empty(n, self.n_places) for layer in self._layers]
+    def _draw(
+        self,
+        n: int,
+        condition: Tensor | None,
+        temperature: float,
+        guidance: float,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Codes of n rows; where there is guidance, `condition` has those of the rows and then as many of none."""
+        copies = 1 if condition is None or guidance == 1.0 else 2
+        codes = self.output.weight.new_zeros(copies * n, self.n_places, dtype=torch.int64)
+        kept = [layer.empty(copies * n, self.n_places) for layer in self._layers]
         for place in range(self.n_places):
             h = self._seen(codes, condition, place)
             for layer, memory in zip(self._layers, kept, strict=True):
                 h = layer.step(h, memory, place)
             logits = self._logits(h)[:, 0]
+            if copies == 2:
+                given, free = logits.log_softmax(-1).chunk(2)
+                logits = free + guidance * (given - free)
             if temperature > 0:
                 logits = logits / temperature + gumbel(logits.shape, like=logits, generator=generator)
-            codes[:, place] = logits.argmax(-1)
-        return codes
+            codes[:, place] = logits.argmax(-1).repeat(copies)
+        return codes[:n]
 
     @property
     def _layers(self) -> list[_Layer]:
@@ -272,6 +293,7 @@ class CodeDistribution:
         prior: Model of the codes; None for uniform ones.
         condition: What they are given, shape (1, columns), or one row for each example.
         temperature: What logits are divided by in draws; `log_prob` is that of temperature 1.
+        guidance: Weight of the condition in draws, see :meth:`CodePrior.sample`; `log_prob` is that of 1.
 
     Example:
         >>> from latentkit.nn.quantizers import FiniteScalarQuantizer
@@ -288,12 +310,14 @@ class CodeDistribution:
         prior: CodePrior | None = None,
         condition: Tensor | None = None,
         temperature: float = 1.0,
+        guidance: float = 1.0,
     ) -> None:
         self._quantizer = quantizer
         self._n_places = n_places
         self._prior = prior
         self._condition = condition
         self._temperature = temperature
+        self._guidance = guidance
 
     @property
     def mean(self) -> Tensor:
@@ -320,13 +344,41 @@ class CodeDistribution:
             uniform = torch.zeros(count, self._n_places, self._quantizer.n_codes, device=device)
             codes = gumbel(uniform.shape, like=uniform, generator=generator).argmax(-1)
         else:
-            codes = self._prior.sample(count, self._condition, temperature=self._temperature, generator=generator)
+            codes = self._prior.sample(
+                count,
+                self._condition,
+                temperature=self._temperature,
+                guidance=self._guidance,
+                generator=generator,
+            )
         z = self._quantizer.vectors(codes).flatten(1)
         return z[0] if n is None else z
 
     def tempered(self, temperature: float) -> CodeDistribution:
         """The same model of codes, its logits divided by `temperature`; at 0 each code is the most probable one."""
         check_real("temperature", temperature, low=0.0)
+        return self._with(temperature=temperature, guidance=self._guidance)
+
+    def guided(self, guidance: float) -> CodeDistribution:
+        """The same model of codes, extrapolated from none to its condition; see :meth:`CodePrior.sample`.
+
+        Raises:
+            InvalidParameterError: If there is no condition to be guided by.
+        """
+        check_real("guidance", guidance, low=0.0)
+        if self._prior is None or self._condition is None:
+            raise InvalidParameterError(
+                f"guidance={guidance!r} needs a condition to be guided by, and there is none. Give condition= (or "
+                "label=), or leave guidance out."
+            )
+        return self._with(temperature=self._temperature, guidance=guidance)
+
+    def _with(self, *, temperature: float, guidance: float) -> CodeDistribution:
         return CodeDistribution(
-            self._quantizer, self._n_places, prior=self._prior, condition=self._condition, temperature=temperature
+            self._quantizer,
+            self._n_places,
+            prior=self._prior,
+            condition=self._condition,
+            temperature=temperature,
+            guidance=guidance,
         )

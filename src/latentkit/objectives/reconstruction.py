@@ -10,7 +10,7 @@ from typing import Protocol, final, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from latentkit.core.errors import UnsupportedOperationError
+from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
 from latentkit.core.registry import Registry
@@ -71,6 +71,8 @@ class Reconstruction:
         corruption: Of what the encoder sees, never of the target: ``"none"``, ``"gaussian"`` noise, ``"masking"`` of
             features by 0, ``"salt_and_pepper"``, which is the least or the greatest number of the batch.
         corruption_level: Standard deviation of Gaussian noise in model units; else the share of features, in [0, 1].
+        corruption_bounds: Least and greatest value that data can have, to which corrupted ones are clipped, as noisy
+            pictures are when they are stored; None where there are none.
         latent_l2: Weight of half the squared norm of the code.
         l1: Weight of the sum of the absolute values of the code.
         rate: Mean rho over the batch that `rate_weight` asks each number of the code for, in (0, 1).
@@ -98,6 +100,7 @@ class Reconstruction:
 
     corruption: str = "none"
     corruption_level: float = 0.3
+    corruption_bounds: tuple[float, float] | None = None
     latent_l2: float = 0.0
     l1: float = 0.0
     rate: float = 0.05
@@ -109,6 +112,10 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         check_real("corruption_level", self.corruption_level, low=0.0, high=corruptions[self.corruption].highest)
+        if self.corruption_bounds is not None and not self.corruption_bounds[0] < self.corruption_bounds[1]:
+            raise InvalidParameterError(
+                f"corruption_bounds must be (least, greatest) value; got {self.corruption_bounds!r}. None is for none."
+            )
         check_real("rate", self.rate, low=0.0, high=1.0, inclusive=(False, False))
         for name in ("latent_l2", "l1", "rate_weight", "contractive", "gradient_penalty", "decoder_l2"):
             check_real(name, getattr(self, name), low=0.0, hint="Use 0 to drop it.")
@@ -120,6 +127,8 @@ class Reconstruction:
         weights = _weight_decay(model) if self.decoder_l2 else None
         model = given(model, batch)
         seen = corruptions[self.corruption].apply(batch.x, self.corruption_level)
+        if self.corruption_bounds is not None and self.corruption != "none":
+            seen = seen.clamp(*self.corruption_bounds)
         z = model.encode(seen).mean
         fit = log_likelihood(model, z, batch)
         objective = fit

@@ -18,7 +18,7 @@ from latentkit.tasks.exploration import (
     latent_path,
     traverse,
 )
-from latentkit.tasks.generation import decode, denoise, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
 
@@ -36,6 +36,7 @@ __all__ = [
     "ex_post_priors",
     "fit_class_priors",
     "fit_mixture_prior",
+    "guided",
     "interpolate",
     "latent_path",
     "reconstruct",

@@ -8,12 +8,13 @@ from typing import Final, Literal, cast
 import torch
 from torch import Tensor
 
+from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import Distribution, LatentVariableModel
 from latentkit.distributions import Flow, GaussianMixture, ObservationDistribution
 from latentkit.models import CodeDistribution, Decoded, FlowMatched, OverClasses, Rescaled
 
-__all__ = ["Draw", "decode", "denoise", "reconstruct", "sample", "sample_latents", "tempered"]
+__all__ = ["Draw", "decode", "denoise", "guided", "reconstruct", "sample", "sample_latents", "tempered"]
 
 Draw = Literal["mean", "mode", "sample"]
 _DRAWS: Final = ("mean", "mode", "sample")
@@ -50,12 +51,18 @@ def sample(
 
 
 def sample_latents(
-    prior: Distribution, n: int, *, temperature: float = 1.0, generator: torch.Generator | None = None
+    prior: Distribution,
+    n: int,
+    *,
+    temperature: float = 1.0,
+    guidance: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Latent vectors from the prior, shape (n, latent).
 
     Raises:
-        InvalidParameterError: If `n` or `temperature` is below 0.
+        InvalidParameterError: If `n`, `temperature` or `guidance` is below 0.
+        UnsupportedOperationError: If the prior cannot be guided; see :func:`guided`.
 
     Example:
         >>> from latentkit.distributions import StandardNormal
@@ -65,7 +72,48 @@ def sample_latents(
                 [0., 0.]])
     """
     check_integer("n", n)
-    return tempered(prior, temperature).sample(n, generator=generator)
+    return tempered(guided(prior, guidance), temperature).sample(n, generator=generator)
+
+
+def guided(prior: Distribution, guidance: float) -> Distribution:
+    r"""The prior of z given a condition, with the condition's weight scaled (classifier-free guidance).
+
+    .. math:: \tilde p(z \mid y) \propto p(z \mid y)^w p(z)^{1-w}
+
+    Above 1 samples are plainer cases of the condition and less varied, at 0 they do not heed it. It takes a prior that
+    knows both p(z given y) and p(z), and in which the power of a density can be drawn from: that of codes, place by
+    place.
+
+    Args:
+        prior: Distribution over the latent space, given a condition.
+        guidance: Weight w, at least 0; 1 is the prior itself.
+
+    Returns:
+        Something to draw from; its log-density is the prior's where w = 1.
+
+    Raises:
+        InvalidParameterError: If `guidance` is below 0 or not finite, or there is no condition.
+        UnsupportedOperationError: If the prior is none that can be drawn from so.
+
+    References:
+        Ho and Salimans, 2022, Classifier-Free Diffusion Guidance, arXiv:2207.12598.
+    """
+    check_real("guidance", guidance, low=0.0, hint="Use 1 for the condition as it is, above 1 for plainer cases of it.")
+    return prior if guidance == 1.0 else _guided(prior, float(guidance))
+
+
+@singledispatch
+def _guided(prior: Distribution, guidance: float) -> Distribution:
+    raise UnsupportedOperationError(
+        f"guidance={guidance!r} weighs p(z given a condition) against p(z), draw by draw, as a prior over codes can. "
+        "Here z is drawn in one piece, and what heeds a condition is the decoder, to which the same z means something "
+        "else without it. Leave guidance out (temperature makes samples plainer too), or use VQVAE."
+    )
+
+
+@_guided.register
+def _(prior: CodeDistribution, guidance: float) -> Distribution:
+    return prior.guided(guidance)
 
 
 @singledispatch
