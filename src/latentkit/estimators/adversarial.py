@@ -35,7 +35,9 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
     r1_every: int = 16
     spectral_norm: bool = False
     # Defaults of TrainingParameters that do not serve here: the value of a game says nothing of quality, so that there
-    # is nothing to stop early by, and the last weights would be those of one moment of it.
+    # is nothing to stop early by, and the last weights would be those of one moment of it. A likelihood smooths what a
+    # transposed convolution makes grainy; a discriminator does so only late.
+    upsampling: Literal["transposed", "nearest"] = "nearest"
     learning_rate: float = 1e-3
     weight_averaging: float = 0.999
     validation_fraction: float = 0.0

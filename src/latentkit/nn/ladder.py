@@ -299,7 +299,7 @@ class LadderDecoder(nn.Module):
             size = (self.output_shape[-2], self.output_shape[-1])
             n_outputs = math.prod(self.output_shape[:-2])
             to_image = Upsampling(last.channels, n_outputs, last.grid, size, kind=settings.upsampling, bias=False)
-            initialise(to_image.convolution, None)
+            initialise(to_image.convolution, None, scale=BRANCH_SCALE)
             self.output_layer = PixelBias.for_images(n_outputs, size)
             self.output = nn.Sequential(to_image, self.output_layer)
 
