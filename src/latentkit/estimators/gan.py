@@ -94,7 +94,7 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
             activation=self.activation,
             normalization=self.normalization,
             dropout=float(self.dropout),
-            upsampling=self.upsampling,
+            upsampling=self._resolve_upsampling(decoder),
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,
         )

@@ -123,7 +123,7 @@ class VAEGAN(EncodingTasks, GenerativeTasks, AdversarialParameters, ExPostParame
             activation=self.activation,
             normalization=self.normalization,
             dropout=float(self.dropout),
-            upsampling=self.upsampling,
+            upsampling=self._resolve_upsampling(decoder),
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,
         )
