@@ -198,6 +198,8 @@ def test_what_is_auto_is_resolved_from_the_data() -> None:
     assert default_latent_dim((40,)) == 16
     assert default_batch_size(3, (4,)) == 3
     assert default_batch_size(10**6, (3, 256, 256)) * 3 * 256 * 256 <= 1 << 22
+    assert 32 <= 2_000 / default_batch_size(2_000, (1, 28, 20)) <= 64  # steps of an epoch over a few images
+    assert default_batch_size(2_000, (784,)) == 128
     assert default_epochs(10) == 1000
     assert default_epochs(10**6) == 20
 

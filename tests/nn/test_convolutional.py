@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
+from latentkit.core.seeds import generator
 from latentkit.nn import ConvDecoder, ConvEncoder, build_decoder, build_encoder, last_layer
 from latentkit.nn.convolutional import MAX_PIXEL_BIASES, ResidualBlock, default_channels, grid_sizes
+from latentkit.nn.grids import GridDecoder
+from latentkit.nn.ladder import LadderDecoder, LevelSettings, levels_of
 
 UPSAMPLINGS = ("transposed", "nearest")
 NORMALIZATIONS = ("none", "batch", "layer", "group")
@@ -258,3 +261,17 @@ def test_wrong_shapes_and_upsampling() -> None:
         ConvDecoder(2, (1, 8, 8), channels=(8,))
     with pytest.raises(InvalidParameterError, match=r"upsampling must be one of: .*Did you mean 'nearest'\?"):
         ConvDecoder(2, (1, 1, 8, 8), channels=(8,), upsampling="neares")
+
+
+@pytest.mark.parametrize("kind", ["vector", "grid", "ladder"])
+def test_a_decoder_starts_close_to_its_bias(kind: str) -> None:
+    shape = (2, 1, 28, 28)
+    if kind == "vector":
+        images = ConvDecoder(4, shape, channels=(8, 16))(torch.randn(50, 4, generator=generator(0, "start")))
+    elif kind == "grid":
+        images = GridDecoder(3, shape, channels=(8, 16))(torch.randn(50, 49 * 3, generator=generator(0, "start")))
+    else:
+        levels = levels_of((8, 16), (1, 28, 28), on_grids=True)
+        ladder = LadderDecoder(levels, (3, 2), shape, LevelSettings(normalization="group"))
+        images = ladder.finish(torch.randn(50, 8, 14, 14, generator=generator(0, "start")))
+    assert 0 < images.std() < 0.15  # all biases are 0 before there are data

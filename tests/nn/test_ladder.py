@@ -12,6 +12,7 @@ from latentkit.nn.ladder import (
     GatedBlock,
     LadderDecoder,
     LadderEncoder,
+    LadderMerge,
     Level,
     LevelSettings,
     levels_of,
@@ -108,3 +109,32 @@ def test_ends_of_branches_and_heads_keep_their_small_weights() -> None:
     assert len(kept) == 8
     for name, weight in kept.items():
         assert torch.equal(dict(encoder.named_parameters())[name], weight)
+
+
+def test_a_vector_is_written_onto_a_grid_with_weights_that_a_few_steps_can_change() -> None:
+    levels = levels_of((8, 16), (1, 28, 28), on_grids=True)
+    decoder = LadderDecoder(levels, (8, 4), (1, 1, 28, 28), LevelSettings(normalization="group"))
+    draws = [normal(50, n) for n in decoder.dims]
+    start = [layer.input.layer.weight.detach().clone() for layer in decoder.layers]
+
+    def descend() -> None:
+        h = decoder.begin(None)
+        for layer, z in zip(decoder.layers, draws, strict=True):
+            h = layer(h, z)
+
+    standardise_layers([decoder.layers], descend)
+    for layer, weight in zip(decoder.layers, start, strict=True):
+        assert torch.equal(layer.input.layer.weight, weight)
+        assert weight.abs().max() < 0.15  # an optimiser at rate 1e-3 moves a weight by a tenth in a hundred steps
+
+
+def test_a_layer_s_vector_starts_informed_where_it_stands_for_a_grid() -> None:
+    down = Level(8, (14, 14))
+    merges = {
+        kind: LadderMerge(down, down, 6, LevelSettings(normalization="group", has_grids=kind == "grid"))
+        for kind in ("vector", "grid")
+    }
+    h = normal(100, 8, 14, 14)
+    deviation = {kind: float(merge(merge.from_below(h), h[:1]).std().detach()) for kind, merge in merges.items()}
+    assert deviation["vector"] > 0.3
+    assert deviation["grid"] < 0.2

@@ -35,7 +35,9 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
     r1_every: int = 16
     spectral_norm: bool = False
     # Defaults of TrainingParameters that do not serve here: the value of a game says nothing of quality, so that there
-    # is nothing to stop early by, and the last weights would be those of one moment of it.
+    # is nothing to stop early by, and the last weights would be those of one moment of it. A likelihood smooths what a
+    # transposed convolution makes grainy; a discriminator does so only late.
+    upsampling: Literal["auto", "transposed", "nearest"] = "auto"  # type: ignore[assignment]
     learning_rate: float = 1e-3
     weight_averaging: float = 0.999
     validation_fraction: float = 0.0
@@ -43,6 +45,7 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "discriminator": [str, tuple, list],
         "objective": [StrOptions(set(adversarial_losses))],
+        "upsampling": [StrOptions({"auto", "transposed", "nearest"})],
         "r1": [Interval(Real, 0, None, closed="left")],
         "r1_every": [Interval(Integral, 1, None, closed="left")],
         "spectral_norm": ["boolean"],
@@ -74,6 +77,12 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
                 "compile=True cannot be honoured: the r1 penalty needs second derivatives, which torch.compile does "
                 "not give. Leave it out."
             )
+
+    def _resolve_upsampling(self, decoder: NetworkChoice) -> str:
+        """How a convolutional decoder enlarges: by nearest neighbours unless told otherwise."""
+        if self.upsampling != "auto":
+            return self.upsampling
+        return "nearest" if decoder["network"] == "conv" else "transposed"
 
     def _resolve_discriminator(self, event_shape: tuple[int, ...], n_rows: int) -> NetworkChoice:
         """The discriminator's network; by default leaky rectifiers and no normalisation, which would hide scale.

@@ -37,9 +37,9 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
     .. math:: x = G(z), \quad z \sim N(0, I)
 
     It samples, and decodes and interpolates latent vectors; it has no encoder and no likelihood, so that it does not
-    reduce, score or recover. `learning_rate`, `weight_averaging` and `validation_fraction` have other defaults than
-    elsewhere: the average of the last weights is kept, and no row is held out. A training in which the discriminator
-    wins, or the samples collapse, ends in a DivergenceError.
+    reduce, score or recover. `weight_averaging`, `validation_fraction` and `upsampling` have other defaults than
+    elsewhere: the average of the last weights is kept, no row is held out, and images are enlarged smoothly. A training
+    in which the discriminator wins, or the samples collapse, ends in a DivergenceError.
 
     Args:
         latent_dim: Number of latent dimensions.
@@ -99,7 +99,7 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
             activation=self.activation,
             normalization=self.normalization,
             dropout=float(self.dropout),
-            upsampling=self.upsampling,
+            upsampling=self._resolve_upsampling(decoder),
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,
         )

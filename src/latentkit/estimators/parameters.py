@@ -74,7 +74,8 @@ class NetworkParameters:
         activation: Of the networks; ``"auto"`` is each network's own.
         normalization: ``"auto"``, ``"none"``, ``"batch"``, ``"layer"`` or ``"group"``.
         dropout: Probability with which a hidden unit is dropped while training.
-        upsampling: ``"transposed"`` or ``"nearest"``, of a convolutional decoder.
+        upsampling: ``"transposed"`` or ``"nearest"``, of a convolutional decoder; beside a discriminator ``"auto"``,
+            which is the latter.
     """
 
     decoder: Any = "auto"

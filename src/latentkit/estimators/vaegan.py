@@ -42,10 +42,11 @@ class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstima
     of the model that is left, with its likelihood of pixels or columns: they are proper bounds, but lower than those of
     a VAE, which is trained for them; they tell what is unusual, and are no measure of sharpness.
 
-    `learning_rate`, `weight_averaging` and `validation_fraction` have other defaults than elsewhere: the average of the
-    last weights is kept, and no row is held out. A training in which the discriminator wins, or the samples collapse,
-    ends in a DivergenceError. The likelihood is one whose mean alone the decoder gives: ``"auto"`` is Bernoulli for
-    binary data, else Gaussian with one learnt variance, and with means from 0 to 1 for images in that range.
+    `weight_averaging`, `validation_fraction` and `upsampling` have other defaults than elsewhere: the average of the
+    last weights is kept, no row is held out, and images are enlarged smoothly. A training in which the discriminator
+    wins, or the samples collapse, ends in a DivergenceError. The likelihood is one whose mean alone the decoder gives:
+    ``"auto"`` is Bernoulli for binary data, else Gaussian with one learnt variance, and with means from 0 to 1 for
+    images in that range.
 
     Args:
         latent_dim: Number of latent dimensions.
@@ -131,7 +132,7 @@ class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstima
             activation=self.activation,
             normalization=self.normalization,
             dropout=float(self.dropout),
-            upsampling=self.upsampling,
+            upsampling=self._resolve_upsampling(decoder),
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,
         )

@@ -180,7 +180,8 @@ class ConvDecoder(nn.Module):
         self.norm = grid_normalization(normalization, self.channels[0])
         n_outputs = shape[0] * shape[1]
         self.to_image = Upsampling(self.channels[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
-        initialise(self.to_image.convolution, None)
+        # Small, so that training starts at the average image: patterns of random weights are slow to unlearn.
+        initialise(self.to_image.convolution, None, scale=BRANCH_SCALE)
         self.output_bias = PixelBias.for_images(n_outputs, sizes[0])
 
     def forward(self, z: Tensor) -> Tensor:

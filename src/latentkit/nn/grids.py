@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
-from latentkit.nn.activations import activations, initialise
+from latentkit.nn.activations import BRANCH_SCALE, activations, initialise
 from latentkit.nn.convolutional import (
     BlockOptions,
     PixelBias,
@@ -142,7 +142,7 @@ class GridDecoder(nn.Module):
         self.norm = grid_normalization(normalization, widths[0])
         n_outputs = self.output_shape[0] * self.output_shape[1]
         self.to_image = Upsampling(widths[0], n_outputs, sizes[1], sizes[0], kind=upsampling, bias=False)
-        initialise(self.to_image.convolution, None)
+        initialise(self.to_image.convolution, None, scale=BRANCH_SCALE)
         # Not one for each pixel: what is where stands in the grid.
         self.output_bias = PixelBias((n_outputs, 1, 1))
 

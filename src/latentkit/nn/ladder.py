@@ -140,7 +140,8 @@ class LadderMerge(nn.Module):
         self.output = _Reading(down, 2 * n_latents, has_grid=settings.has_grids)
         initialise(self.from_below, settings.activation)
         initialise(self.from_above, settings.activation)
-        initialise(self.output.layer, None, scale=BRANCH_SCALE)
+        # A vector for a whole grid starts at full strength: of a whisper, the way down learns to do without.
+        initialise(self.output.layer, None, scale=1.0 if self.output.spans_grid else BRANCH_SCALE)
 
     def forward(self, below: Tensor, above: Tensor) -> Tensor:
         """Return means and raw log-variances, shape (rows, 2 latents of the layer).
@@ -237,7 +238,7 @@ class LadderLayer(nn.Module):
         self.out_norm = settings.normalise(level)
         self.output = nn.Identity() if below is None else _ascent_in_size(level, below, settings.upsampling)
         initialise(self.prior.layer, None, scale=BRANCH_SCALE)
-        initialise(self.input.layer, settings.activation)
+        initialise(self.input.layer, None if self.input.spans_grid else settings.activation)
         if below is not None:
             initialise(_weighted(self.output), settings.activation)
 
@@ -298,7 +299,7 @@ class LadderDecoder(nn.Module):
             size = (self.output_shape[-2], self.output_shape[-1])
             n_outputs = math.prod(self.output_shape[:-2])
             to_image = Upsampling(last.channels, n_outputs, last.grid, size, kind=settings.upsampling, bias=False)
-            initialise(to_image.convolution, None)
+            initialise(to_image.convolution, None, scale=BRANCH_SCALE)
             self.output_layer = PixelBias.for_images(n_outputs, size)
             self.output = nn.Sequential(to_image, self.output_layer)
 
@@ -328,7 +329,8 @@ def standardise_layers(networks: Iterable[nn.Module], run: Callable[[], object])
 
     with mean m and standard deviation s of each output over examples and places. The layers are done in the order of
     the pass, each on what the scaled ones before it give. Layers that end a residual branch or give a distribution's
-    parameters keep the small weights that they start with, and so does an output that does not vary.
+    parameters keep the small weights that they start with, and so do those that write one vector onto a whole grid,
+    whose weights of unit variance would be noise too strong to be unlearnt, and an output that does not vary.
 
     Args:
         networks: Their layers are scaled in place.
@@ -358,6 +360,7 @@ def standardise_layers(networks: Iterable[nn.Module], run: Callable[[], object])
     for network in networks:
         kept = {id(block.second) for block in network.modules() if isinstance(block, GatedBlock)}
         kept |= {id(head.layer) for head in network.modules() if isinstance(head, _Reading)}
+        kept |= {id(head.layer) for head in network.modules() if isinstance(head, _Writing) and head.spans_grid}
         layers = [part for part in network.modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
         handles += [layer.register_forward_hook(scale) for layer in layers if id(layer) not in kept]
     try:
@@ -369,12 +372,16 @@ def standardise_layers(networks: Iterable[nn.Module], run: Callable[[], object])
 
 @final
 class _Reading(nn.Module):
-    """Numbers for each example from features: one vector, or, with a grid, channels of it that are laid flat."""
+    """Numbers for each example from features: one vector, or, with a grid, channels of it that are laid flat.
+
+    `spans_grid` tells whether the features lie on a grid and the numbers are one vector for all of it.
+    """
 
     def __init__(self, level: Level, n: int, *, has_grid: bool) -> None:
         super().__init__()
         self._n = n
         is_spatial = has_grid and level.grid is not None
+        self.spans_grid = level.grid is not None and not is_spatial
         self.layer: nn.Linear | nn.Conv2d
         self.layer = nn.Conv2d(level.channels, n, 1) if is_spatial else nn.Linear(math.prod(level.shape), n)
 
@@ -390,6 +397,7 @@ class _Writing(nn.Module):
     def __init__(self, n: int, level: Level, *, has_grid: bool) -> None:
         super().__init__()
         is_spatial = has_grid and level.grid is not None
+        self.spans_grid = level.grid is not None and not is_spatial
         self._given = (n, *(level.grid or ())) if is_spatial else (n,)
         self._shape = level.shape
         self.layer: nn.Linear | nn.Conv2d
