@@ -178,7 +178,7 @@ def test_what_codes_cannot_do_is_refused(images: VQVAE) -> None:
         images.recover(X)
     with pytest.raises(UnsupportedOperationError, match="fitted without labels"):
         images.sample(2, label="cat")
-    with pytest.raises(InvalidParameterError, match="codes have no mixture"):
+    with pytest.raises(InvalidParameterError, match="codes have no prior=.mixture."):
         images.sample(2, prior="mixture")
     with pytest.raises(InvalidParameterError, match="prior must be one of: model"):
         images.log_likelihood(X, prior="mixture")

@@ -52,6 +52,7 @@ EVERYTHING: dict[str, Any] = {
     "normalization": "layer",
     "dropout": 0.1,
     "upsampling": "transposed",
+    "augmentation": [],
     "max_epochs": 2,
     "max_time": "1m30s",
     "batch_size": 16,
@@ -69,6 +70,7 @@ EVERYTHING: dict[str, Any] = {
     "compile": np.bool_(False),
     "device": "cpu",
     "random_state": 5,
+    "warm_start": np.bool_(True),
     "verbose": False,
 }
 
