@@ -95,7 +95,7 @@ def test_a_gan_has_what_it_can_do_and_nothing_else(clouds: GAN) -> None:
     ("settings", "words"),
     [
         ({"validation_fraction": 0.1}, "validation_fraction=0.1 has nothing to judge by.*Use 0"),
-        ({"patience": 5}, "patience=5 needs a validation part"),
+        ({"patience": 5}, "patience=5 waits for an improvement"),
         ({"compile": True}, "compile=True cannot be honoured.*second derivatives"),
         ({"normalization": "batch"}, "judge an example by the others"),
         ({"discriminator": "mpl"}, "discriminator must be 'auto', one of: conv, mlp.* Did you mean 'mlp'"),
