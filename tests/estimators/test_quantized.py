@@ -213,7 +213,7 @@ def test_sizes_follow_the_data() -> None:
         ({"quantizer_options": {"decai": 0.9}}, "quantizer_options has 'decai', .* Did you mean 'decay'"),
         ({"downsampling": 4}, "downsampling=4 belongs to a grid of codes"),
         ({"latent_dim": 7}, "latent_dim must be a multiple of code_dim=4"),
-        ({"prior_width": 10}, "width must be a multiple of n_heads=4; got 10"),
+        ({"prior_width": 10}, "prior_width must be a multiple of 4; got 10"),
         ({"n_codes": 1}, "n_codes"),
         ({"prior_share": 0.0}, "prior_share"),
     ],
