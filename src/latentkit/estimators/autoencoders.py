@@ -108,18 +108,6 @@ class Autoencoder(_PointEstimator):
         latent_l2: Weight β of the squared norm of the code; ``"auto"`` is 0.01 with ``"l2"`` and ``"gradient"``, which
             need it lest the code grow instead, and 0 without.
 
-    Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
-        history_: One record per epoch.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        engine_: How training was computed.
-        n_features_in_: Numbers per example.
-
     References:
         Ghosh et al., 2020, From Variational to Deterministic Autoencoders, arXiv:1903.12436 (RAE).
         Rifai et al., 2011, Contractive Auto-Encoders: Explicit Invariance During Feature Extraction (CAE).
@@ -219,16 +207,7 @@ class SparseAutoencoder(_PointEstimator):
         top_k: Numbers k of each code that ``"top_k"`` keeps; ``"auto"`` is an eighth of them.
 
     Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
-        history_: One record per epoch.
-        n_iter_: Epochs trained.
         latent_dim_: Latent dimensions; ``"auto"`` takes four times those of the other autoencoders.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        engine_: How training was computed.
-        n_features_in_: Numbers per example.
 
     References:
         Makhzani and Frey, 2014, k-Sparse Autoencoders, arXiv:1312.5663 (``top_k``).
@@ -331,18 +310,6 @@ class DenoisingAutoencoder(_PointEstimator):
         corruption_level: Standard deviation of Gaussian noise in model units (pixels are in [0, 1], columns have unit
             variance; what leaves the range of pixels is cut off, as it is in noisy pictures), or the share of the
             features that are masked or set; ``"auto"`` is 0.3.
-
-    Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
-        history_: One record per epoch.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        engine_: How training was computed.
-        n_features_in_: Numbers per example.
 
     References:
         Vincent et al., 2010, Stacked Denoising Autoencoders, JMLR 11:3371-3408.

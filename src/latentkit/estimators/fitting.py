@@ -62,6 +62,16 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     What the model is, what training maximises and what is fitted after it are the subclass's. The parameters of
     training have the same names and meanings in all of them.
+
+    Attributes:
+        model_: The trained torch module.
+        schema_: How the data become tensors and come back.
+        specification_: What the model is made of.
+        latent_dim_: Latent dimensions.
+        history_: One record per epoch.
+        n_iter_: Epochs trained.
+        engine_: How training was computed.
+        n_features_in_: Numbers per example.
     """
 
     #: The trained module.

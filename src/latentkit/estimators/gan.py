@@ -45,13 +45,7 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
         latent_dim: Number of latent dimensions.
 
     Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
         history_: One record per epoch; `objective` is the generator's, -log 2 where the non-saturating game is even.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
-        n_features_in_: Numbers per example.
 
     References:
         Goodfellow et al., 2014, Generative Adversarial Nets, arXiv:1406.2661.

@@ -51,15 +51,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
             judge by.
 
     Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
         history_: One record per epoch; `objective` is the mean log p(x given z), nats.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        n_features_in_: Numbers per example.
 
     References:
         Bojanowski et al., 2018, Optimizing the Latent Space of Generative Networks, arXiv:1707.05776.

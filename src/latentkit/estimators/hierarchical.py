@@ -80,16 +80,7 @@ class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedE
         kl_warm_up: Share of training over which a linear warm-up rises.
 
     Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
-        history_: One record per epoch.
-        n_iter_: Epochs trained.
         latent_dim_: Latent dimensions of all layers.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        engine_: How training was computed.
-        n_features_in_: Numbers per example.
 
     References:
         Sonderby et al., 2016, Ladder Variational Autoencoders, arXiv:1602.02282; Kingma et al., 2016, arXiv:1606.04934

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from numbers import Integral, Real
@@ -37,6 +38,9 @@ __all__ = [
     "completed",
     "validate",
 ]
+
+#: Sections of a description that are joined.
+ARGS, ATTRIBUTES = "    Args:\n", "    Attributes:\n"
 
 Constraints = dict[str, list[Any]]
 T = TypeVar("T")
@@ -113,6 +117,11 @@ class ExPostParameters:
             vectors; or ``"none"``. All but the mixture are trained, in a tenth of `max_time`.
         ex_post_options: Its arguments, such as ``{"n_components": 100}``; a mixture's ``"auto"`` number is chosen by
             held-out examples.
+
+    Attributes:
+        ex_post_prior_: The prior that was fitted after training, or None.
+        class_priors_: Those of the classes, where labels were given.
+        classes_: Names of the classes, where labels were given.
     """
 
     ex_post: str = "mixture"
@@ -215,16 +224,18 @@ class TrainingParameters:
 
 
 def completed(kind: type[T]) -> type[T]:
-    """Complete an estimator: its description and its table of checks get those of the groups that it inherits."""
+    """Complete an estimator: its description and its table of checks get those of the classes that it inherits.
+
+    What it describes itself it describes in its own words, and first.
+    """
     groups = [base for base in kind.__mro__[1:] if "_parameter_constraints" in vars(base) and is_dataclass(base)]
     own = vars(kind).get("_parameter_constraints", {})
     tables: list[Constraints] = [vars(group)["_parameter_constraints"] for group in groups]
     rules = {name: rule for table in (*reversed(tables), own) for name, rule in table.items()}
     kind._parameter_constraints = rules  # type: ignore[attr-defined]  # noqa: SLF001 (scikit-learn's own table)
-    lines = [line for group in groups for line in _described(group)]
-    head, mark, rest = (kind.__doc__ or "").partition("    Args:\n")
-    arguments, blank, after = rest.partition("\n\n")
-    kind.__doc__ = f"{head}{mark}{arguments}\n" + "\n".join(lines) + f"{blank}{after}" if mark else kind.__doc__
+    described = [_described(base) for base in (*groups, *(base for base in kind.__mro__[1:] if base not in groups))]
+    arguments, attributes = ([line for sections in described for line in sections[part]] for part in (ARGS, ATTRIBUTES))
+    kind.__doc__ = _joined(_joined(kind.__doc__ or "", ARGS, arguments), ATTRIBUTES, attributes)
     _explain_unknown(kind)
     return kind
 
@@ -271,10 +282,39 @@ class EstimatorParameterError(InvalidParameterError, SklearnInvalidParameterErro
     """A parameter that the estimator's table refuses; both latentkit's and scikit-learn's error."""
 
 
-def _described(group: type) -> list[str]:
-    """The lines of a group's description of its parameters."""
-    _, _, rest = (group.__doc__ or "").partition("    Args:\n")
-    return rest.partition("\n    \n")[0].rstrip().split("\n") if rest else []
+def _described(group: type) -> dict[str, list[str]]:
+    """The lines of a group's own description of its parameters, and of what it has after a fit."""
+    doc = vars(group).get("__doc__") or ""
+    return {part: _lines(doc, part) for part in (ARGS, ATTRIBUTES)}
+
+
+def _lines(doc: str, part: str) -> list[str]:
+    """The lines of a section."""
+    _, _, rest = doc.partition(part)
+    return re.split(r"\n\s*\n|\n {4}\Z", rest, maxsplit=1)[0].rstrip().split("\n") if rest else []
+
+
+def _joined(doc: str, part: str, shared: list[str]) -> str:
+    """A description with lines added to a section of it, but for those of names that it describes itself."""
+    if shared and part not in doc:  # a section of its own, behind that of the parameters
+        before, args, rest = doc.partition(ARGS)
+        arguments, blank, after = rest.partition("\n\n")
+        return f"{before}{args}{arguments}\n\n{part}" + "\n".join(shared) + f"{blank}{after}"
+    head, mark, rest = doc.partition(part)
+    own, blank, after = rest.partition("\n\n")
+    named = {line.split(":")[0].strip() for line in own.split("\n") if _is_entry(line)}
+    kept, is_kept = [], True
+    for line in shared:
+        if _is_entry(line):
+            is_kept = line.split(":")[0].strip() not in named
+        if is_kept:
+            kept.append(line)
+    return f"{head}{mark}" + "\n".join([own, *kept]) + f"{blank}{after}"
+
+
+def _is_entry(line: str) -> bool:
+    """Whether a line begins the description of a name."""
+    return re.match(r" {8}\w+:", line) is not None
 
 
 def _suggestion(estimator: Any, message: str) -> str:

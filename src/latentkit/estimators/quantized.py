@@ -81,20 +81,12 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
         prior_layers: Layers of the prior.
 
     Attributes:
-        model_: The trained torch module.
         extra_modules_: ``"code_prior"``, the prior over codes.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
-        history_: One record per epoch.
         prior_history_: One record per epoch of the prior over codes, after fit.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
         grid_: Sides of the grid of codes, or the number of slots.
         n_codes_: Size of the codebook.
         perplexity_: Codes in use in the data of fit: the exponential of the entropy of their frequencies.
         classes_: Names of the classes, where labels were given.
-        engine_: How training was computed.
-        n_features_in_: Numbers per example.
 
     References:
         van den Oord et al., 2017, Neural Discrete Representation Learning, arXiv:1711.00937.

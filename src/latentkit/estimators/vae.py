@@ -59,18 +59,6 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
 
-    Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
-        history_: One record per epoch.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        engine_: How training was computed.
-        n_features_in_: Numbers per example.
-
     References:
         Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114.
         Ghosh et al., 2020, From Variational to Deterministic Autoencoders, arXiv:1903.12436 (ex-post mixtures).

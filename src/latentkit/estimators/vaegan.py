@@ -61,15 +61,7 @@ class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstima
         kl_warm_up: Share of training over which a linear warm-up rises.
 
     Attributes:
-        model_: The trained torch module.
-        schema_: How the data become tensors and come back.
-        specification_: What the model is made of.
         history_: One record per epoch; `objective` is the encoder's.
-        n_iter_: Epochs trained.
-        latent_dim_: Latent dimensions.
-        ex_post_prior_: The ex-post prior, or None.
-        classes_: Names of the classes, where labels were given.
-        n_features_in_: Numbers per example.
 
     References:
         Larsen et al., 2016, Autoencoding beyond pixels using a learned similarity metric, arXiv:1512.09300.
