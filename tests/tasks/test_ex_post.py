@@ -8,8 +8,9 @@ import torch
 from latentkit.core.errors import InvalidParameterError
 from latentkit.distributions import GaussianMixturePrior
 from latentkit.evaluation import frechet_distance
-from latentkit.tasks import fit_class_priors, fit_mixture_prior
+from latentkit.tasks import FitBudget, Latents, fit_class_priors, fit_mixture_prior
 from latentkit.tasks.ex_post import mixture as fitting
+from latentkit.tasks.ex_post.mixture import MixtureFamily
 
 
 def clusters(n: int = 3000, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -161,6 +162,20 @@ def test_classes_have_priors_of_their_own() -> None:
     torch.testing.assert_close(fitted["single"]().mean, means[-1], atol=0.05, rtol=0)
     alone = fit_class_priors(means[labels == 1], log_vars[labels == 1], ["b"] * 100)
     assert torch.equal(alone["b"].means, fitted["b"].means)
+
+
+def test_classes_of_many_rows_make_the_prior_of_all() -> None:
+    means, log_vars, labels = clusters(900)
+    labels[:300] = 0  # 500, 200 and 200 rows
+    latents = Latents(means=means, log_vars=log_vars, classes=labels, n_classes=3)
+    priors = MixtureFamily(n_components=2).fit(latents, FitBudget())
+    parts = torch.stack([part().log_prob(means) for part in priors.classes])
+    shares = torch.tensor([5.0, 2.0, 2.0]).log() - torch.tensor(9.0).log()
+    expected = torch.logsumexp(shares[:, None] + parts, dim=0)
+    torch.testing.assert_close(priors.whole().log_prob(means), expected, rtol=1e-4, atol=1e-4)
+    few = latents.of(torch.arange(890, 900))
+    lone = MixtureFamily(n_components=2).fit(few, FitBudget())
+    assert len(lone.whole.log_weights) < sum(len(part.log_weights) for part in lone.classes)
 
 
 def test_wrong_input_is_named() -> None:

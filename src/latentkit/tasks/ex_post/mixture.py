@@ -33,6 +33,9 @@ _TRIED = (1, 3, 10, 20, 50)
 #: Fewest examples of which a tenth is held out to choose by.
 _FEWEST_TO_CHOOSE = 50
 
+#: Fewest rows of a class for each latent dimension with which the classes make the prior of all examples.
+_ROWS_OF_A_CLASS = 10
+
 NComponents = int | Literal["auto"]
 
 
@@ -58,15 +61,21 @@ class MixtureFamily:
         _check_components(self.n_components)
 
     def fit(self, latents: Latents, budget: FitBudget) -> ExPostPriors:
-        """See :class:`ExPostFamily`; a class is fitted to its own rows alone."""
+        """See :class:`ExPostFamily`; a class is fitted to its own rows alone.
+
+        Where every class has rows enough, the prior of all examples is the mixture of those of the classes: it is
+        better than one fitted to all rows without their labels, and costs nothing.
+        """
         means, log_vars = latents.means, latents.log_vars
-        whole = fit_mixture_prior(means, log_vars, n_components=self.n_components, seed=budget.seed)
+        options: dict[str, Any] = {"n_components": self.n_components, "seed": budget.seed}
         if latents.classes is None:
-            return ExPostPriors(whole=whole)
-        by_class = fit_class_priors(
-            means, log_vars, latents.classes.tolist(), n_components=self.n_components, seed=budget.seed
-        )
-        return ExPostPriors(whole=whole, classes=[by_class[index] for index in range(latents.n_classes)])
+            return ExPostPriors(whole=fit_mixture_prior(means, log_vars, **options))
+        by_class = fit_class_priors(means, log_vars, latents.classes.tolist(), **options)
+        classes = [by_class[index] for index in range(latents.n_classes)]
+        counts = latents.classes.bincount(minlength=latents.n_classes)
+        are_many = int(counts.min()) >= _ROWS_OF_A_CLASS * (means.shape[1] + 1)
+        whole = _union(classes, counts) if are_many else fit_mixture_prior(means, log_vars, **options)
+        return ExPostPriors(whole=whole, classes=classes)
 
     def sections(self, priors: ExPostPriors) -> dict[str, nn.Module]:
         """See :class:`ExPostFamily`."""
@@ -181,6 +190,13 @@ def fit_class_priors(
         )
         for label, rows in members.items()
     }
+
+
+def _union(parts: Sequence[GaussianMixturePrior], counts: Tensor) -> GaussianMixturePrior:
+    """The mixture of mixtures, each weighted by its number of rows."""
+    weights = torch.cat([count * part.log_weights.exp() for count, part in zip(counts, parts, strict=True)])
+    means, choleskys = (torch.cat([getattr(part, name) for part in parts]) for name in ("means", "cholesky"))
+    return GaussianMixturePrior(weights, means, choleskys)
 
 
 def _check_components(n_components: NComponents) -> None:
