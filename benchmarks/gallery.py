@@ -29,10 +29,10 @@ PAGE = ROOT / "docs" / "gallery.md"
 
 #: File, names of images and labels in it, minutes of a fit, and times that a picture is enlarged.
 SETS: dict[str, tuple[str, str, str | None, float, int]] = {
-    "mnist": ("mnist", "x_train", "y_train", 1.25, 2),
+    "mnist": ("mnist", "x_train", "y_train", 4.0, 2),
     "frey_faces": ("frey_faces", "x", None, 1.0, 2),
-    "olivetti_faces": ("olivetti_faces", "x", None, 1.0, 1),
-    "cifar10": ("cifar10_subset", "x_train", "y_train", 2.0, 2),
+    "olivetti_faces": ("olivetti_faces", "x", None, 1.5, 1),
+    "cifar10": ("cifar10_subset", "x_train", "y_train", 3.0, 2),
 }
 MEMBERS = ("vae", "hierarchical", "vqvae", "autoencoder", "sparse", "denoising", "gan", "vaegan", "generator")
 #: Who gets more than the time of the set: a game, and two trainings one after the other.
