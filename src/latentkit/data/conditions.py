@@ -152,7 +152,8 @@ class ConditionSchema:
         Args:
             columns: Shape (n, width).
         Returns:
-            For each attribute, shape (n,): places in its classes, int64, or numbers in the user's units, float64.
+            One tensor of shape (n,) for each attribute, of places in its classes, int64, or of numbers in the user's
+            units, float64.
 
         Example:
             >>> schema = learn_conditions(np.array(["cat", "dog", "cat"]))
