@@ -87,12 +87,9 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
     def _resolve_discriminator(self, event_shape: tuple[int, ...], n_rows: int) -> NetworkChoice:
         """The discriminator's network; by default leaky rectifiers and no normalisation, which would hide scale.
 
-        A step passes through it five times and through the generator twice, so that a convolutional one is half as
-        wide.
+        Of images it is as wide as for many, however few there are: a narrow one does not see the grain of samples.
         """
-        choice = resolve_network(self.discriminator, event_shape, n_rows=n_rows)
-        if "channels" in choice:
-            choice = {**choice, "channels": [max(8, width // 2) for width in choice["channels"]]}
+        choice = resolve_network(self.discriminator, event_shape, n_rows=n_rows if len(event_shape) == 1 else None)
         return settle(
             choice,
             activation="leaky_relu" if self.activation == "auto" else self.activation,
