@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from latentkit.core import seeds
-from latentkit.distributions.bijection import Bijection, autoregressive_layers, coupling_layers, moment_noise
+from latentkit.distributions.bijection import Bijection, autoregressive_layers, coupling_layers
+from latentkit.distributions.moments import moment_noise
 
 DOUBLE = torch.float64
 MAKERS = {"coupling": coupling_layers, "autoregressive": autoregressive_layers}

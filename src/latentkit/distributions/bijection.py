@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from latentkit.core.parameters import check_choice, check_integer
-from latentkit.core.seeds import generator as seeded
-from latentkit.distributions.noise import standard_normal
 from latentkit.distributions.precision import without_autocast
 
-__all__ = ["Bijection", "Univariate", "autoregressive_layers", "coupling_layers", "moment_noise"]
+__all__ = ["Bijection", "Univariate", "autoregressive_layers", "coupling_layers"]
 
 Univariate = Literal["affine", "spline"]
 _N_BINS: Final = 8
@@ -134,24 +132,6 @@ def autoregressive_layers(
     options = {**_univariate(univariate), **_hidden(width)}
     orders = (torch.arange(dim), torch.arange(dim).flip(0))
     return [layer(dim, context_dim, order=orders[i % 2], **options) for i in range(n_layers)]
-
-
-def moment_noise(n: int, like: Tensor) -> Tensor:
-    """Return fixed numbers that stand for the standard normal where an expectation has no closed form.
-
-    They come in pairs of opposite sign and have unit variance, so that the mean and the standard deviation of anything
-    affine in one of them are exact.
-
-    Args:
-        n: How many, even.
-        like: Last dimension, device and dtype.
-
-    Returns:
-        Shape (n, like.shape[-1]).
-    """
-    half = standard_normal((n // 2, like.shape[-1]), like=like, generator=seeded(0, "moments"))
-    half = half / half.square().mean(0).sqrt()
-    return torch.cat((half, -half))
 
 
 def _univariate(name: str) -> dict[str, Any]:

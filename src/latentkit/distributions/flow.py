@@ -15,8 +15,8 @@ from latentkit.distributions.bijection import (
     Univariate,
     autoregressive_layers,
     coupling_layers,
-    moment_noise,
 )
+from latentkit.distributions.moments import MomentsOfDraws, moment_noise
 from latentkit.distributions.noise import drawn_shape, standard_normal
 from latentkit.distributions.posterior import DiagonalGaussian, PosteriorFamily, posteriors
 from latentkit.distributions.precision import at_least_float32
@@ -31,7 +31,7 @@ _N_POSTERIOR_MOMENTS: Final = 32  # each costs a pass through the flow for every
 
 
 @final
-class Flow:
+class Flow(MomentsOfDraws):
     """Standard normal noise seen through an invertible map, batch shape ().
 
     .. math:: log p(z) = log N(f(z); 0, I) + log |det df/dz|
@@ -55,16 +55,6 @@ class Flow:
         self._like = at_least_float32(like)
         self._temperature = temperature
         self.latent_dim = latent_dim
-
-    @property
-    def mean(self) -> Tensor:
-        """Expected value, estimated from 1,024 fixed draws, shape (latent,)."""
-        return self._typical.mean(0)
-
-    @property
-    def stddev(self) -> Tensor:
-        """Standard deviation of each dimension, estimated from the same draws, shape (latent,)."""
-        return self._typical.std(0, correction=0)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats of `value`, shape (*batch, latent) to (*batch,)."""
@@ -166,7 +156,7 @@ class AutoregressivePrior(_BijectivePrior):
 
 
 @final
-class FlowGaussian:
+class FlowGaussian(MomentsOfDraws):
     r"""A Gaussian with independent dimensions, bent by an inverse autoregressive flow.
 
     .. math:: z = f(u; h), \quad u \sim N(m, diag(s^2)), \qquad \log q(z) = \log N(u; m, s^2) - \log |det df/du|
@@ -205,16 +195,6 @@ class FlowGaussian:
     def batch_shape(self) -> torch.Size:
         """Shape (*batch,)."""
         return self._base.mean.shape[:-1]
-
-    @property
-    def mean(self) -> Tensor:
-        """Expected value, estimated from 32 fixed draws, shape (*batch, latent); exact where f is affine in u."""
-        return self._typical.mean(0)
-
-    @property
-    def stddev(self) -> Tensor:
-        """Standard deviation of each dimension, estimated from the same draws, shape (*batch, latent)."""
-        return self._typical.std(0, correction=0)
 
     @property
     def log_var(self) -> Tensor:

@@ -15,7 +15,8 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Distribution
 from latentkit.core.seeds import generator as seeded
 from latentkit.distributions import Flow, Prior, StandardNormal
-from latentkit.distributions.bijection import Bijection, Univariate, coupling_layers, moment_noise
+from latentkit.distributions.bijection import Bijection, Univariate, coupling_layers
+from latentkit.distributions.moments import MomentsOfDraws, moment_noise
 from latentkit.distributions.noise import drawn_shape, standard_normal
 from latentkit.distributions.precision import at_least_float32, without_autocast
 from latentkit.distributions.prior import Encode, draw_components
@@ -114,7 +115,7 @@ def _one_hot(classes: Tensor, log_weights: Tensor) -> Tensor:
 
 
 @final
-class OverClasses:
+class OverClasses(MomentsOfDraws):
     r"""Standardised latent vectors of all classes: each draw is of a class by chance, batch shape ().
 
     .. math:: p(u) = \sum_c w_c\, p(u \mid c)
@@ -129,16 +130,6 @@ class OverClasses:
 
     def __init__(self, network: LatentNetwork, log_weights: Tensor, *, temperature: float = 1.0) -> None:
         self._network, self._log_weights, self._temperature = network, log_weights, temperature
-
-    @property
-    def mean(self) -> Tensor:
-        """Expected value, estimated from 1,024 fixed draws, shape (latent,)."""
-        return self._typical.mean(0)
-
-    @property
-    def stddev(self) -> Tensor:
-        """Standard deviation of each dimension, estimated from the same draws, shape (latent,)."""
-        return self._typical.std(0, correction=0)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats of `value`, shape (*batch, latent) to (*batch,)."""
@@ -371,7 +362,7 @@ def _silu_slope(h: Tensor) -> Tensor:
 
 
 @final
-class FlowMatched:
+class FlowMatched(MomentsOfDraws):
     r"""Where a field of velocities carries the standard normal, batch shape ().
 
     .. math:: \frac{dz}{dt} = v(z, t), \quad z_0 \sim N(0, I), \qquad
@@ -397,16 +388,6 @@ class FlowMatched:
 
     def __init__(self, field: VelocityField, condition: Tensor | None = None, *, temperature: float = 1.0) -> None:
         self._field, self._condition, self._temperature = field, condition, temperature
-
-    @property
-    def mean(self) -> Tensor:
-        """Expected value, estimated from 1,024 fixed draws, shape (latent,)."""
-        return self._typical.mean(0)
-
-    @property
-    def stddev(self) -> Tensor:
-        """Standard deviation of each dimension, estimated from the same draws, shape (latent,)."""
-        return self._typical.std(0, correction=0)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats of `value`, shape (*batch, latent) to (*batch,)."""
