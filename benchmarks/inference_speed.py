@@ -9,10 +9,7 @@ Both models are trained for one epoch first: speed does not depend on how well t
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import tempfile
 import time
 import warnings
 from typing import Any, Literal
@@ -71,39 +68,13 @@ def run_latentkit() -> dict[str, Any]:
 
 def run_pythae() -> dict[str, Any]:
     import torch
-    from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.pipelines import TrainingPipeline
-    from pythae.trainers import BaseTrainerConfig
-    from torch import nn
-
-    class Encoder(BaseEncoder):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU())
-            self.mean, self.log_var = nn.Linear(500, 20), nn.Linear(500, 20)
-
-        def forward(self, x: Any) -> Any:
-            h = self.body(x.reshape(len(x), -1))
-            return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
-
-    class Decoder(BaseDecoder):
-        def __init__(self) -> None:
-            super().__init__()
-            layers = [nn.Linear(20, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 784), nn.Sigmoid()]
-            self.body = nn.Sequential(*layers)
-
-        def forward(self, z: Any) -> Any:
-            return ModelOutput(reconstruction=self.body(z).reshape(len(z), 1, 28, 28))
+    from _pythae import perceptron
+    from _pythae import train as train_by_pythae
 
     train, test = (torch.from_numpy(part).float().div_(255).reshape(-1, 1, 28, 28) for part in images())
     train = train[:2000]  # how well it fits does not change how fast it is
-    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
-    model = VAE(config, encoder=Encoder(), decoder=Decoder())
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        trainer = BaseTrainerConfig(output_dir=folder, num_epochs=1, learning_rate=1e-3)
-        TrainingPipeline(model=model, training_config=trainer)(train_data=train)
+    model = perceptron((1, 28, 28), (500, 500), 20)
+    train_by_pythae(model, train, n_epochs=1, learning_rate=1e-3)
     model.eval()
     encode = best(lambda: model.embed(test), seconds=3)
     with torch.no_grad():

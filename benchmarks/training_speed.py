@@ -12,13 +12,10 @@ alone would allow.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import os
 import shutil
 import statistics
-import tempfile
 import time
 import warnings
 from typing import Any
@@ -108,65 +105,24 @@ def run_latentkit(case: str, precision: str, compiled: bool) -> dict[str, Any]:
 
 def run_pythae(case: str) -> dict[str, Any]:
     import torch
+    from _pythae import perceptron, train
     from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.pipelines import TrainingPipeline
-    from pythae.trainers import BaseTrainerConfig
-    from pythae.trainers.training_callbacks import TrainingCallback
-    from torch import nn
 
     spec = CASES[case]
     data = load(case)
     is_table = case.startswith("table")
     shape = (32,) if is_table else (1, 28, 28)
-    features, hidden, latent = (32 if is_table else 784), spec["hidden"], spec["latent"]
     x = torch.from_numpy(data if is_table else data.reshape(-1, 1, 28, 28)).float()
     if not is_table:
         x = x.div_(255)
-    config = VAEConfig(input_dim=shape, latent_dim=latent, reconstruction_loss="mse" if is_table else "bce")
     if case.startswith("conv"):
         from pythae.models.nn.benchmarks.mnist import Decoder_Conv_AE_MNIST, Encoder_Conv_VAE_MNIST
 
+        config = VAEConfig(input_dim=shape, latent_dim=spec["latent"], reconstruction_loss="bce")
         model = VAE(config, encoder=Encoder_Conv_VAE_MNIST(config), decoder=Decoder_Conv_AE_MNIST(config))
     else:
-
-        class Encoder(BaseEncoder):
-            def __init__(self) -> None:
-                super().__init__()
-                self.body = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-                self.mean, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
-
-            def forward(self, x: Any) -> Any:
-                h = self.body(x.reshape(len(x), -1))
-                return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
-
-        class Decoder(BaseDecoder):
-            def __init__(self) -> None:
-                super().__init__()
-                last = [] if is_table else [nn.Sigmoid()]
-                layers = [nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
-                self.body = nn.Sequential(*layers, nn.Linear(hidden, features), *last)
-
-            def forward(self, z: Any) -> Any:
-                return ModelOutput(reconstruction=self.body(z).reshape(len(z), *shape))
-
-        model = VAE(config, encoder=Encoder(), decoder=Decoder())
-    moments: list[float] = []
-
-    class Clock(TrainingCallback):
-        def on_epoch_begin(self, *arguments: Any, **options: Any) -> None:
-            moments.append(time.perf_counter())
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        trainer = BaseTrainerConfig(
-            output_dir=folder,
-            num_epochs=spec["epochs"] + 1,
-            learning_rate=1e-3,
-            per_device_train_batch_size=spec["batch"],
-        )
-        TrainingPipeline(model=model, training_config=trainer)(train_data=x, callbacks=[Clock()])
-    epochs = [b - a for a, b in itertools.pairwise(moments[1:])]
+        model = perceptron(shape, (spec["hidden"],) * 2, spec["latent"], is_binary=not is_table)
+    epochs = train(model, x, n_epochs=spec["epochs"] + 1, learning_rate=1e-3, per_device_train_batch_size=spec["batch"])
     return {"samples_per_second": len(x) / statistics.median(epochs), "peak_mb": peak_memory_mb()}
 
 
