@@ -13,6 +13,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder, normalize_spectrally
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
+from latentkit.nn.columns import default_column_widths
 from latentkit.nn.convolutional import default_channels
 from latentkit.nn.families import check_sizes, networks
 from latentkit.nn.mlp import default_widths
@@ -24,11 +25,19 @@ __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
-_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group")}
+_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")}
 
 
-def resolve_network(spec: NetworkSpec, event_shape: Sequence[int], *, n_rows: int | None = None) -> NetworkChoice:
+def resolve_network(
+    spec: NetworkSpec,
+    event_shape: Sequence[int],
+    *,
+    n_rows: int | None = None,
+    cardinalities: Sequence[int] | None = None,
+) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
+
+    A table of mixed kinds, of which `cardinalities` are the numbers of codes of its columns, has its own network.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -41,7 +50,10 @@ def resolve_network(spec: NetworkSpec, event_shape: Sequence[int], *, n_rows: in
     name: object = spec
     if isinstance(spec, str) and spec == "auto":
         is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
-        name = "conv" if is_image else "mlp"
+        name = "columns" if cardinalities is not None else "conv" if is_image else "mlp"
+    if name == "columns" and cardinalities is not None:
+        widths = default_column_widths(len(cardinalities), n_rows=n_rows)
+        return {"network": "columns", "widths": list(widths), "cardinalities": list(cardinalities)}
     if name == "mlp":
         return {"network": "mlp", "widths": list(default_widths(prod(event_shape), n_rows=n_rows))}
     if name == "conv" and len(event_shape) == 3:
@@ -157,7 +169,9 @@ class NetworkSettings:
             )
         if "widths" in choice:
             check_sizes(f"{role} widths", choice["widths"])
-        sizes: dict[str, Any] = {name: tuple(choice[name]) for name in ("widths", "channels") if name in choice}
+        sizes: dict[str, Any] = {
+            name: tuple(choice[name]) for name in ("widths", "channels", "cardinalities") if name in choice
+        }
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
 

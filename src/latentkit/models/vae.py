@@ -250,12 +250,15 @@ class VaeSpecification(Specification):
         check_supports(self.posterior, self.prior)
         posterior = build_part("posterior", posteriors, self.posterior, self.posterior_options, self.latent_dim)
         likelihood = build_part("likelihood", likelihoods, self.likelihood, self.likelihood_options, self.event_shape)
-        output_shape = (likelihood.n_parameters, *self.event_shape)
         seen, join = joining(self.event_shape, self.condition_dim, by_channels=self.encoder["network"] == "conv")
         n_inputs = self.latent_dim + self.condition_dim
+        encoder = self.settings.encoder(self.encoder, seen, posterior.n_parameters, own=own.get("encoder"))
+        decoder = self.settings.decoder(self.decoder, n_inputs, likelihood.output_shape, own=own.get("decoder"))
+        if self.decoder["network"] == "columns":
+            likelihood.look_at(decoder)
         return VariationalAutoencoder(
-            encoder=self.settings.encoder(self.encoder, seen, posterior.n_parameters, own=own.get("encoder")),
-            decoder=self.settings.decoder(self.decoder, n_inputs, output_shape, own=own.get("decoder")),
+            encoder=encoder,
+            decoder=decoder,
             posterior=posterior,
             likelihood=likelihood,
             prior=self._build_prior(),

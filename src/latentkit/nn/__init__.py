@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latentkit.nn.activations import activations
 from latentkit.nn.building import NetworkSpec, build_decoder, build_encoder, last_layer
+from latentkit.nn.columns import CellEmbedding, ColumnDecoder, ColumnEncoder
 from latentkit.nn.convolutional import ConvDecoder, ConvEncoder
 from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
 from latentkit.nn.grids import GridDecoder, GridEncoder
@@ -13,6 +14,9 @@ from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 
 __all__ = [
     "MLP",
+    "CellEmbedding",
+    "ColumnDecoder",
+    "ColumnEncoder",
     "ConvDecoder",
     "ConvEncoder",
     "GridDecoder",

@@ -10,6 +10,7 @@ from torch import nn
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
+from latentkit.nn.columns import ColumnDecoder
 from latentkit.nn.convolutional import ConvDecoder, PixelBias
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_sizes, networks
 from latentkit.nn.grids import GridDecoder
@@ -36,6 +37,7 @@ def build_encoder(
     dropout: float = 0.0,
     residual: bool | Literal["auto"] = "auto",
     n_rows: int | None = None,
+    cardinalities: Sequence[int] | None = None,
 ) -> nn.Module:
     """Return a network from x of shape (batch, *event) to (batch, n_outputs).
 
@@ -52,6 +54,7 @@ def build_encoder(
         dropout: Probability in [0, 1).
         residual: "auto" is False for "mlp" and True for "conv".
         n_rows: Number of training examples, where known.
+        cardinalities: For "columns".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, or does not belong to this network.
@@ -71,6 +74,7 @@ def build_encoder(
         dropout=dropout,
         residual=residual,
         n_rows=n_rows,
+        cardinalities=cardinalities,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("encoder", options)
@@ -92,6 +96,7 @@ def build_decoder(
     residual: bool | Literal["auto"] = "auto",
     upsampling: Literal["transposed", "nearest"] = "transposed",
     n_rows: int | None = None,
+    cardinalities: Sequence[int] | None = None,
 ) -> nn.Module:
     """Return a network from z of shape (batch, latent) to (batch, *output_shape).
 
@@ -108,6 +113,7 @@ def build_decoder(
         residual: "auto" is False for "mlp" and True for "conv".
         upsampling: For "conv".
         n_rows: Number of training examples, where known.
+        cardinalities: For "columns".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, does not belong to this network, or your
@@ -133,6 +139,7 @@ def build_decoder(
         residual=residual,
         upsampling=upsampling,
         n_rows=n_rows,
+        cardinalities=cardinalities,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("decoder", options)
@@ -154,6 +161,8 @@ def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | None:
         layer = decoder.linears[-1]
         assert isinstance(layer, nn.Linear)
         return layer
+    if isinstance(decoder, ColumnDecoder):
+        return decoder.head
     return decoder.output_bias if isinstance(decoder, (ConvDecoder, GridDecoder)) else None
 
 

@@ -36,6 +36,7 @@ class NetworkOptions:
         upsampling: How a convolutional decoder doubles its grid: "transposed" convolution or "nearest" neighbour
             followed by a convolution.
         n_rows: Number of training examples, where known: few examples get a smaller network.
+        cardinalities: Number of codes of each column, of a table of mixed kinds.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -49,6 +50,7 @@ class NetworkOptions:
     residual: bool | Literal["auto"] = "auto"
     upsampling: str = "transposed"
     n_rows: int | None = None
+    cardinalities: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.activation != "auto":
@@ -62,6 +64,8 @@ class NetworkOptions:
             check_sizes("channels", self.channels)
         if not (isinstance(self.residual, bool) or self.residual == "auto"):
             raise InvalidParameterError(f"residual must be True, False or 'auto'; got {self.residual!r}.")
+        if self.cardinalities is not None:
+            check_sizes("cardinalities", self.cardinalities)
         if self.n_rows is not None:
             check_integer("n_rows", self.n_rows, low=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latentkit.distributions.likelihood.bernoulli import Bernoulli, BernoulliLikelihood
 from latentkit.distributions.likelihood.categorical import Categorical, CategoricalLikelihood
+from latentkit.distributions.likelihood.columns import Columns, ColumnsLikelihood
 from latentkit.distributions.likelihood.discretized_logistic import (
     DiscretizedLogisticLikelihood,
     DiscretizedLogisticMixture,
@@ -16,6 +17,8 @@ __all__ = [
     "BernoulliLikelihood",
     "Categorical",
     "CategoricalLikelihood",
+    "Columns",
+    "ColumnsLikelihood",
     "DiscretizedLogisticLikelihood",
     "DiscretizedLogisticMixture",
     "Gaussian",

@@ -57,18 +57,25 @@ class Likelihood(nn.Module, ABC):
         event_shape: As given.
         n_parameters: Numbers that the decoder gives for each feature.
         discrete: Whether the family gives masses (True) or densities (False).
+        of_tables: Whether its data are tables of mixed kinds, whose cells are codes and positions inside them.
 
     Raises:
         InvalidParameterError: If a dimension of `event_shape` is not an integer of at least 1.
     """
 
     discrete: ClassVar[bool]
+    of_tables: ClassVar[bool] = False
 
     def __init__(self, event_shape: Sequence[int], *, n_parameters: int) -> None:
         super().__init__()
         self.event_shape = tuple(check_integer("event_shape", size, low=1) for size in event_shape)
         self.n_features = math.prod(self.event_shape)
         self.n_parameters = n_parameters
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a decoder's output for one example."""
+        return (self.n_parameters, *self.event_shape)
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> ObservationDistribution:

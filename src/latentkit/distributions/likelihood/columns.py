@@ -1,0 +1,320 @@
+"""Rows of mixed kinds: every cell is a code of its column and a position inside that code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, final
+
+import torch
+from torch import Tensor, nn
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import check_integer
+from latentkit.distributions.likelihood.family import Likelihood, likelihoods
+from latentkit.distributions.noise import drawn_shape, gumbel, uniform
+from latentkit.distributions.precision import at_least_float32
+
+__all__ = ["Columns", "ColumnsLikelihood", "Context"]
+
+#: Share of training rows whose known cells are the first ones of the order in which rows are drawn.
+ORDERED = 0.8
+#: Nats that a number costs for each width of an end bin that it lies beyond it.
+TAIL = 1.0
+#: The largest position inside a code that is drawn: the next float32 of a large code is not the code above it.
+INSIDE = 1.0 - 1e-3
+
+
+class Context(Protocol):
+    """A decoder that can be told which cells of a row are known; see :class:`~latentkit.nn.ColumnDecoder`."""
+
+    def logits(self, h: Tensor, x: Tensor) -> Tensor:
+        """Logits of all columns, shape (batch, sum of cardinalities), given h and rows with NaN where unknown."""
+        ...
+
+    def begin(self, h: Tensor) -> Tensor:
+        """The state of rows of which nothing is known, shape (batch, width)."""
+        ...
+
+    def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
+        """The state with cells of one column known; NaN leaves it as it was."""
+        ...
+
+    def column_logits(self, state: Tensor, column: int) -> Tensor:
+        """Logits of one column, shape (batch, cardinality)."""
+        ...
+
+
+@final
+class Columns:
+    r"""A row of columns given z, each cell a code c and a position in [0, 1) inside it, which is uniform.
+
+    .. math:: \log p(x \mid z) = \sum_j \log p(c_{o_j} \mid c_{o_1}, \dots, c_{o_{j-1}}, z), \quad c = \lfloor x \rfloor
+
+    in the order o of the family, or without the dots where the decoder looks at z alone. Positions have density 1, so
+    that the figures of a row are those of its codes. A number beyond its column's codes is an outlier: it costs a nat
+    for every width of the bin at that end that it lies beyond.
+
+    Args:
+        parameters: What the decoder gives: logits of all columns, shape (*batch, sum of cardinalities), or what
+            `context` takes.
+        family: The likelihood that it belongs to.
+        context: The decoder, where it looks at the known cells of a row, too.
+        training: Whether :meth:`log_prob` is estimated from one random part of each row.
+    """
+
+    __slots__ = ("_context", "_family", "_training", "parameters")
+
+    def __init__(
+        self, parameters: Tensor, family: ColumnsLikelihood, context: Context | None, *, training: bool
+    ) -> None:
+        self.parameters = parameters
+        self._family = family
+        self._context = context
+        self._training = training
+
+    # What there is to expect
+
+    @property
+    def mode(self) -> Tensor:
+        """The middle of each column's most probable code given z alone, shape (*batch, columns)."""
+        return torch.stack([logits.argmax(-1) for logits in self._marginal_logits()], -1).to(self._dtype) + 0.5
+
+    @property
+    def mean(self) -> Tensor:
+        """The median of ordered columns and the most probable code of others, given z alone, shape (*batch, columns).
+
+        It is no mean: the codes of categories cannot be averaged, and the mean of a number lies where there is none.
+        """
+        columns = []
+        for logits, is_ordered in zip(self._marginal_logits(), self._family.is_ordered, strict=True):
+            columns.append(median(logits) if is_ordered else logits.argmax(-1) + 0.5)
+        return torch.stack([column.to(self._dtype) for column in columns], -1)
+
+    def probabilities(self, value: Tensor) -> tuple[Tensor, ...]:
+        """Return each column's p(code given z and the known cells of `value`), shapes (*batch, cardinality).
+
+        Args:
+            value: Rows in model units with NaN where unknown, shape (*batch, columns).
+        """
+        return tuple(torch.softmax(part, -1) for part in self._split(self._all_logits(value)))
+
+    # Figures
+
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Log-density of `value` in nats, shape (*batch,); cells that are NaN or have a false `mask` do not count."""
+        return self.log_prob_columns(value, mask).sum(-1)
+
+    def log_prob_columns(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Parts of :meth:`log_prob` by column, shape (*batch, columns), in the order of the columns."""
+        value = value if mask is None else value.masked_fill(~mask, math.nan)
+        lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
+        value = value.expand(*lead, value.shape[-1])
+        if self._context is None:
+            return self._log_masses(self._split(self.parameters), value)
+        rows = value.reshape(-1, value.shape[-1])
+        h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
+        parts = self._estimate(rows, h, self._context) if self._training else self._chain(rows, h, self._context)
+        return parts.reshape(*lead, -1)
+
+    def _estimate(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
+        """Unbiased for the mean over orders, from one random part of each row that is known."""
+        n, n_columns = x.shape
+        known = torch.randint(0, n_columns, (n, 1), device=x.device)
+        rank = torch.rand(n, n_columns, device=x.device).argsort(1).argsort(1)
+        is_ordered = torch.rand(n, 1, device=x.device) < ORDERED
+        rank = torch.where(is_ordered, self._family.rank, rank)
+        logits = self._split(context.logits(h, x.masked_fill(rank >= known, math.nan)))
+        weights = (rank >= known) * (n_columns / (n_columns - known))
+        following = (rank == known) * float(n_columns)
+        weights = torch.where(is_ordered, 0.5 * (weights + following), weights)
+        return self._log_masses(logits, x) * weights
+
+    def _chain(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
+        state, parts = context.begin(h), [x.new_empty(0)] * x.shape[1]
+        for column in self._family.order:
+            cells = x[:, column]
+            parts[column] = self._log_mass(at_least_float32(context.column_logits(state, column)), cells)
+            state = context.add(state, cells, column)
+        return torch.stack(parts, -1)
+
+    def _log_masses(self, logits: Sequence[Tensor], value: Tensor) -> Tensor:
+        return torch.stack([self._log_mass(part, x) for part, x in zip(logits, value.unbind(-1), strict=True)], -1)
+
+    def _log_mass(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Log-mass of the codes of cells, shape (*batch,), 0 where a cell is unknown."""
+        n = logits.shape[-1]
+        unknown = x.isnan()
+        cells = x.masked_fill(unknown, 0.0)
+        codes = cells.floor().long().clamp(0, n - 1)
+        masses = torch.log_softmax(logits, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
+        beyond = torch.relu(-cells) + torch.relu(cells - n)
+        return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(unknown, 0.0)
+
+    # Draws
+
+    def sample(self, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """Rows, shape (*batch, columns) or (n, *batch, columns); no gradient."""
+        lead = drawn_shape(n, self.parameters.shape[:-1])
+        unknown = self.parameters.new_full((*lead, len(self._family.sizes)), math.nan, dtype=self._dtype)
+        return self.complete(unknown, generator=generator)
+
+    def complete(self, value: Tensor, *, generator: torch.Generator | None = None, missing: bool = True) -> Tensor:
+        """Return `value` with its unknown cells drawn given z and the known ones; no gradient.
+
+        Args:
+            value: Rows in model units with NaN where unknown, shape (*batch, columns).
+            generator: Source of the draws.
+            missing: Whether "missing" may be drawn where a column has a code for it; False draws what would stand
+                there.
+        """
+        family, context = self._family, self._context
+        with torch.no_grad():
+            lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
+            rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1]).clone()
+            h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
+            like = rows.new_empty((), dtype=self._dtype)
+            logits = self._split(h) if context is None else ()
+            state = h
+            if context is not None:
+                state = context.begin(h)
+                for column in family.order:
+                    state = context.add(state, rows[:, column], column)
+            for column in family.order:
+                # drawn also where nothing is wanted: what a row gets must not depend on the others of its batch
+                noise = gumbel((*lead, family.sizes[column]), like=like, generator=generator)
+                positions = uniform(lead, like=like, generator=generator)
+                holes = rows[:, column].isnan()
+                if not bool(holes.any()):
+                    continue
+                given = logits[column] if context is None else at_least_float32(context.column_logits(state, column))
+                code = family.missing_codes[column]
+                if not missing and code is not None:
+                    given = torch.cat(
+                        (given[:, :code], given.new_full((len(given), 1), -math.inf), given[:, code + 1 :]), 1
+                    )
+                codes = (given + noise.reshape(given.shape)).argmax(-1)
+                drawn = codes + positions.reshape(-1).clamp_max(INSIDE)
+                cells = torch.where(holes, drawn, math.nan)
+                rows[:, column] = torch.where(holes, drawn, rows[:, column])
+                if context is not None:
+                    state = context.add(state, cells, column)
+            return rows.reshape(*lead, -1)
+
+    # Logits
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.promote_types(self.parameters.dtype, torch.float32)
+
+    def _split(self, logits: Tensor) -> tuple[Tensor, ...]:
+        return at_least_float32(logits).split(self._family.sizes, -1)
+
+    def _marginal_logits(self) -> tuple[Tensor, ...]:
+        unknown = self.parameters.new_full((1, len(self._family.sizes)), math.nan, dtype=self._dtype)
+        return self._split(self._all_logits(unknown.expand(*self.parameters.shape[:-1], -1)))
+
+    def _all_logits(self, value: Tensor) -> Tensor:
+        if self._context is None:
+            return self.parameters
+        lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
+        rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1])
+        h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
+        return self._context.logits(h, rows).reshape(*lead, -1)
+
+
+def median(logits: Tensor) -> Tensor:
+    """Return the median of a distribution that is uniform inside every code, shape (*batch,).
+
+    Example:
+        >>> median(torch.tensor([0.0, 0.0, 0.0, 0.0]))
+        tensor(2.)
+    """
+    masses = torch.softmax(logits, -1)
+    below = masses.cumsum(-1)
+    code = (below < 0.5).sum(-1).clamp_max(logits.shape[-1] - 1)
+    mass = masses.gather(-1, code.unsqueeze(-1)).squeeze(-1)
+    before = below.gather(-1, code.unsqueeze(-1)).squeeze(-1) - mass
+    return code + ((0.5 - before) / mass).clamp(0.0, INSIDE)
+
+
+@likelihoods.register("columns")
+@final
+class ColumnsLikelihood(Likelihood):
+    """Rows of mixed kinds, every cell given by a softmax over the codes of its column.
+
+    With a decoder that looks at z alone the columns are independent given z. With a ``"columns"`` decoder each is drawn
+    given z and the columns before it, in an order from the fewest codes to the most; and any part of a row may be
+    given, of which the rest is then drawn.
+
+    Args:
+        event_shape: (columns,).
+        cardinalities: Number of codes of each column.
+        missing_codes: The code that stands for "missing" in each column, or None.
+        is_ordered: Whether the codes of each column are in an order, as those of numbers are.
+
+    Raises:
+        InvalidParameterError: If the lists do not have one entry for each column.
+
+    Example:
+        >>> family = ColumnsLikelihood((2,), cardinalities=(2, 3))
+        >>> family(torch.zeros(16, 1, 5)).log_prob(torch.full((16, 2), 0.5)).shape
+        torch.Size([16])
+    """
+
+    discrete: ClassVar[bool] = True
+    of_tables: ClassVar[bool] = True
+
+    rank: Tensor
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        cardinalities: Sequence[int] = (),
+        missing_codes: Sequence[int | None] | None = None,
+        is_ordered: Sequence[bool] | None = None,
+    ) -> None:
+        super().__init__(event_shape, n_parameters=1)
+        n = self.n_features
+        self.sizes = [check_integer("cardinalities", size, low=1) for size in cardinalities]
+        self.missing_codes = tuple(missing_codes) if missing_codes is not None else (None,) * n
+        self.is_ordered = tuple(map(bool, is_ordered)) if is_ordered is not None else (False,) * n
+        lengths = {len(self.sizes), len(self.missing_codes), len(self.is_ordered)}
+        if lengths != {n} or len(self.event_shape) != 1:
+            raise InvalidParameterError(
+                f"likelihood 'columns' needs cardinalities, missing_codes and is_ordered of one entry for each of the "
+                f"{n} columns; got {len(self.sizes)}, {len(self.missing_codes)} and {len(self.is_ordered)}. Fit on a "
+                "table, from which they are learnt."
+            )
+        self.order = tuple(sorted(range(n), key=lambda column: (self.sizes[column], column)))
+        rank = torch.empty(n, dtype=torch.long)
+        rank[list(self.order)] = torch.arange(n)
+        self.register_buffer("rank", rank, persistent=False)
+        self._context: tuple[Context, ...] = ()
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a decoder's output for one example, the logits of all columns."""
+        return (1, sum(self.sizes))
+
+    def look_at(self, decoder: nn.Module) -> None:
+        """Give each column the cells that are known before it, through a decoder that takes them.
+
+        The decoder's weights stay its own: they are no part of this module.
+        """
+        self._context = (decoder,)  # type: ignore[assignment]  # in a tuple, so that it is not registered here
+
+    def forward(self, parameters: Tensor) -> Columns:
+        """Read logits, shape (*batch, 1, sum of cardinalities), or what a decoder takes beside cells, likewise."""
+        context = self._context[0] if self._context else None
+        return Columns(parameters.squeeze(-2), self, context, training=self.training)
+
+    def initial_parameters(self, x: Tensor) -> Tensor:
+        """Log-frequency of each code of each column, with one count more for each, shape (1, sum of cardinalities)."""
+        columns = []
+        for size, cells in zip(self.sizes, at_least_float32(x).unbind(-1), strict=True):
+            codes = cells[~cells.isnan()].floor().long().clamp(0, size - 1)
+            counts = torch.bincount(codes, minlength=size).to(torch.float32) + 1.0
+            columns.append(torch.log(counts / counts.sum()))
+        return torch.cat(columns).unsqueeze(0)

@@ -1,0 +1,294 @@
+"""Networks over tables of mixed kinds, in which every cell is a code of its column and a position inside that code."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import check_integer
+from latentkit.nn.activations import BRANCH_SCALE, activations, initialise
+from latentkit.nn.families import NetworkFamily, NetworkOptions, check_dropout, check_sizes, networks
+
+__all__ = ["CellEmbedding", "ColumnDecoder", "ColumnEncoder", "codes_of"]
+
+#: Standard deviation of the entries of a code's vector, and of its slope, before training.
+VECTOR_SCALE, SLOPE_SCALE = 0.3, 0.03
+
+
+def codes_of(x: Tensor, cardinalities: Tensor) -> Tensor:
+    """Return the code of every cell, an integer from 0 to K - 1; K stands for a cell that is unknown (NaN).
+
+    A number beyond the codes of its column, on either side, has the code at that end.
+
+    Args:
+        x: Cells, shape (*batch, columns).
+        cardinalities: Number of codes K of each column, shape (columns,).
+
+    Example:
+        >>> codes_of(torch.tensor([[0.5, 2.9], [float("nan"), 7.0]]), torch.tensor([2, 3]))
+        tensor([[0, 2],
+                [2, 2]])
+    """
+    unknown = x.isnan()
+    codes = x.masked_fill(unknown, 0.0).floor().long().clamp_min(0)
+    return torch.where(unknown, cardinalities, torch.minimum(codes, cardinalities - 1))
+
+
+@final
+class CellEmbedding(nn.Module):
+    r"""A vector for each cell of a row, and their sum.
+
+    .. math:: e(x) = \sum_j v_{j, c_j} + (x_j - c_j - 1/2)\, s_{j, c_j}, \qquad c_j = \lfloor x_j \rfloor
+
+    so that vectors change along a numeric column within its codes, too. A cell that is unknown has a vector of its own.
+
+    Args:
+        cardinalities: Number of codes of each column.
+        width: Length of a vector.
+
+    References:
+        Gorishniy et al., 2022, On Embeddings for Numerical Features in Tabular Deep Learning, arXiv:2203.05556.
+
+    Example:
+        >>> CellEmbedding((2, 3), 8)(torch.tensor([[0.5, float("nan")]])).shape
+        torch.Size([1, 8])
+    """
+
+    cardinalities: Tensor
+    _starts: Tensor
+
+    def __init__(self, cardinalities: Sequence[int], width: int) -> None:
+        super().__init__()
+        sizes = check_sizes("cardinalities", cardinalities)
+        starts = [0, *itertools.accumulate(size + 1 for size in sizes)]
+        self.register_buffer("cardinalities", torch.tensor(sizes), persistent=False)
+        self.register_buffer("_starts", torch.tensor(starts[:-1]), persistent=False)
+        self.vectors = nn.Embedding(starts[-1], check_integer("width", width, low=1))
+        self.slopes = nn.Embedding(starts[-1], width)
+        nn.init.normal_(self.vectors.weight, std=VECTOR_SCALE)
+        nn.init.normal_(self.slopes.weight, std=SLOPE_SCALE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum over the cells of x, shape (batch, columns), as shape (batch, width)."""
+        codes = codes_of(x, self.cardinalities)
+        places = codes + self._starts
+        vectors = functional.embedding_bag(places, self.vectors.weight, mode="sum")
+        offsets = (x - codes - 0.5).nan_to_num(0.0)
+        return vectors + functional.embedding_bag(
+            places, self.slopes.weight, mode="sum", per_sample_weights=offsets.to(self.slopes.weight.dtype)
+        )
+
+    def cell(self, x: Tensor, column: int) -> Tensor:
+        """Return the vectors of cells of one column, shape (*batch,), as shape (*batch, width)."""
+        codes = codes_of(x, self.cardinalities[column])
+        places = codes + self._starts[column]
+        offsets = (x - codes - 0.5).nan_to_num(0.0).unsqueeze(-1)
+        result: Tensor = self.vectors(places) + offsets * self.slopes(places)
+        return result
+
+
+@final
+class _Block(nn.Module):
+    """h + W2 d(a(W1 n(h))), with layer normalisation n, activation a and dropout d."""
+
+    def __init__(self, width: int, *, activation: str, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.widen, self.narrow = nn.Linear(width, width), nn.Linear(width, width)
+        self.dropout = nn.Dropout(check_dropout(dropout))
+        self._activate = activations[activation].function
+        initialise(self.widen, activation)
+        initialise(self.narrow, None, scale=BRANCH_SCALE)
+
+    def forward(self, h: Tensor) -> Tensor:
+        result: Tensor = h + self.narrow(self.dropout(self._activate(self.widen(self.norm(h)))))
+        return result
+
+
+def _trunk(widths: Sequence[int], *, activation: str, dropout: float) -> nn.Sequential:
+    if len(set(widths)) != 1:
+        raise InvalidParameterError(
+            f"widths of a network over columns are one or more of the same number, one a block; got {tuple(widths)}. "
+            f"Use {(max(widths, default=128),) * max(1, len(widths))}."
+        )
+    blocks = [_Block(width, activation=activation, dropout=dropout) for width in widths]
+    return nn.Sequential(*blocks, nn.LayerNorm(widths[0]))
+
+
+@final
+class ColumnEncoder(nn.Module):
+    """Network from a row of mixed cells to the parameters of its posterior; it has learnt to do with a part of them.
+
+    While training, half of the rows show all their cells and the others a random part: every cell is hidden with a
+    probability that is drawn for its row, from 0 to 1.
+
+    Args:
+        cardinalities: Number of codes of each column.
+        n_outputs: Number of outputs.
+        widths: Width of each residual block, all equal.
+        activation: A name of `latentkit.nn.activations`.
+        dropout: Probability in [0, 1).
+        hides: Whether cells are hidden while training.
+
+    Raises:
+        InvalidParameterError: If an argument has a value that it cannot have.
+
+    References:
+        Ivanov et al., 2019, Variational Autoencoder with Arbitrary Conditioning, arXiv:1806.02382 (random masks).
+
+    Example:
+        >>> ColumnEncoder((2, 3), 4, widths=(16,))(torch.tensor([[0.5, float("nan")]])).shape
+        torch.Size([1, 4])
+    """
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        n_outputs: int,
+        *,
+        widths: Sequence[int],
+        activation: str = "silu",
+        dropout: float = 0.0,
+        hides: bool = True,
+    ) -> None:
+        super().__init__()
+        self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
+        self.embedding = CellEmbedding(cardinalities, widths[0])
+        self.head = nn.Linear(widths[0], check_integer("n_outputs", n_outputs, low=1))
+        initialise(self.head, None)
+        self.hides = hides
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (batch, columns) to (batch, n_outputs)."""
+        if self.training and self.hides:
+            n = len(x)
+            share = torch.rand(n, 1, device=x.device) * (torch.rand(n, 1, device=x.device) < 0.5)
+            x = x.masked_fill(torch.rand(x.shape, device=x.device) < share, math.nan)
+        result: Tensor = self.head(self.trunk(self.embedding(x)))
+        return result
+
+
+@final
+class ColumnDecoder(nn.Module):
+    r"""Network from z, and from whichever cells of a row are known already, to the logits of every column.
+
+    .. math:: l(z, x) = W\, t(g(z) + e(x)) + b
+
+    with g a linear map, e the sum of the cells' vectors and t residual blocks. Called with z alone it gives g(z), which
+    is all that the other methods need of z; one pass of :meth:`logits` gives the logits of all columns given the same
+    cells, and a chain of :meth:`begin`, :meth:`column_logits` and :meth:`add` draws a row column by column.
+
+    Args:
+        cardinalities: Number of codes of each column.
+        latent_dim: Length of z.
+        widths: Width of each residual block, all equal.
+        activation: A name of `latentkit.nn.activations`.
+        dropout: Probability in [0, 1).
+
+    Raises:
+        InvalidParameterError: If an argument has a value that it cannot have.
+
+    Example:
+        >>> decoder = ColumnDecoder((2, 3), 4, widths=(16,))
+        >>> decoder.logits(decoder(torch.zeros(1, 4))[:, 0], torch.tensor([[0.5, float("nan")]])).shape
+        torch.Size([1, 5])
+    """
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        latent_dim: int,
+        *,
+        widths: Sequence[int],
+        activation: str = "silu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.sizes = check_sizes("cardinalities", cardinalities)
+        self.latent_map = nn.Linear(check_integer("latent_dim", latent_dim, low=1), widths[0])
+        self.embedding = CellEmbedding(self.sizes, widths[0])
+        self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
+        self.head = nn.Linear(widths[0], sum(self.sizes))
+        initialise(self.latent_map, None)
+        initialise(self.head, None)
+        self._ends = tuple(itertools.accumulate(self.sizes))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map z of shape (batch, latent) to g(z), shape (batch, 1, width)."""
+        result: Tensor = self.latent_map(z).unsqueeze(-2)
+        return result
+
+    def logits(self, h: Tensor, x: Tensor) -> Tensor:
+        """Return the logits of all columns one after the other, shape (batch, sum of cardinalities).
+
+        Args:
+            h: g(z), shape (batch, width).
+            x: Rows whose unknown cells are NaN, shape (batch, columns).
+        """
+        result: Tensor = self.head(self.trunk(h + self.embedding(x)))
+        return result
+
+    def begin(self, h: Tensor) -> Tensor:
+        """Return the sum of g(z) and of rows of which nothing is known, shape (batch, width)."""
+        unknown = h.new_full((1, len(self.sizes)), math.nan)
+        return h + self.embedding(unknown)
+
+    def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
+        """Return the sum with cells of one column known; where x, shape (batch,), is NaN it stays as it was."""
+        unknown = self.embedding.cell(x.new_full((1,), math.nan), column)
+        return state + (self.embedding.cell(x, column) - unknown)
+
+    def column_logits(self, state: Tensor, column: int) -> Tensor:
+        """Return the logits of one column given such a sum, shape (batch, cardinality)."""
+        rows = slice(self._ends[column] - self.sizes[column], self._ends[column])
+        return functional.linear(self.trunk(state), self.head.weight[rows], self.head.bias[rows])
+
+
+def default_column_widths(n_columns: int, *, n_rows: int | None = None) -> tuple[int, ...]:
+    """Width of each block by number of columns and rows.
+
+    Example:
+        >>> default_column_widths(15), default_column_widths(15, n_rows=500)
+        ((192,), (64,))
+    """
+    few = n_rows is not None and n_rows < 2000
+    return (64,) if few else (192,) if n_columns <= 64 else (256,)
+
+
+def _options(options: NetworkOptions) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    """Cardinalities, widths and activation."""
+    if options.cardinalities is None:
+        raise InvalidParameterError(
+            "'columns' networks need a table of mixed kinds; these data are numbers or images. Use 'auto' or 'mlp'."
+        )
+    if options.normalization not in ("auto", "layer"):
+        raise InvalidParameterError(
+            f"'columns' networks are normalised by layer; got normalization={options.normalization!r}. Leave it out."
+        )
+    widths = (
+        default_column_widths(len(options.cardinalities), n_rows=options.n_rows)
+        if options.widths == "auto"
+        else options.widths
+    )
+    activation = "silu" if options.activation == "auto" else options.activation
+    return tuple(options.cardinalities), check_sizes("widths", widths), activation
+
+
+def _encoder(event_shape: tuple[int, ...], n_outputs: int, options: NetworkOptions) -> ColumnEncoder:
+    cardinalities, widths, activation = _options(options)
+    return ColumnEncoder(cardinalities, n_outputs, widths=widths, activation=activation, dropout=options.dropout)
+
+
+def _decoder(latent_dim: int, output_shape: tuple[int, ...], options: NetworkOptions) -> ColumnDecoder:
+    cardinalities, widths, activation = _options(options)
+    return ColumnDecoder(cardinalities, latent_dim, widths=widths, activation=activation, dropout=options.dropout)
+
+
+networks.register("columns")(NetworkFamily(encoder=_encoder, decoder=_decoder))

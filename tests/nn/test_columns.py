@@ -1,0 +1,98 @@
+"""Networks over tables: codes, embeddings with known and unknown cells, and the chain that draws a row."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.nn import CellEmbedding, ColumnDecoder, ColumnEncoder, build_decoder, build_encoder
+from latentkit.nn.columns import codes_of, default_column_widths
+
+SIZES = (2, 3, 7)
+NAN = math.nan
+
+
+def _rows(n: int = 6, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(n, len(SIZES), generator=generator) * torch.tensor(SIZES)
+
+
+def test_codes_are_floors_and_stay_inside_their_column() -> None:
+    x = torch.tensor([[0.0, 1.999, 6.5], [-4.0, 3.0, 99.0], [NAN, NAN, 0.1]])
+    assert codes_of(x, torch.tensor(SIZES)).tolist() == [[0, 1, 6], [0, 2, 6], [2, 3, 0]]
+
+
+def test_a_row_is_embedded_as_the_sum_of_its_cells() -> None:
+    embedding = CellEmbedding(SIZES, 5)
+    x = _rows().masked_fill(torch.rand(6, 3, generator=torch.Generator().manual_seed(1)) < 0.4, NAN)
+    assert x.isnan().any()
+    cells = [embedding.cell(x[:, column], column) for column in range(3)]
+    torch.testing.assert_close(embedding(x), torch.stack(cells).sum(0))
+
+
+def test_the_position_inside_a_code_moves_the_vector_evenly() -> None:
+    embedding = CellEmbedding(SIZES, 5)
+    low, middle, high = (embedding.cell(torch.tensor([4.0 + part]), 2) for part in (0.1, 0.5, 0.9))
+    torch.testing.assert_close(low + high, 2 * middle)
+    assert (low != high).any()
+    unknown = embedding.cell(torch.tensor([NAN]), 2)
+    assert unknown.isfinite().all()
+    assert (unknown != middle).any()
+
+
+def test_the_chain_gives_the_logits_of_one_pass() -> None:
+    decoder = ColumnDecoder(SIZES, 4, widths=(8, 8)).eval()
+    h, x = decoder(torch.randn(6, 4))[:, 0], _rows()
+    state = decoder.begin(h)
+    for column, logits in enumerate(decoder.logits(h, torch.full_like(x, NAN)).split(SIZES, -1)):
+        torch.testing.assert_close(decoder.column_logits(state, column), logits)
+    partly = x.clone()
+    partly[:3, 1], partly[:, 2] = NAN, NAN
+    for column in (0, 1):
+        state = decoder.add(state, partly[:, column], column)
+    for column, logits in enumerate(decoder.logits(h, partly).split(SIZES, -1)):
+        torch.testing.assert_close(decoder.column_logits(state, column), logits)
+
+
+def test_an_encoder_hides_cells_while_it_is_trained() -> None:
+    encoder = ColumnEncoder(SIZES, 4, widths=(8,))
+    x = _rows(1).expand(400, -1)
+    hidden = encoder.train()(x)
+    whole = encoder.eval()(x)
+    shown = (hidden - whole).abs().amax(1) < 1e-6
+    # half of the rows, and of the others those in which no cell was hidden: E[(1 - u)^3] = 1/4
+    assert 0.5 < shown.float().mean() < 0.75
+    assert torch.equal(whole[0], whole[-1])
+    open_encoder = ColumnEncoder(SIZES, 4, widths=(8,), hides=False)
+    torch.testing.assert_close(open_encoder.train()(x), open_encoder.eval()(x))
+
+
+def test_networks_are_built_by_name() -> None:
+    encoder = build_encoder("columns", (3,), 4, cardinalities=SIZES, n_rows=100)
+    decoder = build_decoder("columns", 4, (1, sum(SIZES)), cardinalities=SIZES, widths=(16, 16))
+    assert isinstance(encoder, ColumnEncoder)
+    assert isinstance(decoder, ColumnDecoder)
+    assert encoder.embedding.vectors.embedding_dim == 64
+    assert decoder.logits(decoder(encoder(_rows()))[:, 0], _rows()).shape == (6, 12)
+    assert default_column_widths(200) == (256,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "'columns' networks need a table of mixed kinds"),
+        ({"cardinalities": SIZES, "normalization": "batch"}, "normalised by layer; got normalization='batch'"),
+        (
+            {"cardinalities": SIZES, "widths": (8, 16)},
+            r"of the same number, one a block; got \(8, 16\). Use \(16, 16\)",
+        ),
+        ({"cardinalities": (2, 0)}, r"cardinalities\[1\] must be an integer of at least 1"),
+    ],
+)
+def test_wrong_settings(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        build_encoder("columns", (3,), 4, **options)  # type: ignore[arg-type]
