@@ -248,7 +248,8 @@ class ColumnDecoder(nn.Module):
     def column_logits(self, state: Tensor, column: int) -> Tensor:
         """Return the logits of one column given such a sum, shape (batch, cardinality)."""
         rows = slice(self._ends[column] - self.sizes[column], self._ends[column])
-        return functional.linear(self.trunk(state), self.head.weight[rows], self.head.bias[rows])
+        result: Tensor = functional.linear(self.trunk(state), self.head.weight[rows], self.head.bias[rows])
+        return result
 
 
 def default_column_widths(n_columns: int, *, n_rows: int | None = None) -> tuple[int, ...]:

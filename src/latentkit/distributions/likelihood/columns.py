@@ -208,7 +208,8 @@ class Columns:
         return torch.promote_types(self.parameters.dtype, torch.float32)
 
     def _split(self, logits: Tensor) -> tuple[Tensor, ...]:
-        return at_least_float32(logits).split(self._family.sizes, -1)
+        parts: tuple[Tensor, ...] = at_least_float32(logits).split(self._family.sizes, -1)  # type: ignore[no-untyped-call]
+        return parts
 
     def _marginal_logits(self) -> tuple[Tensor, ...]:
         unknown = self.parameters.new_full((1, len(self._family.sizes)), math.nan, dtype=self._dtype)
