@@ -238,7 +238,8 @@ class ColumnDecoder(nn.Module):
     def begin(self, h: Tensor) -> Tensor:
         """Return the sum of g(z) and of rows of which nothing is known, shape (batch, width)."""
         unknown = h.new_full((1, len(self.sizes)), math.nan)
-        return h + self.embedding(unknown)
+        result: Tensor = h + self.embedding(unknown)
+        return result
 
     def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
         """Return the sum with cells of one column known; where x, shape (batch,), is NaN it stays as it was."""
