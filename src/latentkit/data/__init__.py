@@ -5,6 +5,18 @@ from latentkit.data.pictures import image_grid
 from latentkit.data.recognition import learn_schema
 from latentkit.data.schema import ArraySchema, schema_from_description
 from latentkit.data.sources import read
+from latentkit.data.table import TableSchema, TextTable, learn_table_schema
 from latentkit.data.writing import write
 
-__all__ = ["ArraySchema", "Dataset", "image_grid", "learn_schema", "read", "schema_from_description", "write"]
+__all__ = [
+    "ArraySchema",
+    "Dataset",
+    "TableSchema",
+    "TextTable",
+    "image_grid",
+    "learn_schema",
+    "learn_table_schema",
+    "read",
+    "schema_from_description",
+    "write",
+]

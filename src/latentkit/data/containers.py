@@ -16,7 +16,18 @@ from latentkit.core.registry import Registry
 from latentkit.data.dataset import AnyArray
 from latentkit.data.validation import check_numeric, first_text, from_source, show
 
-__all__ = ["ArrayContainer", "Container", "FrameContainer", "containers", "is_frame", "learn_container", "to_array"]
+__all__ = [
+    "ArrayContainer",
+    "Container",
+    "FrameContainer",
+    "Name",
+    "check_names",
+    "containers",
+    "eager",
+    "is_frame",
+    "learn_container",
+    "to_array",
+]
 
 Name: TypeAlias = str | int
 
@@ -177,7 +188,7 @@ def learn_container(data: Any) -> Container:
     if isinstance(data, torch.Tensor):
         return ArrayContainer("torch", str(data.dtype).removeprefix("torch."))
     if is_frame(data):
-        frame = _eager(data)
+        frame = eager(data)
         library = str(frame.implementation.value)
         dtypes = []
         for dtype in frame.schema.values():
@@ -227,7 +238,12 @@ def _ragged(data: Any) -> str:
     )
 
 
-def _eager(data: Any) -> Any:
+def eager(data: Any) -> Any:
+    """Return a data frame as narwhals sees it.
+
+    Raises:
+        DataError: If its rows are not there yet, or several columns have one name.
+    """
     import narwhals as nw
 
     try:
@@ -242,9 +258,9 @@ def _eager(data: Any) -> Any:
 
 
 def _frame_to_array(data: Any, expected: Sequence[Name] | None, source: str) -> AnyArray:
-    frame = _eager(data)
+    frame = eager(data)
     if expected is not None:
-        _check_names(list(frame.columns), list(expected), source)
+        check_names(list(frame.columns), list(expected), source)
     _check_numbers_only(frame, source)
     columns = [_column(frame.get_column(name)) for name in (frame.columns if expected is None else expected)]
     if not columns:
@@ -310,7 +326,12 @@ def _float(value: Any) -> float:
         return float("nan")
 
 
-def _check_names(given: list[Name], expected: list[Name], source: str) -> None:
+def check_names(given: Sequence[Name], expected: Sequence[Name], source: str) -> None:
+    """Refuse columns that are missing or not expected.
+
+    Raises:
+        SchemaMismatchError: If there are such; the first is named, and what may have been meant.
+    """
     missing = [name for name in expected if name not in given]
     extra = [name for name in given if name not in expected]
     if missing:

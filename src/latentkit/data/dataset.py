@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["AnyArray", "Dataset", "Kind", "Progress"]
 
 AnyArray: TypeAlias = NDArray[Any]
-Kind: TypeAlias = Literal["rows", "images"]
+Kind: TypeAlias = Literal["rows", "images", "table"]
 #: Called with the number of files done and the number of all files.
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -24,7 +24,7 @@ class Dataset:
     Attributes:
         data: The data in the user's form: an ndarray, a tensor or a data frame; the first axis counts examples.
         source: Where they came from, for messages and model cards.
-        kind: ``"rows"`` of numbers or ``"images"``.
+        kind: ``"rows"`` of numbers, ``"images"``, or a ``"table"`` of mixed kinds.
         labels: Class of each example as a code, shape (n,), int64; None where there are none.
         label_names: Name of each code; None where the labels are plain integers, which then are the codes.
         notes: What was recognised, chosen, skipped or looks odd, a sentence each.

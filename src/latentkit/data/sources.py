@@ -15,6 +15,7 @@ from latentkit.core.parameters import suggestion
 from latentkit.data.arrays import idx_labels_path, read_idx, read_npy, read_npz
 from latentkit.data.builtin_sets import builtin_sets
 from latentkit.data.dataset import Dataset, Kind, Progress
+from latentkit.data.endings import TABLE_ENDINGS, ending_of
 from latentkit.data.images import IMAGE_ENDINGS, read_images
 from latentkit.data.layout import Size
 from latentkit.data.tables import encode_labels, read_table
@@ -22,11 +23,7 @@ from latentkit.data.validation import check_numeric
 
 __all__ = ["read"]
 
-_TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
-_ENDINGS = (".npy", ".npz", ".idx", *_TABLE_ENDINGS)
-_SYNONYMS = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
-#: Endings of files that may come packed; `.csv.gz` is a .csv.
-_PACKED = (".gz", ".bz2")
+_ENDINGS = (".npy", ".npz", ".idx", *TABLE_ENDINGS)
 
 
 def read(
@@ -71,7 +68,7 @@ def read(
     path = Path(source).expanduser()
     if not path.exists():
         dataset = _builtin(str(source), path)
-    elif path.is_dir() or _ending(path) in IMAGE_ENDINGS:
+    elif path.is_dir() or ending_of(path) in IMAGE_ENDINGS:
         dataset = read_images(path, size=size, color=color, fit=fit, skip_bad=skip_bad, progress=progress)
     else:
         return _file(path, array, labels)
@@ -80,16 +77,6 @@ def read(
             f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
         )
     return dataset if labels is None else _with_labels(dataset, _labels_file(labels))
-
-
-def _ending(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if len(suffixes) > 1 and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    ending = suffixes[-1] if suffixes else ""
-    if "idx" in ending or "-idx" in path.name:
-        return ".idx"
-    return _SYNONYMS.get(ending, ending)
 
 
 def _builtin(name: str, path: Path) -> Dataset:
@@ -107,7 +94,7 @@ def _builtin(name: str, path: Path) -> Dataset:
 
 
 def _file(path: Path, array: str | None, labels: str | Path | None) -> Dataset:
-    ending = _ending(path)
+    ending = ending_of(path)
     try:
         if path.stat().st_size == 0:
             raise UnreadableDataError(f"{path}: the file is empty. Get or write it again")
@@ -149,7 +136,7 @@ def _content(source: Path | bytes, name: str, ending: str, array: str | None, la
         raise InvalidParameterError(
             f"{name}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
         )
-    if ending in _TABLE_ENDINGS:
+    if ending in TABLE_ENDINGS:
         column = None if labels is None or _is_label_file(labels) else str(labels)
         table, values, notes = read_table(source, name, ending, labels=column)
         dataset = Dataset(table, name, "rows", notes=tuple(notes))
@@ -194,7 +181,7 @@ def _labels_file(labels: str | Path) -> NDArray[Any]:
             f"labels={str(labels)!r}: there is no such file, and these data have no columns or members to choose from. "
             "Give a file with one label a line, or a .npy"
         )
-    ending = _ending(path)
+    ending = ending_of(path)
     if ending == ".npy":
         return np.asarray(read_npy(path, str(path)))
     if ending == ".idx":

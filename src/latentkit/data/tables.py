@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +19,7 @@ from latentkit.data.containers import to_array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["encode_labels", "read_table"]
+__all__ = ["check_label_column", "encode_labels", "load_table", "read_table"]
 
 _INDEX_COLUMN = re.compile(r"__index_level_\d+__")
 
@@ -26,7 +27,22 @@ _INDEX_COLUMN = re.compile(r"__index_level_\d+__")
 def read_table(
     source: Path | bytes, name: str, ending: str, *, labels: str | None = None
 ) -> tuple[pa.Table, NDArray[Any] | None, list[str]]:
-    """Read a table of numbers.
+    """Read a table of numbers: as :func:`load_table`, and refuse text.
+
+    Raises:
+        UnreadableDataError: If the file is damaged, empty or of another format.
+        DataError: If a column holds text; column, row and value are named.
+        InvalidParameterError: If there is no column of the labels' name.
+    """
+    table, values, notes = load_table(source, name, ending, labels=labels)
+    to_array(table.slice(0, 0) if _all_numbers(table) else table, source=name)
+    return table, values, notes
+
+
+def load_table(
+    source: Path | bytes, name: str, ending: str, *, labels: str | None = None
+) -> tuple[pa.Table, NDArray[Any] | None, list[str]]:
+    """Read a table with the types that its file has, or that pyarrow recognises.
 
     Args:
         source: File (also packed: ``.csv.gz``) or its content.
@@ -37,7 +53,6 @@ def read_table(
         The table, the labels (None where no column was named) and notes.
     Raises:
         UnreadableDataError: If the file is damaged, empty or of another format.
-        DataError: If a column holds text; column, row and value are named.
         InvalidParameterError: If there is no column of the labels' name.
     """
     import pyarrow as pa
@@ -59,16 +74,24 @@ def read_table(
         notes.append("the index that pandas had stored was left out")
     values: NDArray[Any] | None = None
     if labels is not None:
-        if labels not in table.column_names:
-            raise InvalidParameterError(
-                f"{name}: there is no column {labels!r} for the labels; choose one of: "
-                f"{', '.join(table.column_names[:20])}.{suggestion(labels, table.column_names)}"
-            )
+        check_label_column(labels, table.column_names, name, notes)
         values = np.asarray(table.column(labels).to_pylist())
         table = table.drop_columns([labels])
-        notes.append(f"column {labels!r} holds the labels and is left out of the data")
-    to_array(table.slice(0, 0) if _all_numbers(table) else table, source=name)
     return table, values, notes
+
+
+def check_label_column(labels: str, columns: Sequence[str], name: str, notes: list[str]) -> None:
+    """Refuse the name of a column of labels that the table `name` does not have, and note one that it has.
+
+    Raises:
+        InvalidParameterError: If there is no column of this name.
+    """
+    if labels not in columns:
+        raise InvalidParameterError(
+            f"{name}: there is no column {labels!r} for the labels; choose one of: "
+            f"{', '.join(columns[:20])}.{suggestion(labels, columns)}"
+        )
+    notes.append(f"column {labels!r} holds the labels and is left out of the data")
 
 
 def _all_numbers(table: pa.Table) -> bool:

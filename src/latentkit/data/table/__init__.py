@@ -1,0 +1,19 @@
+"""Tables of mixed kinds: numbers, categories, dates and what is missing, as codes that a model sees."""
+
+from latentkit.data.table.codings import Allowed
+from latentkit.data.table.columns import Column
+from latentkit.data.table.recognition import ColumnKind, learn_table_schema
+from latentkit.data.table.schema import Combined, TableSchema
+from latentkit.data.table.sources import read_mixed_table
+from latentkit.data.table.text import TextTable
+
+__all__ = [
+    "Allowed",
+    "Column",
+    "ColumnKind",
+    "Combined",
+    "TableSchema",
+    "TextTable",
+    "learn_table_schema",
+    "read_mixed_table",
+]

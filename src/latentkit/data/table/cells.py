@@ -1,0 +1,593 @@
+"""Cells: how the values of a column are written in the user's data, and written again; one class for each way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.core.registry import Registry
+
+__all__ = [
+    "TEMPLATES",
+    "Cells",
+    "ConstantCells",
+    "IdentifierCells",
+    "LabelCells",
+    "MissingCells",
+    "NumberCells",
+    "TextNumberCells",
+    "TextTimeCells",
+    "TimeCells",
+    "arrow_type",
+    "cells_kinds",
+    "distinct",
+    "is_number",
+    "is_text",
+    "is_time",
+    "number_pattern",
+    "parse_numbers",
+    "parse_times",
+    "strings",
+]
+
+Floats: TypeAlias = NDArray[np.float64]
+#: An Arrow array; pyarrow has no types of its own.
+Arrow: TypeAlias = Any
+
+DAY = 86_400
+
+
+class Cells(Protocol):
+    """How the values of a column are written."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a cell that cannot be read is a category not seen before, and not a mistake."""
+        ...
+
+    def read(self, column: Arrow) -> Floats:
+        """Return the values of an Arrow column, shape (n,); NaN where a cell is null or cannot be read."""
+        ...
+
+    def write(self, values: Floats) -> Arrow:
+        """Return values, shape (n,), as an Arrow array; null where a value is NaN."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return the cells as JSON values."""
+        ...
+
+
+#: Every kind of cells, by the name that stands in a description; each part makes one from its description.
+cells_kinds: Registry[Callable[[dict[str, Any]], Cells]] = Registry("kind of cells")
+
+
+def arrow_type(name: str) -> Arrow:
+    """Return the Arrow type of a name such as ``"int64"`` or ``"timestamp[ns, tz=UTC]"``."""
+    import pyarrow as pa
+
+    match = re.fullmatch(r"timestamp\[(\w+)(?:, tz=(.+))?\]", name)
+    if match:
+        return pa.timestamp(match[1], tz=match[2])
+    match = re.fullmatch(r"decimal(\d+)\((\d+), (-?\d+)\)", name)
+    if match:
+        return getattr(pa, f"decimal{match[1]}")(int(match[2]), int(match[3]))
+    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
+    return pa.type_for_alias(names.get(name, name))
+
+
+def is_text(column_type: Arrow) -> bool:
+    """Whether an Arrow type holds text, also as a dictionary."""
+    from pyarrow import types
+
+    value = column_type.value_type if types.is_dictionary(column_type) else column_type
+    return bool(types.is_string(value) or types.is_large_string(value) or types.is_string_view(value))
+
+
+def is_number(column_type: Arrow) -> bool:
+    """Whether an Arrow type holds numbers; bools are none."""
+    from pyarrow import types
+
+    return bool(types.is_integer(column_type) or types.is_floating(column_type) or types.is_decimal(column_type))
+
+
+def is_time(column_type: Arrow) -> bool:
+    """Whether an Arrow type holds dates, times of the day, instants or durations."""
+    from pyarrow import types
+
+    return bool(types.is_temporal(column_type))
+
+
+def strings(column: Arrow) -> Arrow:
+    """Return an Arrow column as strings."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.large_string())
+
+
+def distinct(column: Arrow) -> tuple[NDArray[np.int64], Arrow]:
+    """Return the place of each cell among the different texts of a column, -1 where it is null, and those texts."""
+    import pyarrow as pa
+
+    encoded = strings(column).dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+        if isinstance(encoded, pa.ChunkedArray):  # no rows, or several chunks in older versions
+            encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else strings(column).dictionary_encode()
+    places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return places, encoded.dictionary
+
+
+def number_pattern(mark: str) -> str:
+    """Return the pattern of a number with this decimal mark."""
+    mark = re.escape(mark)
+    return rf"^\s*[+-]?((\d+({mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?|inf|Inf|INF|[Ii]nfinity)\s*$"
+
+
+def parse_numbers(texts: Arrow, mark: str) -> Floats:
+    """Return an Arrow array of texts as numbers, shape (n,); NaN where a text is null or no number."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    fits = pc.match_substring_regex(texts, number_pattern(mark))
+    plain = pc.utf8_trim_whitespace(pc.if_else(fits, texts, pa.scalar(None, texts.type)))
+    plain = pc.replace_substring_regex(plain, r"^\+", "")
+    if mark != ".":
+        plain = pc.replace_substring(plain, mark, ".")
+    return _numpy(plain.cast(pa.float64()))
+
+
+def _numpy(column: Arrow) -> Floats:
+    import pyarrow as pa
+
+    return np.array(column.cast(pa.float64()), np.float64)
+
+
+def _spread(values: Floats, places: NDArray[np.int64]) -> Floats:
+    """Return the values of different texts at the places of all cells; NaN where the place is -1."""
+    return np.append(values, np.nan)[places]
+
+
+def _numbers(column: Arrow, mark: str = ".") -> Floats:
+    """Return a column of numbers, or of texts that are numbers, as float64."""
+    from pyarrow import types
+
+    if is_number(column.type):
+        import pyarrow as pa
+
+        return _numpy(column.cast(pa.float64(), safe=False))
+    if types.is_boolean(column.type):
+        import pyarrow as pa
+
+        return _numpy(column.cast(pa.uint8()))
+    places, texts = distinct(column)
+    return _spread(parse_numbers(texts, mark), places)
+
+
+def _texts(values: Floats, write: Callable[[float], str]) -> Arrow:
+    """Return values as texts, each different value written once; null where a value is NaN."""
+    import pyarrow as pa
+
+    known = ~np.isnan(values)
+    different, places = np.unique(values[known], return_inverse=True)
+    indices = np.zeros(len(values), np.int64)
+    indices[known] = places
+    names = pa.array([write(float(value)) for value in different], pa.string())
+    return names.take(pa.array(indices, mask=~known))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class NumberCells:
+    """Numbers in a column of numbers.
+
+    Attributes:
+        type: Name of the Arrow type: ``"int64"``, ``"double"``.
+    """
+
+    type: str
+    is_open = False
+
+    def read(self, column: Arrow) -> Floats:
+        return _numbers(column)
+
+    def write(self, values: Floats) -> Arrow:
+        import pyarrow as pa
+        from pyarrow import types
+
+        target = arrow_type(self.type)
+        missing = np.isnan(values)
+        if types.is_integer(target):
+            bounds = np.iinfo(target.to_pandas_dtype())
+            highest = np.nextafter(float(bounds.max), 0) if float(bounds.max) > bounds.max else float(bounds.max)
+            exact = np.clip(np.rint(np.where(missing, 0, values)), float(bounds.min), highest)
+            return pa.array(exact.astype(target.to_pandas_dtype()), target, mask=missing)
+        return pa.array(values, mask=missing).cast(target, safe=False)
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "number", "arrow": self.type}
+
+
+@cells_kinds.register("number")
+def _number_cells(description: dict[str, Any]) -> NumberCells:
+    return NumberCells(description["arrow"])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextNumberCells:
+    """Numbers written as text.
+
+    Attributes:
+        mark: Decimal mark, ``"."`` or ``","``.
+        least: Digits behind the mark at least: 1 where 1 is written ``1.0``.
+        most: Digits behind the mark at most; -1: as many as single out the number.
+        width: Digits before the mark at least, filled with zeros.
+    """
+
+    mark: str = "."
+    least: int = 0
+    most: int = -1
+    width: int = 0
+    is_open = False
+
+    def read(self, column: Arrow) -> Floats:
+        return _numbers(column, self.mark)
+
+    def write(self, values: Floats) -> Arrow:
+        return _texts(values, self._write)
+
+    def _write(self, value: float) -> str:
+        if self.most < 0:
+            text = repr(value)
+            text = text.removesuffix(".0") if self.least == 0 else text
+        else:
+            text = f"{value:.{self.most}f}"
+            if self.most > self.least:
+                whole, _, digits = text.partition(".")
+                digits = digits.rstrip("0").ljust(self.least, "0")
+                text = f"{whole}.{digits}" if digits else whole
+        if float(text) == 0:
+            text = text.removeprefix("-")
+        if self.width:
+            sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
+            whole, dot, digits = text.partition(".")
+            text = sign + whole.zfill(self.width) + dot + digits
+        return text.replace(".", self.mark)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "type": "text number",
+            "mark": self.mark,
+            "least": self.least,
+            "most": self.most,
+            "width": self.width,
+        }
+
+
+@cells_kinds.register("text number")
+def _text_number_cells(description: dict[str, Any]) -> TextNumberCells:
+    return TextNumberCells(*(description[key] for key in ("mark", "least", "most", "width")))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TimeCells:
+    """Dates, times of the day, instants or durations in a column of such; values are seconds.
+
+    Attributes:
+        type: Name of the Arrow type: ``"timestamp[ns]"``, ``"date32[day]"``.
+    """
+
+    type: str
+    is_open = False
+
+    def read(self, column: Arrow) -> Floats:
+        import pyarrow as pa
+
+        if is_text(column.type):
+            for template in TEMPLATES:
+                places, texts = distinct(column)
+                values = parse_times(texts, template, padded=False)
+                if not np.isnan(values).all():
+                    return _spread(values, places)
+        if not is_time(column.type):
+            return np.full(len(column), np.nan)
+        whole = column.cast(pa.int32()) if "32" in str(column.type) else column.cast(pa.int64())
+        return _numpy(whole) * _seconds(str(column.type))
+
+    def write(self, values: Floats) -> Arrow:
+        import pyarrow as pa
+
+        target = arrow_type(self.type)
+        missing = np.isnan(values)
+        exact = np.rint(np.where(missing, 0, values) / _seconds(self.type)).astype(np.int64)
+        whole = pa.array(exact, mask=missing)
+        return whole.cast(pa.int32()).cast(target) if "32" in self.type else whole.cast(target)
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "time", "arrow": self.type}
+
+
+@cells_kinds.register("time")
+def _time_cells(description: dict[str, Any]) -> TimeCells:
+    return TimeCells(description["arrow"])
+
+
+def _seconds(name: str) -> float:
+    """Return how many seconds the unit of an Arrow type has."""
+    unit = name[name.index("[") + 1 : -1].split(",", maxsplit=1)[0]
+    return {"day": float(DAY), "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[unit]
+
+
+#: How dates and times are written, the first that fits all cells counts; day.month before month/day is by the marks.
+TEMPLATES = (
+    "{Y}-{m}-{d}",
+    "{Y}/{m}/{d}",
+    "{d}.{m}.{Y}",
+    "{m}/{d}/{Y}",
+    "{d}/{m}/{Y}",
+    "{Y}-{m}-{d} {H}:{M}:{S}",
+    "{Y}-{m}-{d}T{H}:{M}:{S}",
+    "{Y}-{m}-{d}T{H}:{M}:{S}Z",
+    "{Y}-{m}-{d} {H}:{M}",
+    "{Y}-{m}-{d}T{H}:{M}",
+    "{Y}/{m}/{d} {H}:{M}:{S}",
+    "{d}.{m}.{Y} {H}:{M}:{S}",
+    "{d}.{m}.{Y} {H}:{M}",
+    "{m}/{d}/{Y} {H}:{M}:{S}",
+    "{m}/{d}/{Y} {H}:{M}",
+    "{d}/{m}/{Y} {H}:{M}:{S}",
+    "{d}/{m}/{Y} {H}:{M}",
+    "{H}:{M}:{S}",
+    "{H}:{M}",
+)
+
+
+def time_pattern(template: str, *, padded: bool) -> str:
+    """Return the pattern of texts that are written so, with a named group for each part."""
+    pattern = re.escape(template)
+    for name in "YmdHMS":
+        digits = r"\d{4}" if name == "Y" else r"\d{2}" if padded else r"\d{1,2}"
+        pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{digits})")
+    # What Python escapes, RE2 need not know.
+    return "^" + pattern.replace(r"\ ", " ").replace(r"\-", "-").replace(r"\/", "/").replace(r"\:", ":") + "$"
+
+
+def parse_times(texts: Arrow, template: str, *, padded: bool) -> Floats:
+    """Return an Arrow array of texts as seconds since 1970, or since midnight; NaN where one is no such time."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    parts = pc.extract_regex(texts, time_pattern(template, padded=padded))
+    if isinstance(parts, pa.ChunkedArray):
+        parts = parts.combine_chunks()
+    number: dict[str, Floats] = {}
+    defaults = {"Y": 1970, "m": 1, "d": 1, "H": 0, "M": 0, "S": 0}
+    for name, default in defaults.items():
+        if f"{{{name}}}" in template:
+            number[name] = _numpy(pc.struct_field(parts, name).cast(pa.float64()))
+        else:
+            number[name] = np.full(len(texts), float(default))
+    known = ~np.isnan(number["Y"] + number["H"] + number["m"])
+    year, month, day = (np.where(known, number[name], 1).astype(np.int64) for name in "Ymd")
+    good = known & (month >= 1) & (month <= 12) & (number["H"] < 24) & (number["M"] < 60) & (number["S"] < 60)
+    months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
+    first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    after = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    good &= (day >= 1) & (first + day - 1 < after)
+    seconds = (first + day - 1) * DAY + number["H"] * 3600 + number["M"] * 60 + number["S"]
+    return np.where(good, seconds, np.nan)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextTimeCells:
+    """Dates and times written as text; values are seconds since 1970, or since midnight.
+
+    Attributes:
+        template: One of `TEMPLATES`.
+        padded: Whether days, months and hours below 10 have a leading zero.
+    """
+
+    template: str
+    padded: bool = True
+    is_open = False
+
+    def read(self, column: Arrow) -> Floats:
+        if is_time(column.type):
+            return TimeCells(str(column.type)).read(column)
+        places, texts = distinct(column)
+        return _spread(parse_times(texts, self.template, padded=self.padded), places)
+
+    def write(self, values: Floats) -> Arrow:
+        return _texts(values, self._write)
+
+    def _write(self, value: float) -> str:
+        time = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=round(value))
+        two = "02d" if self.padded else "d"
+        return self.template.format(
+            Y=f"{time.year:04d}",
+            m=f"{time.month:{two}}",
+            d=f"{time.day:{two}}",
+            H=f"{time.hour:{two}}",
+            M=f"{time.minute:02d}",
+            S=f"{time.second:02d}",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "text time", "template": self.template, "padded": self.padded}
+
+
+@cells_kinds.register("text time")
+def _text_time_cells(description: dict[str, Any]) -> TextTimeCells:
+    return TextTimeCells(description["template"], bool(description["padded"]))
+
+
+@final
+@dataclass(frozen=True)
+class LabelCells:
+    """Categories; a value is the place of a category.
+
+    Attributes:
+        categories: The categories as text, in the order of their codes.
+        type: Name of the Arrow type of the column: ``"string"``, ``"bool"``, ``"int64"``.
+    """
+
+    categories: tuple[str, ...]
+    type: str = "string"
+    is_open = True
+
+    @cached_property
+    def _names(self) -> Arrow:
+        import pyarrow as pa
+
+        return pa.array(self.categories, pa.large_string())
+
+    def read(self, column: Arrow) -> Floats:
+        import pyarrow as pa
+        from pyarrow import compute as pc
+
+        target = arrow_type(self.type)
+        if str(column.type) != self.type and not is_text(column.type) and not is_text(target):
+            try:
+                column = column.cast(target)
+            except pa.ArrowInvalid:
+                column = column.cast(pa.float64())
+        places, texts = distinct(column)
+        return _spread(_numpy(pc.index_in(texts, self._names)), places)
+
+    def write(self, values: Floats) -> Arrow:
+        import pyarrow as pa
+
+        missing = np.isnan(values)
+        places = np.where(missing, 0, values).astype(np.int64)
+        return self._names.cast(arrow_type(self.type)).take(pa.array(places, mask=missing))
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "label", "categories": list(self.categories), "arrow": self.type}
+
+
+@cells_kinds.register("label")
+def _label_cells(description: dict[str, Any]) -> LabelCells:
+    return LabelCells(tuple(description["categories"]), description["arrow"])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ConstantCells:
+    """The one value that a column has.
+
+    Attributes:
+        value: It, as text.
+        type: Name of the Arrow type of the column.
+    """
+
+    value: str
+    type: str = "string"
+    is_open = True
+
+    def read(self, column: Arrow) -> Floats:
+        return np.zeros(len(column))
+
+    def write(self, values: Floats) -> Arrow:
+        return LabelCells((self.value,), self.type).write(np.zeros(len(values)))
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "constant", "value": self.value, "arrow": self.type}
+
+
+@cells_kinds.register("constant")
+def _constant_cells(description: dict[str, Any]) -> ConstantCells:
+    return ConstantCells(description["value"], description["arrow"])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class IdentifierCells:
+    """Identifiers, each its own; new ones count on from the last.
+
+    Attributes:
+        type: Name of the Arrow type of the column.
+        start: Number of the first new one.
+        before: What stands before the number.
+        after: What stands behind it.
+        width: Digits of the number at least, filled with zeros.
+    """
+
+    type: str
+    start: int
+    before: str = ""
+    after: str = ""
+    width: int = 0
+    is_open = True
+
+    def read(self, column: Arrow) -> Floats:
+        return np.zeros(len(column))
+
+    def write(self, values: Floats) -> Arrow:
+        import pyarrow as pa
+
+        numbers = range(self.start, self.start + len(values))
+        texts = [f"{self.before}{number:0{self.width}d}{self.after}" for number in numbers]
+        return pa.array(texts, pa.string()).cast(arrow_type(self.type))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "type": "identifier",
+            "arrow": self.type,
+            "start": self.start,
+            "before": self.before,
+            "after": self.after,
+            "width": self.width,
+        }
+
+
+@cells_kinds.register("identifier")
+def _identifier_cells(description: dict[str, Any]) -> IdentifierCells:
+    return IdentifierCells(
+        description["arrow"],
+        int(description["start"]),
+        description["before"],
+        description["after"],
+        int(description["width"]),
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MissingCells:
+    """A column of which nothing is kept: all missing, or free text.
+
+    Attributes:
+        type: Name of the Arrow type of the column.
+    """
+
+    type: str
+    is_open = True
+
+    def read(self, column: Arrow) -> Floats:
+        return np.zeros(len(column))
+
+    def write(self, values: Floats) -> Arrow:
+        import pyarrow as pa
+
+        return pa.nulls(len(values), arrow_type(self.type))
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "missing", "arrow": self.type}
+
+
+@cells_kinds.register("missing")
+def _missing_cells(description: dict[str, Any]) -> MissingCells:
+    return MissingCells(description["arrow"])

@@ -1,0 +1,171 @@
+"""One column of a table: its kind, how its cells are written, how its values are coded, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.data.containers import Name
+from latentkit.data.table.cells import Cells, cells_kinds, is_text
+from latentkit.data.table.codings import Coding, codings
+
+__all__ = ["TEXT_MARKERS", "Column", "Missing", "nulls"]
+
+Arrow: TypeAlias = Any
+Floats: TypeAlias = NDArray[np.float64]
+
+#: What stands for a missing value in files of text.
+TEXT_MARKERS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is missing in a column.
+
+    Attributes:
+        share: Share of the rows in which it was missing when the schema was learnt.
+        has_code: Whether "missing" is a code, the last: it is where anything was missing.
+        markers: Texts that stand for a missing value, besides null and NaN.
+        written: The text that is written for a missing value; None writes null.
+    """
+
+    share: float = 0.0
+    has_code: bool = False
+    markers: tuple[str, ...] = ()
+    written: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: Its name.
+        kind: What it is, in a word: ``"count"``, ``"categorical"``, ``"date"``, ...
+        reason: Why it was taken for that.
+        cells: How its values are written.
+        coding: How its values become codes.
+        missing: What is missing, and how that is written.
+        is_ordered: Whether its categories have an order, so that a range of them makes sense.
+    """
+
+    name: Name
+    kind: str
+    reason: str
+    cells: Cells
+    coding: Coding
+    missing: Missing
+    is_ordered: bool = False
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the model does not see it."""
+        return not self.coding.sizes
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of codes of each model column, the missing code counted."""
+        return tuple(size + self.missing.has_code for size in self.coding.sizes)
+
+    @property
+    def missing_codes(self) -> tuple[int | None, ...]:
+        """The code of "missing" in each model column."""
+        return tuple(size if self.missing.has_code else None for size in self.coding.sizes)
+
+    def encode(self, cells: Arrow) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the codes of an Arrow column, shape (n, model columns), what is missing and what is not known."""
+        missing = nulls(cells, self.missing.markers)
+        values = self.cells.read(cells)
+        unknown = np.isnan(values) & ~missing
+        values[missing] = np.nan
+        u = self.coding.encode(values)
+        if self.missing.has_code:
+            sizes = np.array(self.coding.sizes)
+            u = np.where(u >= sizes, u + 1, u)  # the missing code lies between the last value and what is beyond it
+            u[missing] = sizes + 0.5
+        return u, missing, unknown
+
+    def values(self, u: Floats) -> Floats:
+        """Return codes, shape (n, model columns), as values, shape (n,); NaN where missing."""
+        sizes = np.array(self.coding.sizes)
+        missing = np.isnan(u).any(axis=1)
+        if self.missing.has_code:
+            code = np.floor(u)
+            missing |= (code == sizes).any(axis=1)
+            u = np.where(code > sizes, u - 1, u)
+        values = self.coding.decode(u)
+        values[missing] = np.nan
+        return values
+
+    def write(self, values: Floats) -> Arrow:
+        """Return values, shape (n,), as the cells of an Arrow column."""
+        import pyarrow as pa
+
+        cells = self.cells.write(values)
+        if self.missing.written is None or not cells.null_count:
+            return cells
+        return cells.fill_null(pa.scalar(self.missing.written).cast(cells.type))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the column as JSON values."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "reason": self.reason,
+            "cells": self.cells.describe(),
+            "coding": self.coding.describe(),
+            "missing": {
+                "share": self.missing.share,
+                "has_code": self.missing.has_code,
+                "markers": list(self.missing.markers),
+                "written": self.missing.written,
+            },
+            "is_ordered": self.is_ordered,
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> Column:
+        """Return the column that :meth:`describe` described."""
+        missing = description["missing"]
+        return cls(
+            description["name"],
+            description["kind"],
+            description["reason"],
+            cells_kinds[description["cells"]["type"]](description["cells"]),
+            codings[description["coding"]["type"]](description["coding"]),
+            Missing(float(missing["share"]), bool(missing["has_code"]), tuple(missing["markers"]), missing["written"]),
+            bool(description["is_ordered"]),
+        )
+
+
+def nulls(cells: Arrow, markers: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which cells of an Arrow column are missing: null, NaN, or one of the markers, shape (n,)."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    missing = np.asarray(cells.is_null(nan_is_null=True), np.bool_)
+    if not markers:
+        return missing
+    if is_text(cells.type):
+        plain = cells.cast(cells.type.value_type) if pa.types.is_dictionary(cells.type) else cells
+        found = pc.is_in(pc.utf8_trim_whitespace(plain), pa.array(markers, plain.type))
+    else:
+        numbers = [float(marker) for marker in markers if _is_number(marker)]
+        if not numbers or not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
+            return missing
+        found = pc.is_in(cells.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
+    return missing | np.asarray(found, np.bool_)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

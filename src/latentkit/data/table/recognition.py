@@ -1,0 +1,566 @@
+"""Learning the schema of a table: what kind each column is, and why."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.core.errors import DataError, InvalidParameterError
+from latentkit.core.parameters import check_choice, suggestion
+from latentkit.data.containers import Name
+from latentkit.data.table.cells import (
+    DAY,
+    TEMPLATES,
+    Cells,
+    ConstantCells,
+    IdentifierCells,
+    LabelCells,
+    MissingCells,
+    NumberCells,
+    TextNumberCells,
+    TextTimeCells,
+    TimeCells,
+    distinct,
+    is_number,
+    is_text,
+    is_time,
+    number_pattern,
+    parse_numbers,
+    parse_times,
+    strings,
+)
+from latentkit.data.table.codings import LeftOutCoding, categories_coding, learn_numbers
+from latentkit.data.table.columns import TEXT_MARKERS, Column, Missing, nulls
+from latentkit.data.table.frames import Columns, learn_table_container, to_columns
+from latentkit.data.table.schema import TableSchema
+from latentkit.data.table.sources import read_table_data
+from latentkit.data.validation import from_source, show
+
+__all__ = ["ColumnKind", "learn_table_schema"]
+
+Arrow: TypeAlias = Any
+Floats: TypeAlias = NDArray[np.float64]
+ColumnKind: TypeAlias = Literal[
+    "real",
+    "positive",
+    "bounded",
+    "integer",
+    "count",
+    "ordinal",
+    "categorical",
+    "boolean",
+    "date",
+    "identifier",
+    "text",
+    "constant",
+    "missing",
+]
+
+_NUMBERS = ("real", "positive", "bounded", "integer", "count")
+#: Integers of at most this many different values are levels.
+_FEW_LEVELS = 20
+#: Texts are identifiers or free text where at least this share of them is different, in at least this many rows.
+_UNIQUE, _ENOUGH = 0.9, 30
+_FALSE_TRUE = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("off", "on"))
+
+
+def learn_table_schema(
+    data: Any,
+    *,
+    kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
+    missing: Sequence[str] = (),
+) -> TableSchema:
+    """Learn how the columns of a table of mixed kinds become codes and come back.
+
+    A column is recognised by its type and, in files of text, by how its cells are written: truth values, numbers (also
+    with a decimal comma), dates and times, else categories. Columns that differ in every row are identifiers or free
+    text and are left out, as are constants and columns of which everything is missing. ``schema.summary()`` says what
+    each was taken for, and why.
+
+    Missing are null, NaN and empty texts; in files of text also ``NA``, ``N/A``, ``NaN``, ``nan``, ``null``, ``NULL``,
+    ``None`` and ``?``.
+
+    Args:
+        data: Data frame, table of texts, array, nested list of rows, :class:`~latentkit.data.Dataset`, or the path of
+            a table.
+        kinds: The kind of columns, by name, where recognition is not wanted; a sequence of categories instead of a
+            kind means that they are in this order.
+        missing: Further texts or codes that stand for a missing value, such as ``"-999"``.
+    Returns:
+        The schema.
+    Raises:
+        DataError: If there are infinite numbers, cells that do not fit the kind asked for, or fewer than two rows;
+            file, line and column are named.
+        InvalidParameterError: If `kinds` names a column or a kind that there is not.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> table = pa.table({"age": [31, 45, 62, 31] * 9, "smokes": ["yes", "no", None, "no"] * 9})
+        >>> schema = learn_table_schema(table)
+        >>> schema.sizes, schema.missing_codes
+        ((3, 3), (None, 2))
+        >>> schema.encode(table)[:2]
+        tensor([[0.5000, 1.5000],
+                [1.5000, 0.5000]])
+    """
+    data = read_table_data(data)
+    columns = to_columns(data)
+    if columns.n < 2:
+        raise DataError(
+            f"{from_source(columns.source)}at least 2 examples are needed to learn from, and a few hundred to learn "
+            "anything useful; got 1 sample"
+        )
+    asked = _checked(kinds or {}, columns)
+    markers = tuple(dict.fromkeys([*(TEXT_MARKERS if columns.text is not None else ("",)), *map(str, missing)]))
+    notes: list[str] = []
+    learnt = [
+        _Recogniser(name, cells, columns, markers, asked.get(name), notes).column()
+        for name, cells in zip(columns.names, columns.arrays, strict=True)
+    ]
+    if not any(column.coding.sizes for column in learnt):
+        raise DataError(
+            f"{from_source(columns.source)}there is no column to learn from: all are constant, missing, identifiers or "
+            "free text. Say what they are with kinds={...}"
+        )
+    return TableSchema(tuple(learnt), learn_table_container(data), columns.n, tuple(notes))
+
+
+def _checked(kinds: Mapping[Any, Any], columns: Columns) -> dict[Any, Any]:
+    for name, kind in kinds.items():
+        if name not in columns.names:
+            known = ", ".join(map(str, columns.names[:20]))
+            raise InvalidParameterError(
+                f"kinds names column {name!r}, which there is not; choose one of: {known}."
+                f"{suggestion(str(name), map(str, columns.names))}"
+            )
+        if isinstance(kind, str):
+            check_choice(f"kinds[{name!r}]", kind, list(get_args(ColumnKind)))
+        elif not kind or isinstance(kind, Mapping):
+            raise InvalidParameterError(f"kinds[{name!r}] must be a kind or its categories in order; got {kind!r}.")
+    return dict(kinds)
+
+
+@dataclass(slots=True)
+class _Recogniser:
+    """Recognises one column."""
+
+    name: Name
+    cells: Arrow
+    columns: Columns
+    markers: tuple[str, ...]
+    asked: str | Sequence[str] | None
+    notes: list[str]
+
+    def column(self) -> Column:
+        missing = nulls(self.cells, self.markers)
+        share = float(missing.mean())
+        state = Missing(share, bool(missing.any()), self.markers if self._has_markers else (), self._written(missing))
+        if missing.all() or self.asked == "missing":
+            if self.asked is None:
+                self._warn("is missing in every row and is left out")
+            return self._left_out("missing", "nothing in it", MissingCells(self._type), state)
+        if self.asked == "text" or not (
+            is_text(self.cells.type) or is_number(self.cells.type) or is_time(self.cells.type) or self._is_bool
+        ):
+            if self.asked is None:
+                self._warn(f"holds values of type {self.cells.type} and is left out")
+            return self._left_out("text", f"type {self.cells.type}, not learnt", MissingCells(self._type), state)
+        column = self._seen(missing, state)
+        if share > 0.5 and not column.is_left_out:
+            self._warn(f"is missing in {share:.0%} of the rows")
+        return column
+
+    @property
+    def _is_bool(self) -> bool:
+        return str(self.cells.type) == "bool"
+
+    @property
+    def _type(self) -> str:
+        kind = self.cells.type
+        return str(kind.value_type) if hasattr(kind, "value_type") and is_text(kind) else str(kind)
+
+    @property
+    def _has_markers(self) -> bool:
+        return is_text(self.cells.type) or is_number(self.cells.type)
+
+    def _written(self, missing: NDArray[np.bool_]) -> str | None:
+        """Return the text that most often stands for a missing value; None where it is null."""
+        if not missing.any() or not self._has_markers:
+            return "" if self.columns.text is not None else None
+        places, texts = distinct(self.cells.filter(missing))
+        if not len(texts) or (places < 0).sum() * 2 > len(places):
+            return None
+        most = str(texts[int(np.bincount(places[places >= 0]).argmax())])
+        return None if most.lower() == "nan" and not is_text(self.cells.type) else most
+
+    def _warn(self, text: str) -> None:
+        self.notes.append(f"warning: column {show(self.name)} {text}")
+
+    def _note(self, text: str) -> None:
+        self.notes.append(f"column {show(self.name)} {text}")
+
+    def _left_out(self, kind: str, reason: str, cells: Cells, state: Missing) -> Column:
+        return Column(self.name, kind, reason, cells, LeftOutCoding(), replace(state, has_code=False))
+
+    def _seen(self, missing: NDArray[np.bool_], state: Missing) -> Column:
+        kind = self.cells.type
+        if (
+            self._is_bool
+            or (is_number(kind) and self.asked in ("categorical", "boolean"))
+            or not (self.asked is None or isinstance(self.asked, str))
+        ):
+            return self._labels(missing, state)
+        if is_time(kind):
+            cells = TimeCells(str(kind))
+            return self._numeric(_counted(cells.read(self.cells)[~missing]), cells, state, f"type {kind}", "date")
+        if is_number(kind):
+            number = NumberCells(str(kind))
+            values = number.read(self.cells)[~missing]
+            return self._numeric(_counted(values), number, state, f"type {kind}", None)
+        return self._text(missing, state)
+
+    # -- texts ----------------------------------------------------------------------------------------------------
+
+    def _text(self, missing: NDArray[np.bool_], state: Missing) -> Column:
+        places, texts = distinct(self.cells)
+        counts = np.bincount(places[~missing], minlength=len(texts))
+        texts, counts = texts.filter(counts > 0), counts[counts > 0]
+        if self.asked in ("categorical", "boolean", "identifier", "constant"):
+            return self._labels(missing, state)
+        found = self._text_number(texts, counts, state)
+        if found is None and self.asked in (None, "date"):
+            found = self._text_time(texts, counts, state)
+        if found is not None:
+            return found
+        if self.asked is not None:
+            self._refuse(texts)
+        self._almost_number(texts, counts)
+        return self._labels(missing, state)
+
+    def _text_number(self, texts: Arrow, counts: NDArray[np.int64], state: Missing) -> Column | None:
+        for mark in (".", ","):
+            values = parse_numbers(texts, mark)
+            if np.isnan(values).any():
+                continue
+            cells, reason = _number_format(texts, mark)
+            if cells.width and self.asked is None:
+                return None  # leading zeros: codes, such as those of the post
+            if self.columns.text is None:
+                self._note("holds numbers written as text; they are taken as numbers and come back as text")
+            return self._numeric(_summed(values, counts), cells, state, reason, None)
+        return None
+
+    def _text_time(self, texts: Arrow, counts: NDArray[np.int64], state: Missing) -> Column | None:
+        fits: list[tuple[str, Floats]] = []
+        bad: tuple[str, Floats] | None = None
+        for template in TEMPLATES:
+            values = parse_times(texts, template, padded=False)
+            wrong = np.isnan(values)
+            if not wrong.any():
+                fits.append((template, values))
+            elif bad is None and wrong.mean() < 0.2:
+                bad = (template, values)
+        if not fits:
+            if bad is not None and self._time_shaped(texts, bad[0]):
+                text = str(texts[int(np.flatnonzero(np.isnan(bad[1]))[0])])
+                raise DataError(
+                    f"{self._where(text)} is {show(text)}, and there is no such date or time. Correct it, or leave the "
+                    "cell empty"
+                )
+            return None
+        template, values = fits[0]
+        if len(fits) > 1 and {"{m}/{d}" in text for text, _ in fits} == {True, False}:
+            self._note(f"may be month/day or day/month; it is taken as {template.translate(_PLAIN)}")
+        padded = not np.isnan(parse_times(texts, template, padded=True)).any()
+        cells = TextTimeCells(template, padded)
+        return self._numeric(_summed(values, counts), cells, state, f"written {template.translate(_PLAIN)}", "date")
+
+    def _time_shaped(self, texts: Arrow, template: str) -> bool:
+        from pyarrow import compute as pc
+
+        shape = re.sub(r"\\?\{\w\\?\}", r"\\d{1,4}", re.escape(template)).replace("\\ ", " ").replace("\\-", "-")
+        return bool(pc.all(pc.match_substring_regex(texts, f"^{shape}$")).as_py())
+
+    def _almost_number(self, texts: Arrow, counts: NDArray[np.int64]) -> None:
+        from pyarrow import compute as pc
+
+        fits = np.asarray(pc.match_substring_regex(texts, number_pattern(".")), np.bool_)
+        others = ~fits
+        if fits.sum() > _FEW_LEVELS and counts[others].sum() < 0.05 * counts.sum():
+            text = str(texts[int(np.flatnonzero(others)[0])])
+            self._warn(
+                f"holds numbers but for {int(counts[others].sum())} cells, such as {show(text)}; it is taken as "
+                f"categories. If that stands for a missing value, say missing=({text!r},)"
+            )
+
+    def _labels(self, missing: NDArray[np.bool_], state: Missing) -> Column:
+        places, texts = distinct(self.cells)
+        counts = np.bincount(places[~missing], minlength=len(texts))
+        names, counts = texts.filter(counts > 0).to_pylist(), counts[counts > 0]
+        n, rows = len(names), int(counts.sum())
+        if self.asked is None and n == 1 and not state.has_code:
+            return self._constant(names[0], state)
+        if self.asked == "constant" and n == 1:
+            return self._constant(names[0], replace(state, has_code=False))
+        if self.asked == "identifier" or (self.asked is None and is_text(self.cells.type) and rows >= _ENOUGH):
+            longest = float(np.mean([len(name) for name in names[:1000]]))
+            spaces = float(np.mean([" " in name.strip() for name in names[:1000]]))
+            if self.asked == "identifier" or (n >= _UNIQUE * rows and spaces < 0.5 and longest <= 64):
+                return self._identifier(names, state, n, rows)
+            if n >= 0.5 * rows and spaces >= 0.5:
+                self._note("is free text and is left out; it is empty in new rows")
+                reason = f"{n} different texts in {rows} rows"
+                return self._left_out("text", reason, MissingCells(self._type), state)
+        return self._categories(names, counts, state)
+
+    def _categories(self, names: list[str], counts: NDArray[np.int64], state: Missing) -> Column:
+        n = len(names)
+        truth = _truth(names)
+        kind, is_ordered = "categorical", False
+        levels = self._levels()
+        if self.asked is not None and not isinstance(self.asked, str):
+            order = [str(category) for category in self.asked]
+            other = next((name for name in names if name not in order), None)
+            if other is not None:
+                raise DataError(
+                    f"{self._where(other)} is {show(other)}, which is not among the categories given: "
+                    f"{', '.join(order[:12])}.{suggestion(other, order)} Add it, in its place"
+                )
+            kind, is_ordered, ordered = "ordinal", True, order
+        elif levels is not None:
+            kind, is_ordered, ordered = "ordinal", True, levels
+        elif truth is not None and self.asked in (None, "boolean"):
+            kind, ordered = "boolean", list(truth)
+        else:
+            ordered = [names[place] for place in sorted(range(n), key=lambda place: (-counts[place], names[place]))]
+        if self.asked == "boolean" and n > 2:
+            raise DataError(
+                f"column {show(self.name)} was said to be boolean, but has {n} different values, such as "
+                f"{', '.join(map(show, names[:3]))}. Call it categorical"
+            )
+        if self.asked == "ordinal" and not is_ordered:
+            raise InvalidParameterError(
+                f"kinds[{self.name!r}]='ordinal' needs the order of the categories. Give them instead, as in "
+                f"kinds={{{self.name!r}: {tuple(sorted(names)[:4])!r}}}"
+            )
+        rare = int((counts == 1).sum())
+        once = f", {rare} of them once" if rare else ""
+        if n > 1000:
+            once += ", written with two digits"
+        cells = LabelCells(tuple(ordered), self._type)
+        coding = categories_coding(len(ordered))
+        return Column(self.name, kind, f"{n} categories{once}", cells, coding, state, is_ordered)
+
+    def _levels(self) -> list[str] | None:
+        """Return the levels of a column of an enumerated type with an order."""
+        from pyarrow import types
+
+        if self.asked is None and types.is_dictionary(self.cells.type) and self.cells.type.ordered:
+            chunk = self.cells.chunk(0) if hasattr(self.cells, "chunk") else self.cells
+            return [str(level) for level in chunk.dictionary.to_pylist()]
+        return None
+
+    def _constant(self, value: str, state: Missing) -> Column:
+        self._note(f"has one value ({show(value)}); it is left out and put back")
+        return self._left_out("constant", f"always {show(value)}", ConstantCells(value, self._type), state)
+
+    def _identifier(self, names: list[str], state: Missing, n: int, rows: int) -> Column:
+        self._note("holds identifiers; it is left out, and new rows get new ones")
+        reason = f"{n} different texts in {rows} rows"
+        return self._left_out("identifier", reason, _new_identifiers(names, self._type, str(self.name)), state)
+
+    # -- numbers --------------------------------------------------------------------------------------------------
+
+    def _numeric(
+        self, values: tuple[Floats, NDArray[np.int64]], cells: Cells, state: Missing, reason: str, kind: str | None
+    ) -> Column:
+        different, counts = values
+        self._check_finite(different, cells)
+        n = int(counts.sum())
+        integral = bool((different == np.rint(different)).all())
+        words = kind or (self.asked if isinstance(self.asked, str) else None)
+        if len(different) == 1 and not state.has_code and self.asked in (None, "constant"):
+            text = str(cells.write(different)[0])
+            if is_text(self.cells.type):
+                return self._constant(text, state)
+            self._note(f"has one value ({text}); it is left out and put back")
+            fixed = _fixed(different[0], cells, self._type)
+            return self._left_out("constant", f"always {text}", fixed, state)
+        if self.asked == "identifier" or (words is None and integral and self._counts_on(different, counts)):
+            self._note("holds identifiers; it is left out, and new rows get new ones")
+            width = cells.width if isinstance(cells, TextNumberCells) else 0
+            new = IdentifierCells(self._type, int(different[-1]) + 1, width=width)
+            return self._left_out("identifier", f"integers, another in each of {n} rows", new, state)
+        if words is None and integral and set(different.tolist()) == {0.0, 1.0}:
+            texts = [str(text) for text in distinct(cells.write(different))[1].to_pylist()]
+            labels = LabelCells(tuple(texts), self._type)
+            return Column(self.name, "boolean", "0 and 1", labels, categories_coding(2), state)
+        step = _time_step(different) if words == "date" else _step(different, counts)
+        if words != "date" and step:
+            different, counts = _on_grid(different, counts, step)
+            if isinstance(cells, TextNumberCells) and cells.most > 0:
+                cells = replace(cells, most=max(cells.least, min(cells.most, round(-math.log10(step)))))
+        word, lowest, highest, range_reason = _range(different, integral, words)
+        coding = learn_numbers(different, counts, step=step, lowest=lowest, highest=highest)
+        reason = ", ".join([reason, range_reason, *_spike(different, counts, cells)])
+        if isinstance(cells, TextNumberCells | NumberCells) and word in ("real", "positive", "bounded") and step:
+            reason += f", in steps of {step:g}"
+        return Column(self.name, word, reason, cells, coding, state, is_ordered=True)
+
+    def _counts_on(self, different: Floats, counts: NDArray[np.int64]) -> bool:
+        """Whether integers are identifiers: another in every row, and one after the other or named so."""
+        n = len(different)
+        if n < _ENOUGH or counts.max() > 1:
+            return False
+        named = re.search(r"(^|[_\W])(id|key|nr|no|index|uuid)$", str(self.name).lower()) is not None
+        dense = different[-1] - different[0] < (2 * n if named else n)
+        return bool(dense or (named and n > 0.99 * self.columns.n))
+
+    def _check_finite(self, different: Floats, cells: Cells) -> None:
+        if np.isfinite(different).all():
+            return
+        row = int(np.flatnonzero(np.isinf(cells.read(self.cells)))[0])
+        raise DataError(
+            f"{self.columns.place(row, self.name)} is infinite. Correct it, or leave the cell empty: a missing value "
+            "can be learnt, infinity cannot"
+        )
+
+    def _refuse(self, texts: Arrow) -> None:
+        bad = texts.filter(np.isnan(parse_numbers(texts, ".")))
+        text = str(bad[0])
+        raise DataError(
+            f"{self._where(text)} is {show(text)}, which does not fit kinds[{self.name!r}]={self.asked!r}. Correct the "
+            "cell, say missing=(...) if it stands for a missing value, or choose another kind"
+        )
+
+    def _where(self, text: str) -> str:
+        places, texts = distinct(self.cells)
+        row = int(np.flatnonzero(places == texts.to_pylist().index(text))[0])
+        return self.columns.place(row, self.name)
+
+
+_PLAIN = str.maketrans("", "", "{}")
+
+
+def _fixed(value: float, cells: Cells, column_type: str) -> Cells:
+    return ConstantCells(str(strings(cells.write(np.array([value])))[0]), column_type)
+
+
+def _counted(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    different, counts = np.unique(values, return_counts=True)
+    return different, counts
+
+
+def _summed(values: Floats, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Return different numbers and their counts from those of different texts: 1 and 1.0 are one number."""
+    different, places = np.unique(values, return_inverse=True)
+    return different, np.bincount(places, weights=counts).astype(np.int64)
+
+
+def _number_format(texts: Arrow, mark: str) -> tuple[TextNumberCells, str]:
+    """Return how numbers are written: the mark, the digits behind it, and leading zeros."""
+    from pyarrow import compute as pc
+
+    plain = pc.utf8_trim_whitespace(texts)
+    if pc.any(pc.match_substring(plain, "e", ignore_case=True)).as_py():
+        return TextNumberCells(mark), "numbers, some with exponents"
+    tail = pc.utf8_length(pc.replace_substring_regex(plain, r"^[^.,]*[.,]?", ""))
+    least, most = int(pc.min(tail).as_py()), int(pc.max(tail).as_py())
+    width = 0
+    whole = pc.replace_substring_regex(pc.replace_substring_regex(plain, r"[.,].*$", ""), r"^[+-]", "")
+    if pc.any(pc.match_substring_regex(whole, r"^0\d")).as_py():
+        lengths = pc.utf8_length(whole)
+        width = int(pc.min(lengths).as_py())
+    comma = " with a decimal comma" if mark == "," else ""
+    if not most:
+        return TextNumberCells(mark, 0, 0, width), "integers"
+    return TextNumberCells(mark, least, min(most, 17), width), f"decimals{comma}"
+
+
+def _step(different: Floats, counts: NDArray[np.int64]) -> float:
+    """Return the grid of decimal places on which the numbers lie: 1, 0.1, ... down to a millionth; 0 if none.
+
+    A grid need not hold the last hundredth of the rows: among measurements to one decimal place, a few means with 15
+    places are the exception, and what is made is to look like the rule.
+    """
+    largest = float(np.abs(different).max())
+    for places in range(7):
+        scale = 10.0**places
+        if largest * scale > 2**50:
+            break
+        for part in (slice(None, None, len(different) // 1000 + 1), slice(None)):
+            scaled = different[part] * scale
+            on_grid = np.abs(scaled - np.rint(scaled)) <= 1e-6 + 1e-12 * np.abs(scaled)
+            if counts[part][on_grid].sum() < 0.99 * counts[part].sum():
+                break
+        else:
+            return 1.0 / scale
+    return 0.0
+
+
+def _on_grid(different: Floats, counts: NDArray[np.int64], step: float) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the different numbers after rounding to a grid, and their counts."""
+    places = round(-math.log10(step))
+    return _summed(np.round(different, places), counts)
+
+
+def _time_step(different: Floats) -> float:
+    for step in (float(DAY), 3600.0, 60.0, 1.0):
+        if (different % step == 0).all():
+            return step
+    return 0.0
+
+
+def _range(different: Floats, integral: bool, asked: str | None) -> tuple[str, float, float, str]:
+    """Return a word for the range of the numbers, its ends, and the reason."""
+    low, high, n = float(different[0]), float(different[-1]), len(different)
+    span = f"{low:g} to {high:g}"
+    if asked == "date":
+        return "date", -math.inf, math.inf, f"{n} different"
+    if asked == "bounded":
+        return asked, low, high, span
+    if asked == "real" or (asked is None and low < 0 and not integral):
+        return "real", -math.inf, math.inf, span
+    if asked == "positive" or (asked is None and not integral and (high > 1 or high - low < 0.2)):
+        return "positive", min(0.0, low), math.inf, span
+    if asked is None and not integral:
+        return "bounded", 0.0, 1.0, f"{span}, within 0 and 1"
+    if asked == "ordinal" or (asked is None and n <= _FEW_LEVELS):
+        return "ordinal", low, high, f"{n} levels, {span}"
+    if asked == "integer" or low < 0:
+        return "integer", -math.inf, math.inf, f"{n} different, {span}"
+    return "count", 0.0, math.inf, f"{n} different, {span}"
+
+
+def _spike(different: Floats, counts: NDArray[np.int64], cells: Cells) -> list[str]:
+    most = int(counts.argmax())
+    share = counts[most] / counts.sum()
+    if share < 0.3 or len(different) <= _FEW_LEVELS:
+        return []
+    return [f"{share:.0%} are {cells.write(different[[most]])[0]}"]
+
+
+def _truth(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return false and true in the words of the column; None if these are no words for them."""
+    by_word = {name.strip().lower(): name for name in names}
+    for no, yes in _FALSE_TRUE:
+        if len(names) == 2 and by_word.keys() == {no, yes}:
+            return by_word[no], by_word[yes]
+    return None
+
+
+def _new_identifiers(names: Sequence[str], column_type: str, name: str) -> Cells:
+    """Return how identifiers go on: a common text around a number that counts, else the column's name and a number."""
+    parts = [re.fullmatch(r"(\D*)(\d{1,15})(\D*)", text) for text in names]
+    found = [part for part in parts if part is not None]
+    if len(found) == len(names) and len({(part[1], part[3]) for part in found}) == 1:
+        first = found[0]
+        width = min(len(part[2]) for part in found)
+        return IdentifierCells(column_type, max(int(part[2]) for part in found) + 1, first[1], first[3], width)
+    return IdentifierCells(column_type, 1, f"{name}-", "", 6)

@@ -1,0 +1,507 @@
+"""The schema of tables of mixed kinds: how their cells become codes and come back."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
+from latentkit.core.parameters import check_choice, suggestion
+from latentkit.data.containers import Name
+from latentkit.data.table.cells import LabelCells
+from latentkit.data.table.codings import Allowed, CategoryCoding, DigitsCoding, NumberCoding
+from latentkit.data.table.columns import Column
+from latentkit.data.table.frames import Columns, TableContainer, to_columns
+from latentkit.data.table.sources import read_table_data
+from latentkit.data.validation import from_source, show
+
+__all__ = ["TABLE_VERSION", "Combined", "TableSchema"]
+
+Arrow: TypeAlias = Any
+Floats: TypeAlias = NDArray[np.float64]
+
+#: Number of the format of descriptions; a reader knows its own and all earlier ones.
+TABLE_VERSION = 1
+
+
+@final
+@dataclass(frozen=True)
+class Combined:
+    """Several draws of the same rows as one table.
+
+    Attributes:
+        data: The table in the user's container: means of numbers, most frequent categories.
+        spread: How far the draws agree, shape (n, columns): the standard deviation of numbers and times (in seconds),
+            the share of draws that have the most frequent category; NaN for columns that the model does not see.
+    """
+
+    data: Any
+    spread: Floats
+
+
+@final
+@dataclass(frozen=True, eq=True)
+class TableSchema:
+    """How a table of mixed kinds becomes codes and comes back.
+
+    A cell is a number u: its whole part is a code of its model column, its fraction the position inside the code (see
+    :mod:`~latentkit.data.table.codings`). NaN is a hole: a cell of which nothing is said. A missing cell is a code, the
+    last, in columns that had missing cells when the schema was learnt. Most columns are one model column, those of very
+    many categories two, and constants, identifiers and free text none.
+
+    Attributes:
+        columns: The columns of the table, in their order.
+        container: What the table came in and goes back into.
+        n_examples: Number of rows that the schema was learnt from.
+        notes: What was recognised, and warnings, a sentence each.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from latentkit.data import learn_table_schema
+        >>> table = pa.table({"age": [31, 45, 62, 31] * 9, "smokes": ["yes", "no", None, "no"] * 9})
+        >>> schema = learn_table_schema(table)
+        >>> schema.decode(schema.encode(table)).equals(table)
+        True
+    """
+
+    columns: tuple[Column, ...]
+    container: TableContainer
+    n_examples: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["table"]:
+        """``"table"``."""
+        return "table"
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of codes of each model column, the missing code counted."""
+        return tuple(size for column in self.columns for size in column.sizes)
+
+    @cached_property
+    def missing_codes(self) -> tuple[int | None, ...]:
+        """The code of "missing" of each model column; None where nothing was missing."""
+        return tuple(code for column in self.columns for code in column.missing_codes)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one example: (model columns,)."""
+        return (len(self.sizes),)
+
+    @property
+    def user_shape(self) -> tuple[int, ...]:
+        """Shape of one example as the user gave it: (columns,)."""
+        return (len(self.columns),)
+
+    @property
+    def feature_names(self) -> tuple[Name, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def _slices(self) -> tuple[slice, ...]:
+        """Where the model columns of each column stand."""
+        ends = np.cumsum([0, *(len(column.sizes) for column in self.columns)]).tolist()
+        return tuple(slice(start, stop) for start, stop in itertools.pairwise(ends))
+
+    def locate(self, name: Name) -> tuple[int, ...]:
+        """Return which model columns a column has: one, two, or none where it is left out.
+
+        Raises:
+            InvalidParameterError: If there is no such column; the nearest is suggested.
+        """
+        place = self._slices[self._index(name)]
+        return tuple(range(place.start, place.stop))
+
+    def _index(self, name: Name) -> int:
+        for index, column in enumerate(self.columns):
+            if column.name == name:
+                return index
+        names = list(map(str, self.feature_names))
+        raise InvalidParameterError(
+            f"there is no column {name!r}; the table has: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}."
+            f"{suggestion(str(name), names)}"
+        )
+
+    # -- there ----------------------------------------------------------------------------------------------------
+
+    def encode(
+        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Literal["unknown", "error"] = "unknown"
+    ) -> Tensor:
+        """Return a table as codes.
+
+        Args:
+            data: Whatever the schema was learnt from, or the same columns in another container, or a path of it. The
+                columns of a data frame are found by name.
+            dtype: Of the codes.
+            unseen: What becomes of a category that was not there when the schema was learnt: ``"unknown"`` makes it a
+                hole, with a warning that counts; ``"error"`` refuses it.
+        Returns:
+            Codes with positions, shape (n, model columns). A missing cell has the missing code, or NaN in a column that
+            had nothing missing before; numbers beyond those seen lie below 0 or from the number of codes on.
+        Raises:
+            SchemaMismatchError: If the columns are not those that the schema was learnt from.
+            DataError: If a number is infinite, a cell of numbers or dates holds none, or `unseen` is ``"error"`` and a
+                category is new; file, line and column are named.
+        """
+        return self._encode(data, dtype, unseen)[0]
+
+    def encode_observed(
+        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Literal["unknown", "error"] = "unknown"
+    ) -> tuple[Tensor, Tensor]:
+        """Return a table with holes as codes and a mask of what was observed.
+
+        Args:
+            data: As in :meth:`encode`; every missing cell is a hole.
+            dtype: Of the codes.
+            unseen: As in :meth:`encode`.
+        Returns:
+            Codes, shape (n, model columns), NaN in the holes, and a bool tensor of the same shape, True where a cell
+            was observed.
+        """
+        u, missing = self._encode(data, dtype, unseen)
+        u[missing] = torch.nan
+        return u, ~torch.isnan(u)
+
+    def _encode(self, data: Any, dtype: torch.dtype, unseen: str) -> tuple[Tensor, Tensor]:
+        check_choice("unseen", unseen, ["unknown", "error"])
+        table = to_columns(read_table_data(data)).ordered(self.feature_names)
+        u = torch.empty(table.n, len(self.sizes), dtype=dtype)
+        holes = torch.zeros(table.n, len(self.sizes), dtype=torch.bool)
+        new: list[str] = []
+        for column, cells, place in zip(self.columns, table.arrays, self._slices, strict=True):
+            if column.is_left_out:
+                continue
+            codes, missing, unknown = column.encode(cells)
+            if unknown.any() or not (np.isfinite(codes) | np.isnan(codes)).all():
+                self._check(table, column, cells, unknown, codes, unseen, new)
+            u[:, place] = torch.from_numpy(codes).to(dtype)
+            holes[:, place] = torch.from_numpy(missing)[:, None]
+        if new:
+            warnings.warn(
+                f"{from_source(table.source)}categories that the model was not fitted on are taken as unknown: "
+                f"{'; '.join(new[:5])}{'; ...' if len(new) > 5 else ''}. Use unseen='error' to refuse them",
+                UserWarning,
+                stacklevel=4,
+            )
+        return u, holes
+
+    @staticmethod
+    def _check(
+        table: Columns,
+        column: Column,
+        cells: Arrow,
+        unknown: NDArray[np.bool_],
+        codes: Floats,
+        unseen: str,
+        new: list[str],
+    ) -> None:
+        infinite = np.isinf(codes).any(axis=1)
+        if infinite.any():
+            row = int(np.flatnonzero(infinite)[0])
+            raise DataError(
+                f"{table.place(row, column.name)} is infinite. Correct it, or leave the cell empty: a missing value "
+                "can be inferred"
+            )
+        row = int(np.flatnonzero(unknown)[0])
+        value = show(cells[row].as_py())
+        if not column.cells.is_open:
+            raise DataError(
+                f"{table.place(row, column.name)} is {value}, but the column is {column.kind}: {column.reason}. "
+                "Correct the cell, or leave it empty"
+            )
+        if unseen == "error":
+            names = column.cells.categories if isinstance(column.cells, LabelCells) else ()
+            shown = ", ".join(map(show, names[:12])) + (", ..." if len(names) > 12 else "")
+            raise DataError(
+                f"{table.place(row, column.name)} is {value}, a category that the model was not fitted on; it knows "
+                f"{shown}.{suggestion(str(cells[row].as_py()), names)} Correct it, or take it as unknown with "
+                "unseen='unknown'"
+            )
+        new.append(f"column {show(column.name)} in {int(unknown.sum())} rows, the first is {value}")
+
+    def to_model(self, storage: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return storage in model units: they are the same."""
+        return storage.to(dtype)
+
+    # -- and back -------------------------------------------------------------------------------------------------
+
+    def decode(self, x: Tensor) -> Any:
+        """Return codes as a table.
+
+        Args:
+            x: Codes with positions, shape (*batch, model columns); the rows are those of all batch dimensions.
+        Returns:
+            The container and types of the table that the schema was learnt from, its columns in their order. Constants
+            are put back, identifiers are new, free text is missing.
+        Raises:
+            SchemaMismatchError: If the last dimension of `x` is not the number of model columns.
+        """
+        return self.container.rebuild([column.write(values) for column, values in self._values(self._flat(x))])
+
+    def _flat(self, x: Tensor) -> Floats:
+        if x.ndim < 2 or x.shape[-1] != len(self.sizes):
+            raise SchemaMismatchError(
+                f"expected codes of shape (*batch, {len(self.sizes)}), one for each model column; got {tuple(x.shape)}."
+            )
+        return x.detach().cpu().double().reshape(-1, len(self.sizes)).numpy()
+
+    def _values(self, u: Floats) -> list[tuple[Column, Floats]]:
+        return [(column, column.values(u[:, place])) for column, place in zip(self.columns, self._slices, strict=True)]
+
+    def combine(self, draws: Tensor) -> Combined:
+        """Return several draws of the same rows as one table, with how far they agree.
+
+        Args:
+            draws: Codes with positions, shape (draws, n, model columns).
+        Returns:
+            Means of numbers, dates and times, and most frequent categories. A cell that is missing in more than half of
+            the draws (for categories: most often) is missing.
+        Raises:
+            SchemaMismatchError: If the shape does not fit.
+        """
+        if draws.ndim != 3:
+            raise SchemaMismatchError(
+                f"expected draws of shape (draws, n, {len(self.sizes)}); got {tuple(draws.shape)}."
+            )
+        m, n, _ = draws.shape
+        arrays, spread = [], np.full((n, len(self.columns)), np.nan)
+        for index, (column, values) in enumerate(self._values(self._flat(draws))):
+            each = values.reshape(m, n)
+            if column.is_left_out:
+                arrays.append(column.write(each[0]))
+                continue
+            middle, spread[:, index] = (_mode if isinstance(column.cells, LabelCells) else _mean)(each)
+            arrays.append(column.write(middle))
+        return Combined(self.container.rebuild(arrays), spread)
+
+    def fill(self, data: Any, x: Tensor) -> Any:
+        """Return a table with its missing cells filled, and every other cell as it was.
+
+        Args:
+            data: As in :meth:`encode`.
+            x: Codes of the completed rows, shape (n, model columns).
+        Returns:
+            The table in the user's container; columns that the model does not see are as they were.
+        """
+        import pyarrow as pa
+        from pyarrow import compute as pc
+
+        table = to_columns(read_table_data(data)).ordered(self.feature_names)
+        values = self._values(self._flat(x))
+        if len(values[0][1]) != table.n:
+            raise SchemaMismatchError(f"the table has {table.n} rows, the codes have {len(values[0][1])}")
+        arrays = []
+        for (column, filling), cells in zip(values, table.arrays, strict=True):
+            missing = column.encode(cells)[1] if not column.is_left_out else np.zeros(table.n, np.bool_)
+            if not missing.any():
+                arrays.append(cells)
+                continue
+            plain = cells.cast(cells.type.value_type) if pa.types.is_dictionary(cells.type) else cells
+            arrays.append(pc.if_else(pa.array(missing), column.write(filling).cast(plain.type), plain))
+        container = self.container if table.text is None else replace(self.container, dialect=table.text.dialect)
+        return container.rebuild([cells.combine_chunks() if hasattr(cells, "chunks") else cells for cells in arrays])
+
+    # -- conditions -----------------------------------------------------------------------------------------------
+
+    def allowed(self, name: Name, condition: Any) -> dict[int, Allowed]:
+        """Return which codes of its model columns a condition on a column leaves, and which positions inside them.
+
+        Args:
+            name: Name of the column.
+            condition: A value; a pair (low, high) for a range with both its ends, None for an open end; a set of
+                values; or None for "missing".
+        Returns:
+            What is left of each model column of the column. Of several numbers in one bin, what lies between them is
+            left.
+        Raises:
+            InvalidParameterError: If there is no such column or category, a range is asked of categories without
+                order, or nothing is left.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from latentkit.data import learn_table_schema
+            >>> schema = learn_table_schema(pa.table({"age": [31, 45, 62, 31] * 9}))
+            >>> schema.allowed("age", (40, 70))[0].codes
+            array([False,  True,  True])
+        """
+        column = self.columns[self._index(name)]
+        if column.is_left_out:
+            raise InvalidParameterError(
+                f"column {name!r} is left out ({column.kind}: {column.reason}), so nothing can be asked of it. Fit "
+                f"with kinds={{{name!r}: ...}} if it is something else"
+            )
+        has_missing, condition = _without_missing(condition)
+        if has_missing and not column.missing.has_code:
+            raise InvalidParameterError(f"column {name!r} was never missing, so it cannot be asked to be")
+        parts = _chosen(column, condition)
+        if column.missing.has_code:
+            parts = tuple(
+                Allowed(np.append(part.codes, has_missing), np.append(part.low, 0.0), np.append(part.high, 1.0))
+                for part in parts
+            )
+        return dict(zip(self.locate(name), parts, strict=True))
+
+    # -- for people and files -------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Return the schema as JSON values; :func:`~latentkit.data.schema_from_description` is the exact inverse."""
+        return {
+            "version": TABLE_VERSION,
+            "type": "table",
+            "columns": [column.describe() for column in self.columns],
+            "container": self.container.describe(),
+            "n_examples": self.n_examples,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> TableSchema:
+        """Return the schema that :meth:`describe` described."""
+        return cls(
+            tuple(Column.from_description(column) for column in description["columns"]),
+            TableContainer.from_description(description["container"]),
+            int(description["n_examples"]),
+            tuple(description["notes"]),
+        )
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return what was recognised, for people: pairs of a heading and a text."""
+        seen = sum(not column.is_left_out for column in self.columns)
+        missing = sum(column.missing.share for column in self.columns) / len(self.columns)
+        rows = [
+            ("data", f"a table of {self.n_examples} rows and {len(self.columns)} columns, {seen} of them learnt"),
+            ("came in", "a file of text" if self.container.dialect is not None else self.container.library),
+            ("missing", f"{missing:.1%} of the cells" if missing else "nothing"),
+        ]
+        for column in self.columns:
+            codes = "left out" if column.is_left_out else " x ".join(map(str, column.sizes)) + " codes"
+            gaps = f", {_percent(column.missing.share)} missing" if column.missing.share else ""
+            rows.append((str(column.name), f"{column.kind}: {column.reason}{gaps}; {codes}"))
+        return rows + [("note", note) for note in self.notes]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
+
+
+def _mean(draws: Floats) -> tuple[Floats, Floats]:
+    known = ~np.isnan(draws)
+    n = known.sum(axis=0)
+    total = np.where(known, draws, 0.0).sum(axis=0)
+    mean = np.where(2 * n > len(draws), total / np.maximum(n, 1), np.nan)
+    squares = np.where(known, (draws - np.where(np.isnan(mean), 0.0, mean)) ** 2, 0.0).sum(axis=0)
+    return mean, np.where(np.isnan(mean), np.nan, np.sqrt(squares / np.maximum(n, 1)))
+
+
+def _mode(draws: Floats) -> tuple[Floats, Floats]:
+    """Return the most frequent value of each column and its share; the smallest of several, NaN being a value."""
+    ordered = np.sort(np.where(np.isnan(draws), np.inf, draws), axis=0)
+    best, count, run = ordered[0].copy(), np.ones(draws.shape[1]), np.ones(draws.shape[1])
+    for before, value in itertools.pairwise(ordered):
+        run = np.where(value == before, run + 1, 1)
+        best, count = np.where(run > count, value, best), np.maximum(run, count)
+    return np.where(np.isinf(best), np.nan, best), count / len(draws)
+
+
+def _without_missing(condition: Any) -> tuple[bool, Any]:
+    """Return whether a condition allows "missing", and the rest of it."""
+    if condition is None:
+        return True, frozenset()
+    if isinstance(condition, AbstractSet | list):
+        return None in condition, [value for value in condition if value is not None]
+    return False, condition
+
+
+def _chosen(column: Column, condition: Any) -> tuple[Allowed, ...]:
+    is_range = isinstance(condition, tuple)
+    if is_range and len(condition) != 2:
+        raise InvalidParameterError(
+            f"a range for column {column.name!r} is a pair (low, high); got {condition!r}. Give several values as a set"
+        )
+    if isinstance(column.coding, NumberCoding):
+        wanted = [condition] if is_range else [(value, value) for value in _several(condition)]
+        parts = [
+            column.coding.interval(_value(column, low, -np.inf), _value(column, high, np.inf)) for low, high in wanted
+        ]
+        left = _union(parts, column.sizes[0] - column.missing.has_code)
+        if wanted and not left.codes.any():
+            ends = column.write(np.array([column.coding.low[0], column.coding.high[-1]])).to_pylist()
+            raise InvalidParameterError(
+                f"column {column.name!r} goes from {ends[0]} to {ends[1]}; nothing in it fits {condition!r}"
+            )
+        return (left,)
+    assert isinstance(column.coding, CategoryCoding | DigitsCoding)
+    if is_range:
+        if not column.is_ordered:
+            raise InvalidParameterError(
+                f"column {column.name!r} holds categories without order, so a range makes no sense; give a set of "
+                f"them, as in {set(condition)!r}"
+            )
+        low, high = (None if end is None else _place(column, end) for end in condition)
+        places = range(0 if low is None else low, column.coding.n if high is None else high + 1)
+        if not places:
+            raise InvalidParameterError(f"the range {condition!r} of column {column.name!r} is empty: {_order(column)}")
+        return column.coding.chosen(places)
+    return column.coding.chosen([_place(column, value) for value in _several(condition)])
+
+
+def _order(column: Column) -> str:
+    assert isinstance(column.cells, LabelCells)
+    return "the order is " + ", ".join(map(show, column.cells.categories[:12]))
+
+
+def _several(condition: Any) -> Sequence[Any]:
+    return list(condition) if isinstance(condition, AbstractSet | list) else [condition]
+
+
+def _read(column: Column, value: Any) -> float:
+    import pyarrow as pa
+
+    try:
+        return float(column.cells.read(pa.array([value.item() if isinstance(value, np.generic) else value]))[0])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, IndexError):
+        return float("nan")
+
+
+def _value(column: Column, value: Any, default: float) -> float:
+    if value is None:
+        return default
+    number = _read(column, value)
+    if np.isnan(number):
+        raise InvalidParameterError(
+            f"column {column.name!r} is {column.kind} ({column.reason}); {value!r} cannot be read as that"
+        )
+    return number
+
+
+def _place(column: Column, value: Any) -> int:
+    place = _read(column, value)
+    if np.isnan(place):
+        assert isinstance(column.cells, LabelCells)
+        names = column.cells.categories
+        shown = ", ".join(map(show, names[:12])) + (", ..." if len(names) > 12 else "")
+        raise InvalidParameterError(
+            f"column {column.name!r} has no category {value!r}; it has {shown}.{suggestion(str(value), names)}"
+        )
+    return int(place)
+
+
+def _union(parts: Sequence[Allowed], size: int) -> Allowed:
+    codes, low, high = np.zeros(size, np.bool_), np.ones(size), np.zeros(size)
+    for part in parts:
+        low = np.where(part.codes, np.minimum(low, part.low), low)
+        high = np.where(part.codes, np.maximum(high, part.high), high)
+        codes |= part.codes
+    return Allowed(codes, np.where(codes, low, 0.0), np.where(codes, high, 1.0))
