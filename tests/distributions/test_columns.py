@@ -203,6 +203,13 @@ def test_numbers_beyond_their_column_are_outliers() -> None:
     )
 
 
+def test_what_lies_beyond_is_a_large_number_and_not_missing() -> None:
+    family = _family(looks=False, missing_codes=(None, None, 3))
+    p = family(_parameters(family, 1))
+    largest, beyond = torch.tensor([[2.5, 0.5, 2.9]]), torch.tensor([[2.5, 0.5, 4.0]])
+    torch.testing.assert_close(p.log_prob(largest), p.log_prob(beyond))
+
+
 def test_training_starts_at_the_frequencies() -> None:
     family = _family(looks=False)
     x = torch.cat([ROWS, ROWS[:8], torch.full((2, 3), NAN)])

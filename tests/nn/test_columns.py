@@ -23,7 +23,8 @@ def _rows(n: int = 6, seed: int = 0) -> Tensor:
 
 def test_codes_are_floors_and_stay_inside_their_column() -> None:
     x = torch.tensor([[0.0, 1.999, 6.5], [-4.0, 3.0, 99.0], [NAN, NAN, 0.1]])
-    assert codes_of(x, torch.tensor(SIZES)).tolist() == [[0, 1, 6], [0, 2, 6], [2, 3, 0]]
+    last = torch.tensor([1, 2, 5])
+    assert codes_of(x, torch.tensor(SIZES), last).tolist() == [[0, 1, 6], [0, 2, 5], [2, 3, 0]]
 
 
 def test_a_row_is_embedded_as_the_sum_of_its_cells() -> None:

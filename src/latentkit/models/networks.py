@@ -24,6 +24,8 @@ __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 #: {"network": "custom"} for a module of the user's own; with "spectral": True where its layers have spectral norm 1.
 NetworkChoice: TypeAlias = dict[str, Any]
 
+#: Sizes that a resolved network may have.
+SIZES = ("widths", "channels", "cardinalities", "missing_codes")
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
 _AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")}
 
@@ -34,10 +36,12 @@ def resolve_network(
     *,
     n_rows: int | None = None,
     cardinalities: Sequence[int] | None = None,
+    missing_codes: Sequence[int | None] | None = None,
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
-    A table of mixed kinds, of which `cardinalities` are the numbers of codes of its columns, has its own network.
+    A table of mixed kinds, of which `cardinalities` are the numbers of codes of its columns and `missing_codes` those
+    of them that stand for "missing", has its own network.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -53,7 +57,9 @@ def resolve_network(
         name = "columns" if cardinalities is not None else "conv" if is_image else "mlp"
     if name == "columns" and cardinalities is not None:
         widths = default_column_widths(len(cardinalities), n_rows=n_rows)
-        return {"network": "columns", "widths": list(widths), "cardinalities": list(cardinalities)}
+        gaps = [None] * len(cardinalities) if missing_codes is None else list(missing_codes)
+        sizes = {"cardinalities": list(cardinalities), "missing_codes": gaps}
+        return {"network": "columns", "widths": list(widths), **sizes}
     if name == "mlp":
         return {"network": "mlp", "widths": list(default_widths(prod(event_shape), n_rows=n_rows))}
     if name == "conv" and len(event_shape) == 3:
@@ -169,9 +175,7 @@ class NetworkSettings:
             )
         if "widths" in choice:
             check_sizes(f"{role} widths", choice["widths"])
-        sizes: dict[str, Any] = {
-            name: tuple(choice[name]) for name in ("widths", "channels", "cardinalities") if name in choice
-        }
+        sizes: dict[str, Any] = {name: tuple(choice[name]) for name in SIZES if name in choice}
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
 

@@ -38,6 +38,7 @@ def build_encoder(
     residual: bool | Literal["auto"] = "auto",
     n_rows: int | None = None,
     cardinalities: Sequence[int] | None = None,
+    missing_codes: Sequence[int | None] | None = None,
 ) -> nn.Module:
     """Return a network from x of shape (batch, *event) to (batch, n_outputs).
 
@@ -54,7 +55,8 @@ def build_encoder(
         dropout: Probability in [0, 1).
         residual: "auto" is False for "mlp" and True for "conv".
         n_rows: Number of training examples, where known.
-        cardinalities: For "columns".
+        cardinalities: For "columns", as missing_codes.
+        missing_codes: See :class:`NetworkOptions`.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, or does not belong to this network.
@@ -75,6 +77,7 @@ def build_encoder(
         residual=residual,
         n_rows=n_rows,
         cardinalities=cardinalities,
+        missing_codes=missing_codes,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("encoder", options)
@@ -97,6 +100,7 @@ def build_decoder(
     upsampling: Literal["transposed", "nearest"] = "transposed",
     n_rows: int | None = None,
     cardinalities: Sequence[int] | None = None,
+    missing_codes: Sequence[int | None] | None = None,
 ) -> nn.Module:
     """Return a network from z of shape (batch, latent) to (batch, *output_shape).
 
@@ -113,7 +117,8 @@ def build_decoder(
         residual: "auto" is False for "mlp" and True for "conv".
         upsampling: For "conv".
         n_rows: Number of training examples, where known.
-        cardinalities: For "columns".
+        cardinalities: For "columns", as missing_codes.
+        missing_codes: See :class:`NetworkOptions`.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, does not belong to this network, or your
@@ -140,6 +145,7 @@ def build_decoder(
         upsampling=upsampling,
         n_rows=n_rows,
         cardinalities=cardinalities,
+        missing_codes=missing_codes,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("decoder", options)

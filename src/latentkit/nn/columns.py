@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,11 @@ __all__ = ["CellEmbedding", "ColumnDecoder", "ColumnEncoder", "codes_of"]
 
 #: Standard deviation of the entries of a code's vector, and of its slope, before training.
 VECTOR_SCALE, SLOPE_SCALE = 0.3, 0.03
+#: Half widths of a code beyond its ends to which an outlier is followed.
+FAR = 1.5
 
 
-def codes_of(x: Tensor, cardinalities: Tensor) -> Tensor:
+def codes_of(x: Tensor, cardinalities: Tensor, last: Tensor) -> Tensor:
     """Return the code of every cell, an integer from 0 to K - 1; K stands for a cell that is unknown (NaN).
 
     A number beyond the codes of its column, on either side, has the code at that end.
@@ -30,15 +32,16 @@ def codes_of(x: Tensor, cardinalities: Tensor) -> Tensor:
     Args:
         x: Cells, shape (*batch, columns).
         cardinalities: Number of codes K of each column, shape (columns,).
+        last: The last code that is a value: K - 1, or K - 2 where K - 1 stands for "missing".
 
     Example:
-        >>> codes_of(torch.tensor([[0.5, 2.9], [float("nan"), 7.0]]), torch.tensor([2, 3]))
+        >>> codes_of(torch.tensor([[0.5, 2.9], [float("nan"), 7.0]]), torch.tensor([2, 3]), torch.tensor([1, 1]))
         tensor([[0, 2],
-                [2, 2]])
+                [2, 1]])
     """
     unknown = x.isnan()
     codes = x.masked_fill(unknown, 0.0).floor().long().clamp_min(0)
-    return torch.where(unknown, cardinalities, torch.minimum(codes, cardinalities - 1))
+    return torch.where(unknown, cardinalities, torch.where(codes < cardinalities, codes, last))
 
 
 @final
@@ -52,6 +55,7 @@ class CellEmbedding(nn.Module):
     Args:
         cardinalities: Number of codes of each column.
         width: Length of a vector.
+        missing_codes: The code that stands for "missing" in each column, or None; see :func:`codes_of`.
 
     References:
         Gorishniy et al., 2022, On Embeddings for Numerical Features in Tabular Deep Learning, arXiv:2203.05556.
@@ -62,13 +66,19 @@ class CellEmbedding(nn.Module):
     """
 
     cardinalities: Tensor
+    _last: Tensor
     _starts: Tensor
 
-    def __init__(self, cardinalities: Sequence[int], width: int) -> None:
+    def __init__(
+        self, cardinalities: Sequence[int], width: int, *, missing_codes: Sequence[int | None] | None = None
+    ) -> None:
         super().__init__()
         sizes = check_sizes("cardinalities", cardinalities)
         starts = [0, *itertools.accumulate(size + 1 for size in sizes)]
+        gaps = [False] * len(sizes) if missing_codes is None else [code is not None for code in missing_codes]
+        last = [size - 1 - gap for size, gap in zip(sizes, gaps, strict=True)]
         self.register_buffer("cardinalities", torch.tensor(sizes), persistent=False)
+        self.register_buffer("_last", torch.tensor(last), persistent=False)
         self.register_buffer("_starts", torch.tensor(starts[:-1]), persistent=False)
         self.vectors = nn.Embedding(starts[-1], check_integer("width", width, low=1))
         self.slopes = nn.Embedding(starts[-1], width)
@@ -77,19 +87,19 @@ class CellEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum over the cells of x, shape (batch, columns), as shape (batch, width)."""
-        codes = codes_of(x, self.cardinalities)
+        codes = codes_of(x, self.cardinalities, self._last)
         places = codes + self._starts
         vectors = functional.embedding_bag(places, self.vectors.weight, mode="sum")
-        offsets = (x - codes - 0.5).nan_to_num(0.0)
+        offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR)
         return vectors + functional.embedding_bag(
             places, self.slopes.weight, mode="sum", per_sample_weights=offsets.to(self.slopes.weight.dtype)
         )
 
     def cell(self, x: Tensor, column: int) -> Tensor:
         """Return the vectors of cells of one column, shape (*batch,), as shape (*batch, width)."""
-        codes = codes_of(x, self.cardinalities[column])
+        codes = codes_of(x, self.cardinalities[column], self._last[column])
         places = codes + self._starts[column]
-        offsets = (x - codes - 0.5).nan_to_num(0.0).unsqueeze(-1)
+        offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR).unsqueeze(-1)
         result: Tensor = self.vectors(places) + offsets * self.slopes(places)
         return result
 
@@ -133,6 +143,7 @@ class ColumnEncoder(nn.Module):
         cardinalities: Number of codes of each column.
         n_outputs: Number of outputs.
         widths: Width of each residual block, all equal.
+        missing_codes: The code that stands for "missing" in each column, or None.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
         hides: Whether cells are hidden while training.
@@ -154,13 +165,14 @@ class ColumnEncoder(nn.Module):
         n_outputs: int,
         *,
         widths: Sequence[int],
+        missing_codes: Sequence[int | None] | None = None,
         activation: str = "silu",
         dropout: float = 0.0,
         hides: bool = True,
     ) -> None:
         super().__init__()
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.embedding = CellEmbedding(cardinalities, widths[0])
+        self.embedding = CellEmbedding(cardinalities, widths[0], missing_codes=missing_codes)
         self.head = nn.Linear(widths[0], check_integer("n_outputs", n_outputs, low=1))
         initialise(self.head, None)
         self.hides = hides
@@ -189,6 +201,7 @@ class ColumnDecoder(nn.Module):
         cardinalities: Number of codes of each column.
         latent_dim: Length of z.
         widths: Width of each residual block, all equal.
+        missing_codes: The code that stands for "missing" in each column, or None.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
 
@@ -207,13 +220,14 @@ class ColumnDecoder(nn.Module):
         latent_dim: int,
         *,
         widths: Sequence[int],
+        missing_codes: Sequence[int | None] | None = None,
         activation: str = "silu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.sizes = check_sizes("cardinalities", cardinalities)
         self.latent_map = nn.Linear(check_integer("latent_dim", latent_dim, low=1), widths[0])
-        self.embedding = CellEmbedding(self.sizes, widths[0])
+        self.embedding = CellEmbedding(self.sizes, widths[0], missing_codes=missing_codes)
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
         self.head = nn.Linear(widths[0], sum(self.sizes))
         initialise(self.latent_map, None)
@@ -264,8 +278,8 @@ def default_column_widths(n_columns: int, *, n_rows: int | None = None) -> tuple
     return (64,) if few else (192,) if n_columns <= 64 else (256,)
 
 
-def _options(options: NetworkOptions) -> tuple[tuple[int, ...], tuple[int, ...], str]:
-    """Cardinalities, widths and activation."""
+def _settings(options: NetworkOptions) -> dict[str, Any]:
+    """What encoder and decoder are both made with."""
     if options.cardinalities is None:
         raise InvalidParameterError(
             "'columns' networks need a table of mixed kinds; these data are numbers or images. Use 'auto' or 'mlp'."
@@ -274,23 +288,24 @@ def _options(options: NetworkOptions) -> tuple[tuple[int, ...], tuple[int, ...],
         raise InvalidParameterError(
             f"'columns' networks are normalised by layer; got normalization={options.normalization!r}. Leave it out."
         )
-    widths = (
-        default_column_widths(len(options.cardinalities), n_rows=options.n_rows)
-        if options.widths == "auto"
-        else options.widths
-    )
-    activation = "silu" if options.activation == "auto" else options.activation
-    return tuple(options.cardinalities), check_sizes("widths", widths), activation
+    n_columns = len(options.cardinalities)
+    widths = default_column_widths(n_columns, n_rows=options.n_rows) if options.widths == "auto" else options.widths
+    return {
+        "widths": check_sizes("widths", widths),
+        "missing_codes": options.missing_codes,
+        "activation": "silu" if options.activation == "auto" else options.activation,
+        "dropout": options.dropout,
+    }
 
 
 def _encoder(event_shape: tuple[int, ...], n_outputs: int, options: NetworkOptions) -> ColumnEncoder:
-    cardinalities, widths, activation = _options(options)
-    return ColumnEncoder(cardinalities, n_outputs, widths=widths, activation=activation, dropout=options.dropout)
+    settings = _settings(options)
+    return ColumnEncoder(options.cardinalities or (), n_outputs, **settings)
 
 
 def _decoder(latent_dim: int, output_shape: tuple[int, ...], options: NetworkOptions) -> ColumnDecoder:
-    cardinalities, widths, activation = _options(options)
-    return ColumnDecoder(cardinalities, latent_dim, widths=widths, activation=activation, dropout=options.dropout)
+    settings = _settings(options)
+    return ColumnDecoder(options.cardinalities or (), latent_dim, **settings)
 
 
 networks.register("columns")(NetworkFamily(encoder=_encoder, decoder=_decoder))

@@ -37,6 +37,7 @@ class NetworkOptions:
             followed by a convolution.
         n_rows: Number of training examples, where known: few examples get a smaller network.
         cardinalities: Number of codes of each column, of a table of mixed kinds.
+        missing_codes: The code that stands for "missing" in each column of it, or None.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -51,6 +52,7 @@ class NetworkOptions:
     upsampling: str = "transposed"
     n_rows: int | None = None
     cardinalities: Sequence[int] | None = None
+    missing_codes: Sequence[int | None] | None = None
 
     def __post_init__(self) -> None:
         if self.activation != "auto":

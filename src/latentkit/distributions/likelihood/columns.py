@@ -134,19 +134,22 @@ class Columns:
         state, parts = context.begin(h), [x.new_empty(0)] * x.shape[1]
         for column in self._family.order:
             cells = x[:, column]
-            parts[column] = self._log_mass(at_least_float32(context.column_logits(state, column)), cells)
+            parts[column] = self._log_mass(at_least_float32(context.column_logits(state, column)), cells, column)
             state = context.add(state, cells, column)
         return torch.stack(parts, -1)
 
     def _log_masses(self, logits: Sequence[Tensor], value: Tensor) -> Tensor:
-        return torch.stack([self._log_mass(part, x) for part, x in zip(logits, value.unbind(-1), strict=True)], -1)
+        cells = zip(logits, value.unbind(-1), strict=True)
+        return torch.stack([self._log_mass(part, x, column) for column, (part, x) in enumerate(cells)], -1)
 
-    def _log_mass(self, logits: Tensor, x: Tensor) -> Tensor:
-        """Log-mass of the codes of cells, shape (*batch,), 0 where a cell is unknown."""
+    def _log_mass(self, logits: Tensor, x: Tensor, column: int) -> Tensor:
+        """Log-mass of the codes of cells of a column, shape (*batch,), 0 where one is unknown."""
         n = logits.shape[-1]
+        last = n - 1 if self._family.missing_codes[column] is None else n - 2
         unknown = x.isnan()
         cells = x.masked_fill(unknown, 0.0)
-        codes = cells.floor().long().clamp(0, n - 1)
+        codes = cells.floor().long().clamp_min(0)
+        codes = torch.where(codes < n, codes, last)
         masses = torch.log_softmax(logits, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
         beyond = torch.relu(-cells) + torch.relu(cells - n)
         return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(unknown, 0.0)
