@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from latentkit.core.citations import bibtex
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import parse_duration
-from latentkit.core.protocols import LatentVariableModel, Objective
+from latentkit.core.protocols import LatentVariableModel, Objective, Schema
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
-from latentkit.data import Dataset, learn_schema
+from latentkit.data import Dataset, learn_schema, learn_table_schema
 from latentkit.data.conditions import learn_conditions
 from latentkit.estimators.inputs import DataIntake
 from latentkit.estimators.parameters import TrainingParameters, validate
@@ -80,6 +80,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]
 
+    #: Whether it has networks for tables of mixed kinds.
+    _takes_tables: ClassVar[bool] = False
     #: Unit of the objective's value, for people; empty for none.
     _value_unit: ClassVar[str] = "nats"
     #: Arguments of an optimiser, by its name, where the user gives none.
@@ -152,7 +154,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         """
         validate(self)
         dataset = self._take(X, y, reset=True)
-        self.schema_ = learn_schema(dataset.data)
+        self.schema_ = self._learn_schema(dataset)
         storage = self.schema_.encode(dataset.data)
         if not hasattr(self, "n_features_in_") or isinstance(X, (Dataset, str, os.PathLike)):
             self.n_features_in_ = int(np.prod(self.schema_.event_shape))
@@ -234,6 +236,17 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         return save(self, path)
 
     # The parts of fit
+
+    def _learn_schema(self, dataset: Dataset) -> Schema:
+        """How these data become tensors; tables of mixed kinds are for members that have networks for them."""
+        if dataset.kind != "table":
+            return learn_schema(dataset.data)
+        if not self._takes_tables:
+            raise DataError(
+                f"{type(self).__name__} takes numbers and images, and these data are a table of mixed kinds. Use VAE, "
+                "or give the numeric columns without missing values."
+            )
+        return learn_table_schema(dataset)
 
     def _learn_conditions(self, condition: Any, n: int) -> Tensor | None:
         """Learn the schema of the conditions and return their columns, shape (n, columns)."""

@@ -25,9 +25,10 @@ from latentkit.estimators.ex_post import in_words
 from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
+from latentkit.estimators.table_tasks import regions_of
 from latentkit.evaluation import AttributeControl
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, ex_post_priors, sample_latents
+from latentkit.tasks import decode, ex_post_priors, sample_latents, sample_within
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -98,7 +99,9 @@ class GenerativeTasks(ABC):
         Args:
             n: Number of examples, at least 1.
             label: One of ``classes_``, where labels were given to fit: examples of that class.
-            condition: What the examples shall be given, as :meth:`given` takes it.
+            condition: What the examples shall be given, as :meth:`given` takes it. For a table that was fitted without
+                conditions, what its columns shall hold: ``{"sex": "Female", "age": (30, 40)}``, a value, a range with
+                both ends, or a set of values for each column. Rows are drawn given that, none is thrown away for it.
             temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
             guidance: Weight of the condition (or label) against none, at least 0; above 1 gives plainer and less
                 varied cases of it. Only where z is drawn given the condition, as the codes of a :class:`VQVAE` are.
@@ -114,6 +117,13 @@ class GenerativeTasks(ABC):
         """
         check_is_fitted(self)
         n = check_integer("n", n, low=1)
+        seed = draw_seed(self.random_state if random_state is None else random_state)
+        if condition is not None and self._asks_of_columns(condition):
+            check_choice("prior", prior, ("auto", *self._prior_names()))
+            model, source = self._model(torch.float32), self._prior_module(label, prior)
+            regions = regions_of(self.schema_, condition)
+            rows, _ = sample_within(model, source(), n, regions, generator=generator(seed, "sample"))
+            return self.schema_.decode(rows.cpu())
         if condition is not None:
             bound = self.given(condition)
             return bound.sample(
@@ -123,7 +133,7 @@ class GenerativeTasks(ABC):
                 guidance=guidance,
                 draw=draw,
                 prior=prior,
-                random_state=random_state,
+                random_state=seed,
             )
         if guidance != 1.0 and self.condition_ is None and label is None:
             raise InvalidParameterError(
@@ -136,7 +146,7 @@ class GenerativeTasks(ABC):
         source = self._prior_module(label, prior)
         usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
         how = usual if draw == "auto" else draw
-        random = generator(draw_seed(self.random_state if random_state is None else random_state), "sample")
+        random = generator(seed, "sample")
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
         parts = [
@@ -197,6 +207,10 @@ class GenerativeTasks(ABC):
         return self.schema_.decode(self._map_latents(decode, z))
 
     # Tensors through the model
+
+    def _asks_of_columns(self, condition: Any) -> bool:
+        """Whether a condition is one on columns of the table that was fitted."""
+        return self.schema_.kind == "table" and self.condition_schema_ is None and isinstance(condition, Mapping)
 
     def _model(self, dtype: torch.dtype, rows: slice | Tensor | None = None) -> Any:
         """The model in this precision, given the condition that was set: that of `rows`, where each has its own."""

@@ -48,6 +48,8 @@ class DataIntake:
             X = to_array(X)  # a list of images
         if not reset and is_frame(X) and self.schema_.feature_names and not hasattr(self, "feature_names_in_"):
             return X  # fitted on a file: scikit-learn was not told the names, and the schema knows them
+        if not reset and self.schema_.kind == "table":
+            return X  # the schema checks names and kinds
         if not reset and self.schema_.kind == "images":
             return to_array(X) if isinstance(X, (list, tuple)) else X  # the schema's message knows height and width
         shape = getattr(X, "shape", None)
@@ -80,6 +82,8 @@ class DataIntake:
 
     def _dtype(self, data: Any) -> torch.dtype:
         """The precision to compute in: that of the data."""
+        if self.schema_.kind == "table":
+            return torch.float32
         if isinstance(data, (str, os.PathLike)):
             return torch.float64 if self.schema_.values == "real" and self.schema_.kind == "rows" else torch.float32
         return torch.float64 if _is_double(data) else torch.float32

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, suggestion
 from latentkit.core.protocols import Schema
+from latentkit.distributions import likelihoods
 from latentkit.objectives import kl_schedules, objectives
 
 __all__ = [
@@ -92,6 +93,8 @@ def resolve_likelihood(
         InvalidParameterError: If the likelihood has no value for such data at all.
     """
     values: str = "binary" if is_binarized else schema.values  # type: ignore[attr-defined]
+    if values == "mixed":
+        return _likelihood_of_columns(name, options, schema)
     levels: int | None = 2 if is_binarized else schema.n_levels  # type: ignore[attr-defined]
     arguments = dict(options or {})
     if name == "auto":
@@ -100,6 +103,10 @@ def resolve_likelihood(
                 f"likelihood_options={arguments!r} need a likelihood to belong to; name it: likelihood='gaussian'."
             )
         name = "bernoulli" if values == "binary" else "discretized_logistic" if levels else "gaussian"
+    if likelihoods[name].of_tables:
+        raise InvalidParameterError(
+            f"likelihood {name!r} is one of tables of mixed kinds, and these data are {values} numbers. Leave it out."
+        )
     if name == "bernoulli" and values == "real":
         raise InvalidParameterError(
             "likelihood 'bernoulli' needs values in [0, 1], and these data are standardised reals. "
@@ -120,6 +127,24 @@ def resolve_likelihood(
             )
         arguments.setdefault("n_levels" if name == "discretized_logistic" else "n_categories", levels)
     return name, arguments
+
+
+def _likelihood_of_columns(name: str, options: Mapping[str, Any] | None, schema: Any) -> tuple[str, dict[str, Any]]:
+    """The likelihood of a table of mixed kinds, with what its schema learnt of the columns."""
+    if name not in ("auto", "columns"):
+        raise InvalidParameterError(
+            f"likelihood {name!r} is one of numbers, and these data are a table of mixed kinds. Use likelihood='auto', "
+            "or give the numbers alone."
+        )
+    if options:
+        raise InvalidParameterError(
+            f"likelihood_options={dict(options)!r}: the likelihood of a table follows from its columns. Leave them out."
+        )
+    return "columns", {
+        "cardinalities": list(schema.sizes),
+        "missing_codes": list(schema.missing_codes),
+        "is_ordered": list(schema.is_ordered),
+    }
 
 
 def resolve_objective(

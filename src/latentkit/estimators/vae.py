@@ -27,6 +27,8 @@ from latentkit.objectives import objectives
 
 __all__ = ["VAE"]
 
+#: Nats of KL that each latent dimension has for free where the decoder looks at the known cells of a row.
+FREE_BITS_OF_TABLES = 0.5
 #: Objectives whose value may lie above the log-likelihood: they weigh or estimate parts of the divergence otherwise.
 NO_BOUNDS = frozenset({"beta_tc", "factor", "info"})
 
@@ -54,7 +56,8 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         objective_options: Its further arguments, such as ``{"capacity": 25.0}`` or ``{"version": "ii"}``.
         beta: Weight of the objective's KL term, or of the part that it weighs; 1 is the bound, above 1 the beta-VAE.
             ``"auto"`` is the objective's own: 1, and 6 for ``"beta_tc"``, 0.5 for ``"ciwae"``.
-        free_bits: Nats of KL that each latent dimension has for free.
+        free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds,
+            whose decoder could do without z, and 0 for other data.
         n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
@@ -71,6 +74,8 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         ((150, 2), (3, 4))
     """
 
+    _takes_tables: ClassVar[bool] = True
+
     posterior: str = "diagonal"
     posterior_options: Mapping[str, Any] | None = None
     prior: str = "normal"
@@ -78,7 +83,7 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
     objective: str = "elbo"
     objective_options: Mapping[str, Any] | None = None
     beta: float | Literal["auto"] = "auto"
-    free_bits: float = 0.0
+    free_bits: float | Literal["auto"] = "auto"
     n_importance: int | Literal["auto"] = "auto"
     kl_schedule: str = "linear"
     kl_warm_up: float = 0.1
@@ -91,7 +96,7 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         "objective": [str],
         "objective_options": [dict, None],
         "beta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "free_bits": [Interval(Real, 0, None, closed="left")],
+        "free_bits": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "n_importance": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "kl_schedule": [str],
         "kl_warm_up": [Interval(Real, 0, 1, closed="both")],
@@ -126,13 +131,19 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         name, arguments = resolve_objective(
             self.objective,
             beta="auto" if self.beta == "auto" else float(self.beta),
-            free_bits=float(self.free_bits),
+            free_bits=self._free_bits(),
             n_importance=self.n_importance,
             options=self.objective_options,
             n_data=self._n_train,
         )
         objective: Objective = objectives[name](**arguments)
         return objective
+
+    def _free_bits(self) -> float:
+        if self.free_bits != "auto":
+            return float(self.free_bits)
+        looks_at_cells = self.specification_.decoder["network"] == "columns"
+        return FREE_BITS_OF_TABLES if self.objective == "elbo" and looks_at_cells else 0.0
 
     def _kl_weight(self) -> Callable[[float], float]:
         return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))

@@ -22,6 +22,7 @@ from latentkit.estimators.ex_post import ex_post_family, fit_ex_post, in_words, 
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
+from latentkit.estimators.table_tasks import recover_table
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -34,6 +35,8 @@ __all__ = ["VectorTasks"]
 N_IMPORTANCE = 64
 #: Completions of an example with missing features, where no number is given.
 N_DRAWS = 20
+#: Rows of a table whose completions are drawn at once.
+CELL_ROWS = 1024
 
 
 class VectorTasks(EncodingTasks, VectorPriors):
@@ -193,6 +196,9 @@ class VectorTasks(EncodingTasks, VectorPriors):
                 f"got {given}. Leave it out, or fit a VAE to see what the observed features leave open."
             )
         data = self._unwrapped(X)
+        if self.schema_.kind == "table":
+            seed = derive_seed(self.seed_, "recover")
+            return recover_table(self.schema_, self._map_cells, data, mask, n_draws=n_draws, result=result, seed=seed)
         dtype = self._dtype(data)
         if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
             data = read(os.fspath(data)).data  # kept, so that what was observed can be put back as it was given
@@ -219,6 +225,15 @@ class VectorTasks(EncodingTasks, VectorPriors):
                 completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
         results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
         return results[0] if result == "mean" else results
+
+    def _map_cells(self, function: Callable[[Any, Tensor], Tensor], storage: Tensor) -> Tensor:
+        """Apply `function` to the model and consecutive rows; rows are the second dimension of its results."""
+        self._check_conditions(len(storage))
+        parts = [
+            function(self._model(torch.float32, rows), self._to_model(storage[rows], torch.float32)).cpu()
+            for rows in iterate_batches(len(storage), CELL_ROWS)
+        ]
+        return torch.cat(parts, dim=1)
 
     # Centre, unit and conditions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentkit.tasks.cells import draw_cells, expect_cells, sample_within
 from latentkit.tasks.ex_post import (
     ExPostPriors,
     FitBudget,
@@ -31,8 +32,10 @@ __all__ = [
     "complete",
     "decode",
     "denoise",
+    "draw_cells",
     "edit",
     "encode",
+    "expect_cells",
     "ex_post_priors",
     "fit_class_priors",
     "fit_mixture_prior",
@@ -43,6 +46,7 @@ __all__ = [
     "recover",
     "sample",
     "sample_latents",
+    "sample_within",
     "tempered",
     "traverse",
 ]

@@ -84,6 +84,26 @@ class TableSchema:
         """``"table"``."""
         return "table"
 
+    @property
+    def values(self) -> Literal["mixed"]:
+        """``"mixed"``: every column has values of its own kind."""
+        return "mixed"
+
+    @property
+    def n_levels(self) -> None:
+        """None: there is no grid that all values lie on."""
+        return None
+
+    @cached_property
+    def is_ordered(self) -> tuple[bool, ...]:
+        """Whether the codes of each model column are in the order of its values."""
+        return tuple(
+            (column.is_ordered or isinstance(column.coding, NumberCoding))
+            and not isinstance(column.coding, DigitsCoding)
+            for column in self.columns
+            for _ in column.sizes
+        )
+
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Number of codes of each model column, the missing code counted."""
@@ -275,23 +295,30 @@ class TableSchema:
             raise SchemaMismatchError(
                 f"expected draws of shape (draws, n, {len(self.sizes)}); got {tuple(draws.shape)}."
             )
+        middles = self._middles(draws)
+        arrays = [column.write(values) for column, values, _ in middles]
+        return Combined(self.container.rebuild(arrays), np.stack([spread for *_, spread in middles], axis=1))
+
+    def _middles(self, draws: Tensor) -> list[tuple[Column, Floats, Floats]]:
+        """Of each column the middle of its draws, shape (n,), and how far they agree."""
         m, n, _ = draws.shape
-        arrays, spread = [], np.full((n, len(self.columns)), np.nan)
-        for index, (column, values) in enumerate(self._values(self._flat(draws))):
+        middles = []
+        for column, values in self._values(self._flat(draws)):
             each = values.reshape(m, n)
             if column.is_left_out:
-                arrays.append(column.write(each[0]))
-                continue
-            middle, spread[:, index] = (_mode if isinstance(column.cells, LabelCells) else _mean)(each)
-            arrays.append(column.write(middle))
-        return Combined(self.container.rebuild(arrays), spread)
+                middles.append((column, each[0], np.full(n, np.nan)))
+            else:
+                middles.append((column, *(_mode if isinstance(column.cells, LabelCells) else _mean)(each)))
+        return middles
 
-    def fill(self, data: Any, x: Tensor) -> Any:
+    def fill(self, data: Any, x: Tensor, *, observed: Tensor | None = None) -> Any:
         """Return a table with its missing cells filled, and every other cell as it was.
 
         Args:
             data: As in :meth:`encode`.
-            x: Codes of the completed rows, shape (n, model columns).
+            x: Codes of the completed rows, shape (n, model columns), or draws of them, shape (draws, n, model columns),
+                of which the middle is taken as in :meth:`combine`.
+            observed: Which codes were observed, bool, shape (n, model columns); None for all that are not missing.
         Returns:
             The table in the user's container; columns that the model does not see are as they were.
         """
@@ -299,12 +326,15 @@ class TableSchema:
         from pyarrow import compute as pc
 
         table = to_columns(read_table_data(data)).ordered(self.feature_names)
-        values = self._values(self._flat(x))
+        values = [part[:2] for part in self._middles(x)] if x.ndim == 3 else self._values(self._flat(x))
         if len(values[0][1]) != table.n:
             raise SchemaMismatchError(f"the table has {table.n} rows, the codes have {len(values[0][1])}")
+        holes = None if observed is None else ~observed.cpu().numpy()
         arrays = []
-        for (column, filling), cells in zip(values, table.arrays, strict=True):
+        for (column, filling), cells, place in zip(values, table.arrays, self._slices, strict=True):
             missing = column.encode(cells)[1] if not column.is_left_out else np.zeros(table.n, np.bool_)
+            if holes is not None and not column.is_left_out:
+                missing = missing | holes[:, place].any(axis=1)
             if not missing.any():
                 arrays.append(cells)
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.distributions.likelihood.bernoulli import Bernoulli, BernoulliLikelihood
 from latentkit.distributions.likelihood.categorical import Categorical, CategoricalLikelihood
-from latentkit.distributions.likelihood.columns import Columns, ColumnsLikelihood
+from latentkit.distributions.likelihood.columns import Columns, ColumnsLikelihood, Region
 from latentkit.distributions.likelihood.discretized_logistic import (
     DiscretizedLogisticLikelihood,
     DiscretizedLogisticMixture,
@@ -25,5 +25,6 @@ __all__ = [
     "GaussianLikelihood",
     "Likelihood",
     "ObservationDistribution",
+    "Region",
     "likelihoods",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, final
 
 import torch
@@ -15,7 +16,7 @@ from latentkit.distributions.likelihood.family import Likelihood, likelihoods
 from latentkit.distributions.noise import drawn_shape, gumbel, uniform
 from latentkit.distributions.precision import at_least_float32
 
-__all__ = ["Columns", "ColumnsLikelihood", "Context"]
+__all__ = ["Columns", "ColumnsLikelihood", "Context", "Region"]
 
 #: Share of training rows whose known cells are the first ones of the order in which rows are drawn.
 ORDERED = 0.8
@@ -45,6 +46,19 @@ class Context(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What a column is held to: of each of its codes, the positions from `low` to `high`.
+
+    Attributes:
+        low: Shape (cardinality,), from 0 to 1.
+        high: Likewise; where it is not above `low`, the code is left out.
+    """
+
+    low: Tensor
+    high: Tensor
+
+
 @final
 class Columns:
     r"""A row of columns given z, each cell a code c and a position in [0, 1) inside it, which is uniform.
@@ -63,13 +77,13 @@ class Columns:
         training: Whether :meth:`log_prob` is estimated from one random part of each row.
     """
 
-    __slots__ = ("_context", "_family", "_training", "parameters")
+    __slots__ = ("_context", "_training", "family", "parameters")
 
     def __init__(
         self, parameters: Tensor, family: ColumnsLikelihood, context: Context | None, *, training: bool
     ) -> None:
         self.parameters = parameters
-        self._family = family
+        self.family = family
         self._context = context
         self._training = training
 
@@ -87,7 +101,7 @@ class Columns:
         It is no mean: the codes of categories cannot be averaged, and the mean of a number lies where there is none.
         """
         columns = []
-        for logits, is_ordered in zip(self._marginal_logits(), self._family.is_ordered, strict=True):
+        for logits, is_ordered in zip(self._marginal_logits(), self.family.is_ordered, strict=True):
             columns.append(median(logits) if is_ordered else logits.argmax(-1) + 0.5)
         return torch.stack([column.to(self._dtype) for column in columns], -1)
 
@@ -123,7 +137,7 @@ class Columns:
         known = torch.randint(0, n_columns, (n, 1), device=x.device)
         rank = torch.rand(n, n_columns, device=x.device).argsort(1).argsort(1)
         is_ordered = torch.rand(n, 1, device=x.device) < ORDERED
-        rank = torch.where(is_ordered, self._family.rank, rank)
+        rank = torch.where(is_ordered, self.family.rank, rank)
         logits = self._split(context.logits(h, x.masked_fill(rank >= known, math.nan)))
         weights = (rank >= known) * (n_columns / (n_columns - known))
         following = (rank == known) * float(n_columns)
@@ -132,7 +146,7 @@ class Columns:
 
     def _chain(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
         state, parts = context.begin(h), [x.new_empty(0)] * x.shape[1]
-        for column in self._family.order:
+        for column in self.family.order:
             cells = x[:, column]
             parts[column] = self._log_mass(at_least_float32(context.column_logits(state, column)), cells, column)
             state = context.add(state, cells, column)
@@ -145,7 +159,7 @@ class Columns:
     def _log_mass(self, logits: Tensor, x: Tensor, column: int) -> Tensor:
         """Log-mass of the codes of cells of a column, shape (*batch,), 0 where one is unknown."""
         n = logits.shape[-1]
-        last = n - 1 if self._family.missing_codes[column] is None else n - 2
+        last = n - 1 if self.family.missing_codes[column] is None else n - 2
         unknown = x.isnan()
         cells = x.masked_fill(unknown, 0.0)
         codes = cells.floor().long().clamp_min(0)
@@ -159,7 +173,7 @@ class Columns:
     def sample(self, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Rows, shape (*batch, columns) or (n, *batch, columns); no gradient."""
         lead = drawn_shape(n, self.parameters.shape[:-1])
-        unknown = self.parameters.new_full((*lead, len(self._family.sizes)), math.nan, dtype=self._dtype)
+        unknown = self.parameters.new_full((*lead, len(self.family.sizes)), math.nan, dtype=self._dtype)
         return self.complete(unknown, generator=generator)
 
     def complete(self, value: Tensor, *, generator: torch.Generator | None = None, missing: bool = True) -> Tensor:
@@ -171,38 +185,63 @@ class Columns:
             missing: Whether "missing" may be drawn where a column has a code for it; False draws what would stand
                 there.
         """
-        family, context = self._family, self._context
         with torch.no_grad():
-            lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
-            rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1]).clone()
-            h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
-            like = rows.new_empty((), dtype=self._dtype)
-            logits = self._split(h) if context is None else ()
-            state = h
-            if context is not None:
-                state = context.begin(h)
-                for column in family.order:
-                    state = context.add(state, rows[:, column], column)
-            for column in family.order:
+            chain = self._begin(value)
+            for column in self.family.order:
                 # drawn also where nothing is wanted: what a row gets must not depend on the others of its batch
-                noise = gumbel((*lead, family.sizes[column]), like=like, generator=generator)
-                positions = uniform(lead, like=like, generator=generator)
-                holes = rows[:, column].isnan()
+                noise, positions = self._noise(chain.lead, column, generator)
+                holes = chain.rows[:, column].isnan()
                 if not bool(holes.any()):
                     continue
-                given = logits[column] if context is None else at_least_float32(context.column_logits(state, column))
-                code = family.missing_codes[column]
+                logits = chain.logits(column)
+                code = self.family.missing_codes[column]
                 if not missing and code is not None:
-                    given = torch.cat(
-                        (given[:, :code], given.new_full((len(given), 1), -math.inf), given[:, code + 1 :]), 1
-                    )
-                codes = (given + noise.reshape(given.shape)).argmax(-1)
-                drawn = codes + positions.reshape(-1).clamp_max(INSIDE)
-                cells = torch.where(holes, drawn, math.nan)
-                rows[:, column] = torch.where(holes, drawn, rows[:, column])
-                if context is not None:
-                    state = context.add(state, cells, column)
-            return rows.reshape(*lead, -1)
+                    logits = _without(logits, code)
+                cells = (logits + noise).argmax(-1) + positions.clamp_max(INSIDE)
+                chain.know(torch.where(holes, cells, math.nan), column)
+            return chain.rows.reshape(*chain.lead, -1)
+
+    def within(
+        self, regions: Mapping[int, Region], *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""Draw some columns within regions, and say how probable it was that they lie there.
+
+        .. math:: w = \prod_j P(x_j \in A_j \mid z, x_1, \dots, x_{j-1})
+
+        over the columns of `regions`, each drawn within its region A. Rows weighted by w are draws of p(x given x in A,
+        z); the mean of w over z of the prior is the probability of the regions.
+
+        Args:
+            regions: What columns are held to, by their numbers.
+            generator: Source of the draws.
+        Returns:
+            Rows, shape (*batch, columns), NaN in the other columns; and log w, nats, shape (*batch,).
+        """
+        with torch.no_grad():
+            unknown = self.parameters.new_full((len(self.family.sizes),), math.nan, dtype=self._dtype)
+            chain = self._begin(unknown)
+            log_mass = chain.rows.new_zeros(len(chain.rows))
+            for column in (column for column in self.family.order if column in regions):
+                low, high = (end.to(chain.rows) for end in (regions[column].low, regions[column].high))
+                noise, positions = self._noise(chain.lead, column, generator)
+                logits = torch.log_softmax(chain.logits(column), -1) + torch.log((high - low).clamp_min(0.0))
+                log_mass = log_mass + torch.logsumexp(logits, -1)
+                codes = (logits + noise).argmax(-1)
+                inside = low[codes] + positions * (high - low)[codes]
+                chain.know(codes + inside.clamp_max(INSIDE), column)
+            return chain.rows.reshape(*chain.lead, -1), log_mass.reshape(chain.lead)
+
+    def _begin(self, value: Tensor) -> _Chain:
+        lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
+        rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1]).clone()
+        h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
+        return _Chain(tuple(lead), rows, h, self.family, self._context)
+
+    def _noise(self, lead: tuple[int, ...], column: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Gumbel numbers for the codes of a column, shape (rows, cardinality), and positions inside, shape (rows,)."""
+        size, like = self.family.sizes[column], self.parameters.new_empty((), dtype=self._dtype)
+        noise = gumbel((*lead, size), like=like, generator=generator)
+        return noise.reshape(-1, size), uniform(lead, like=like, generator=generator).reshape(-1)
 
     # Logits
 
@@ -211,11 +250,11 @@ class Columns:
         return torch.promote_types(self.parameters.dtype, torch.float32)
 
     def _split(self, logits: Tensor) -> tuple[Tensor, ...]:
-        parts: tuple[Tensor, ...] = at_least_float32(logits).split(self._family.sizes, -1)  # type: ignore[no-untyped-call]
+        parts: tuple[Tensor, ...] = at_least_float32(logits).split(self.family.sizes, -1)  # type: ignore[no-untyped-call]
         return parts
 
     def _marginal_logits(self) -> tuple[Tensor, ...]:
-        unknown = self.parameters.new_full((1, len(self._family.sizes)), math.nan, dtype=self._dtype)
+        unknown = self.parameters.new_full((1, len(self.family.sizes)), math.nan, dtype=self._dtype)
         return self._split(self._all_logits(unknown.expand(*self.parameters.shape[:-1], -1)))
 
     def _all_logits(self, value: Tensor) -> Tensor:
@@ -225,6 +264,41 @@ class Columns:
         rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1])
         h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
         return self._context.logits(h, rows).reshape(*lead, -1)
+
+
+class _Chain:
+    """Rows that become known column by column, with what the decoder makes of them so far."""
+
+    def __init__(
+        self, lead: tuple[int, ...], rows: Tensor, h: Tensor, family: ColumnsLikelihood, context: Context | None
+    ) -> None:
+        self.lead, self.rows = lead, rows
+        self._context, self._family = context, family
+        self._state = h
+        if context is not None:
+            self._state = context.begin(h)
+            for column in family.order:
+                self._state = context.add(self._state, rows[:, column], column)
+
+    def logits(self, column: int) -> Tensor:
+        """Logits of a column given what is known, shape (rows, cardinality)."""
+        if self._context is not None:
+            return at_least_float32(self._context.column_logits(self._state, column))
+        end = sum(self._family.sizes[: column + 1])
+        return at_least_float32(self._state[:, end - self._family.sizes[column] : end])
+
+    def know(self, cells: Tensor, column: int) -> None:
+        """Take in cells of a column, shape (rows,); NaN changes nothing."""
+        cells = cells.to(self.rows.dtype)
+        self.rows[:, column] = torch.where(cells.isnan(), self.rows[:, column], cells)
+        if self._context is not None:
+            self._state = self._context.add(self._state, cells, column)
+
+
+def _without(logits: Tensor, code: int) -> Tensor:
+    """Logits, shape (rows, codes), of which one code has no mass."""
+    nothing = logits.new_full((len(logits), 1), -math.inf)
+    return torch.cat((logits[:, :code], nothing, logits[:, code + 1 :]), 1)
 
 
 def median(logits: Tensor) -> Tensor:

@@ -1,0 +1,178 @@
+"""Cells of tables: unknown ones drawn or guessed given the known ones, and rows that fit what is asked of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.parameters import check_integer
+from latentkit.core.protocols import Distribution, LatentVariableModel
+from latentkit.core.seeds import RowGenerator, derive_seed, row_keys
+from latentkit.distributions import Columns, Region
+
+__all__ = ["draw_cells", "expect_cells", "sample_within"]
+
+_CANDIDATES: Final = 8  # for each row that is wanted within regions
+_FEWEST: Final = 4096  # candidates in all
+_MOST: Final = 1 << 18
+_ROUNDS: Final = 4  # each with four times the candidates of the one before
+_EFFECTIVE: Final = 0.5  # effective number of candidates for each row that is wanted
+
+
+def draw_cells(
+    model: LatentVariableModel, x: Tensor, *, n_draws: int = 1, keys: Tensor | None = None, seed: int = 0
+) -> Tensor:
+    r"""Draw the unknown cells of each row given its known ones.
+
+    .. math:: z \sim q(z \mid x_{obs}), \qquad x_{mis} \sim p(x_{mis} \mid x_{obs}, z)
+
+    For models whose encoder has learnt to do with a part of a row and whose decoder can be told one. What a row draws
+    depends on its content and the seed, not on its batch or place there.
+
+    Args:
+        model: Fitted model of a table, in evaluation mode.
+        x: Rows in model units, NaN where unknown, shape (batch, columns).
+        n_draws: Draws per row, at least 1.
+        keys: Keys of the rows for drawing, shape (batch,); by default those of their content.
+        seed: Another seed gives other draws.
+    Returns:
+        Model units, shape (n_draws, batch, columns); known cells are those of `x`. "Missing" is not drawn.
+    References:
+        Ivanov et al., 2019, Variational Autoencoder with Arbitrary Conditioning, arXiv:1806.02382.
+    """
+    source = RowGenerator(row_keys(x) if keys is None else keys, seed=derive_seed(seed, "cells"))
+    with torch.no_grad():
+        p = _given_known(model, x, n_draws, source)
+        return p.complete(x.expand(n_draws, *x.shape), generator=source, missing=False)
+
+
+def expect_cells(
+    model: LatentVariableModel,
+    x: Tensor,
+    *,
+    n_draws: int = 8,
+    n_points: int = 50,
+    keys: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    r"""Spread evenly over what each unknown cell may be, given the known cells of its row.
+
+    .. math:: p(x_j \mid x_{obs}) \approx \frac{1}{S} \sum_s p(x_j \mid x_{obs}, z_s), \qquad z_s \sim q(z \mid x_{obs})
+
+    The result holds, for every unknown cell on its own, the quantiles (i + 1/2) / n of that distribution: their mean
+    and their most frequent value are those of the cell, without the chance of draws. Cells of one row are not drawn
+    together: use :func:`draw_cells` for completions that go with each other.
+
+    Args:
+        model: Fitted model of a table, in evaluation mode.
+        x: Rows in model units, NaN where unknown, shape (batch, columns).
+        n_draws: Draws S of z per row.
+        n_points: Quantiles n per cell.
+        keys: As for :func:`draw_cells`.
+        seed: As for :func:`draw_cells`.
+    Returns:
+        Model units, shape (n_points, batch, columns); known cells are those of `x`.
+    """
+    check_integer("n_points", n_points, low=1)
+    source = RowGenerator(row_keys(x) if keys is None else keys, seed=derive_seed(seed, "cells"))
+    levels = (torch.arange(n_points, dtype=torch.float32, device=x.device) + 0.5) / n_points
+    points = x.expand(n_points, *x.shape).clone()
+    with torch.no_grad():
+        p = _given_known(model, x, n_draws, source)
+        for column, parts in enumerate(p.probabilities(x.expand(n_draws, *x.shape))):
+            holes = x[:, column].isnan()
+            if not bool(holes.any()):
+                continue
+            masses = parts[:, holes].mean(0)
+            code = p.family.missing_codes[column]
+            if code is not None:
+                masses = masses.clone()
+                masses[:, code] = 0.0
+            points[:, holes, column] = _quantiles(masses, levels).to(x.dtype)
+    return points
+
+
+def sample_within(
+    model: LatentVariableModel,
+    prior: Distribution,
+    n: int,
+    regions: Mapping[int, Region],
+    *,
+    generator: torch.Generator,
+) -> tuple[Tensor, float]:
+    r"""Draw rows whose columns lie in given regions.
+
+    .. math:: z_i \sim p(z), \quad w_i = P(x_A \in A \mid z_i), \quad \text{rows chosen by } w_i / \sum_j w_j
+
+    Every candidate is drawn inside its regions and weighted by how probable that was, so that no row is thrown away for
+    missing a region; rows are then chosen among the candidates and their other columns drawn given those.
+
+    Args:
+        model: Fitted model of a table, in evaluation mode.
+        prior: Where latent vectors come from.
+        n: Number of rows, at least 1.
+        regions: What columns are held to, by their numbers.
+        generator: Source of randomness.
+    Returns:
+        Model units, shape (n, columns), and the probability of the regions.
+    Raises:
+        InvalidParameterError: If the regions are so improbable that no candidate counts; the probability is named.
+    References:
+        Rubin, 1988, Using the SIR Algorithm to Simulate Posterior Distributions.
+    """
+    check_integer("n", n, low=1)
+    count = min(_MOST, max(_FEWEST, _CANDIDATES * n))
+    device = next(iter(model.parameters())).device
+    with torch.no_grad():
+        for _ in range(_ROUNDS):
+            z = prior.sample(count, generator=generator).to(device)
+            rows, log_weights = _decoded(model, z).within(regions, generator=generator)
+            weights = torch.softmax(log_weights.double(), 0)
+            probability = float(log_weights.double().exp().mean())
+            effective = float(1.0 / weights.square().sum()) if probability > 0 else 0.0
+            if effective >= min(_EFFECTIVE * n, 200) or count >= _MOST:
+                break
+            count = min(_MOST, 4 * count)
+        if not probability > 0 or not math.isfinite(probability):
+            raise InvalidParameterError(
+                f"no row that the model knows fits the condition: its probability is below {1 / count:.1g}. Ask for "
+                "less at once, or for a wider range."
+            )
+        chosen = torch.multinomial(weights.cpu(), n, replacement=True, generator=generator).to(device)
+        return _decoded(model, z[chosen]).complete(rows[chosen], generator=generator), probability
+
+
+def _given_known(model: LatentVariableModel, x: Tensor, n_draws: int, source: RowGenerator) -> Columns:
+    """p(x given z) for draws of z given the known cells of each row."""
+    check_integer("n_draws", n_draws, low=1)
+    q: Any = model.encode(x)
+    noise = source.normal((n_draws, *q.mean.shape), dtype=q.mean.dtype).to(q.mean.device)
+    return _decoded(model, q.rsample(n_draws, noise=noise))
+
+
+def _decoded(model: LatentVariableModel, z: Tensor) -> Columns:
+    p: Any = model.decode(z)
+    assert isinstance(p, Columns), "cells are those of tables"
+    return p
+
+
+def _quantiles(masses: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles of distributions that are uniform inside every code.
+
+    Args:
+        masses: Shape (rows, codes); they need not sum to one.
+        levels: In (0, 1), shape (points,).
+    Returns:
+        Shape (points, rows).
+    """
+    ends = masses.cumsum(-1)
+    wanted = levels * ends[:, -1:]
+    codes = torch.searchsorted(ends, wanted, right=True).clamp_max(masses.shape[-1] - 1)
+    mass = masses.gather(-1, codes).clamp_min(torch.finfo(masses.dtype).tiny)
+    inside = ((wanted - ends.gather(-1, codes) + mass) / mass).clamp(0.0, 0.999)
+    return (codes + inside).T
