@@ -258,7 +258,8 @@ class ColumnDecoder(nn.Module):
     def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
         """Return the sum with cells of one column known; where x, shape (batch,), is NaN it stays as it was."""
         unknown = self.embedding.cell(x.new_full((1,), math.nan), column)
-        return state + (self.embedding.cell(x, column) - unknown)
+        result: Tensor = state + self.embedding.cell(x, column).sub_(unknown)
+        return result
 
     def column_logits(self, state: Tensor, column: int) -> Tensor:
         """Return the logits of one column given such a sum, shape (batch, cardinality)."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.distributions.likelihood.family import Likelihood, likelihoods
-from latentkit.distributions.noise import drawn_shape, gumbel, uniform
+from latentkit.distributions.noise import drawn_shape, uniform
 from latentkit.distributions.precision import at_least_float32
 
 __all__ = ["Columns", "ColumnsLikelihood", "Context", "Region"]
@@ -189,7 +189,7 @@ class Columns:
             chain = self._begin(value)
             for column in self.family.order:
                 # drawn also where nothing is wanted: what a row gets must not depend on the others of its batch
-                noise, positions = self._noise(chain.lead, column, generator)
+                places, positions = self._uniform(chain.lead, generator), self._uniform(chain.lead, generator)
                 holes = chain.rows[:, column].isnan()
                 if not bool(holes.any()):
                     continue
@@ -197,7 +197,7 @@ class Columns:
                 code = self.family.missing_codes[column]
                 if not missing and code is not None:
                     logits = _without(logits, code)
-                cells = (logits + noise).argmax(-1) + positions.clamp_max(INSIDE)
+                cells = drawn_codes(logits, places) + positions.clamp_max(INSIDE)
                 chain.know(torch.where(holes, cells, math.nan), column)
             return chain.rows.reshape(*chain.lead, -1)
 
@@ -223,10 +223,10 @@ class Columns:
             log_mass = chain.rows.new_zeros(len(chain.rows))
             for column in (column for column in self.family.order if column in regions):
                 low, high = (end.to(chain.rows) for end in (regions[column].low, regions[column].high))
-                noise, positions = self._noise(chain.lead, column, generator)
+                places, positions = self._uniform(chain.lead, generator), self._uniform(chain.lead, generator)
                 logits = torch.log_softmax(chain.logits(column), -1) + torch.log((high - low).clamp_min(0.0))
                 log_mass = log_mass + torch.logsumexp(logits, -1)
-                codes = (logits + noise).argmax(-1)
+                codes = drawn_codes(logits, places)
                 inside = low[codes] + positions * (high - low)[codes]
                 chain.know(codes + inside.clamp_max(INSIDE), column)
             return chain.rows.reshape(*chain.lead, -1), log_mass.reshape(chain.lead)
@@ -237,11 +237,10 @@ class Columns:
         h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
         return _Chain(tuple(lead), rows, h, self.family, self._context)
 
-    def _noise(self, lead: tuple[int, ...], column: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Gumbel numbers for the codes of a column, shape (rows, cardinality), and positions inside, shape (rows,)."""
-        size, like = self.family.sizes[column], self.parameters.new_empty((), dtype=self._dtype)
-        noise = gumbel((*lead, size), like=like, generator=generator)
-        return noise.reshape(-1, size), uniform(lead, like=like, generator=generator).reshape(-1)
+    def _uniform(self, lead: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        """A number in [0, 1) for each row, shape (rows,)."""
+        like = self.parameters.new_empty((), dtype=self._dtype)
+        return uniform(lead, like=like, generator=generator).reshape(-1)
 
     # Logits
 
@@ -277,7 +276,7 @@ class _Chain:
         self._state = h
         if context is not None:
             self._state = context.begin(h)
-            for column in family.order:
+            for column in (column for column in family.order if not bool(rows[:, column].isnan().all())):
                 self._state = context.add(self._state, rows[:, column], column)
 
     def logits(self, column: int) -> Tensor:
@@ -299,6 +298,22 @@ def _without(logits: Tensor, code: int) -> Tensor:
     """Logits, shape (rows, codes), of which one code has no mass."""
     nothing = logits.new_full((len(logits), 1), -math.inf)
     return torch.cat((logits[:, :code], nothing, logits[:, code + 1 :]), 1)
+
+
+def drawn_codes(logits: Tensor, places: Tensor) -> Tensor:
+    """Return the code of each row at a place, from 0 to 1, of its cumulative distribution, shape (rows,).
+
+    Args:
+        logits: Shape (rows, codes).
+        places: Shape (rows,).
+
+    Example:
+        >>> drawn_codes(torch.zeros(3, 4), torch.tensor([0.1, 0.6, 0.99]))
+        tensor([0, 2, 3])
+    """
+    ends = torch.softmax(logits, -1).cumsum(-1)
+    codes = torch.searchsorted(ends, (places * ends[:, -1]).unsqueeze(-1), right=True)
+    return codes.squeeze(-1).clamp_max(logits.shape[-1] - 1)
 
 
 def median(logits: Tensor) -> Tensor:
