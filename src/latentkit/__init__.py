@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Generator,
         HierarchicalVAE,
         SparseAutoencoder,
+        TableImputer,
         load,
     )
 
@@ -44,6 +45,7 @@ __all__ = [
     "HierarchicalVAE",
     "SparseAutoencoder",
     "LatentkitError",
+    "TableImputer",
     "__version__",
     "load",
 ]

@@ -4,6 +4,7 @@ from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder,
 from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
 from latentkit.estimators.hierarchical import HierarchicalVAE
+from latentkit.estimators.imputer import TableImputer
 from latentkit.estimators.quantized import VQVAE
 from latentkit.estimators.resolving import LikelihoodWarning
 from latentkit.estimators.runs import load
@@ -21,5 +22,6 @@ __all__ = [
     "HierarchicalVAE",
     "SparseAutoencoder",
     "LikelihoodWarning",
+    "TableImputer",
     "load",
 ]

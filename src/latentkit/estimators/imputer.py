@@ -1,0 +1,153 @@
+"""Filling the holes of a table, as a step of a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
+from latentkit.data import Dataset
+from latentkit.data.containers import is_frame, to_array
+from latentkit.estimators.parameters import validate
+from latentkit.estimators.vae import VAE
+
+__all__ = ["TableImputer"]
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Fills the missing cells of a table with what a variational autoencoder makes of the cells that are there.
+
+    .. math:: \hat x_j = E[x_j \mid x_{obs}] \text{ for numbers}, \qquad
+              \hat x_j = \arg\max_c p(x_j = c \mid x_{obs}) \text{ for categories}
+
+    It stands where scikit-learn's imputers stand, takes mixed columns beside numeric ones, fills any pattern of holes
+    with one model, and fills rows that it was not fitted on.
+
+    Args:
+        estimator: The VAE to fit, a copy of it; None takes one with its defaults.
+        missing_values: What stands for a missing cell besides NaN and None, such as ``-999`` or ``"?"``.
+        sample_posterior: Whether cells are filled with a draw of p(x missing given x observed), all of a row together,
+            instead of the most likely values; as for multiple imputation with several `random_state`.
+        n_draws: Draws of z that the most likely values are averaged over.
+        random_state: Seed of the model and of the draws; None uses the estimator's own.
+
+    Attributes:
+        estimator_: The fitted VAE.
+        n_features_in_: Number of columns.
+
+    References:
+        Ivanov et al., 2019, Variational Autoencoder with Arbitrary Conditioning, arXiv:1806.02382.
+
+    Example:
+        >>> import numpy as np
+        >>> from latentkit import VAE
+        >>> X = np.array([[1.0, 2.0], [np.nan, 3.0], [7.0, 6.0], [2.0, np.nan]] * 10)
+        >>> imputer = TableImputer(VAE(max_epochs=2), random_state=0).fit(X)
+        >>> np.isnan(imputer.transform(X)).sum(), imputer.transform(X)[0]
+        (np.int64(0), array([1., 2.]))
+    """
+
+    estimator: VAE | None = field(default=None, kw_only=False)
+    missing_values: Any = np.nan
+    sample_posterior: bool = False
+    n_draws: int = 8
+    random_state: int | np.random.RandomState | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [VAE, None],
+        "missing_values": "no_validation",  # type: ignore[dict-item]
+        "sample_posterior": ["boolean"],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what the columns are, and a model of their rows.
+
+        Args:
+            X: Data frame, Arrow table, path of a table, or array of numbers, shape (n, columns), with or without holes.
+            y: Ignored.
+        Raises:
+            DataError: If the data cannot be used.
+        """
+        validate(self)
+        estimator = VAE() if self.estimator is None else clone(self.estimator)
+        if self.random_state is not None:
+            estimator.set_params(random_state=self.random_state)
+        self.estimator_ = estimator.fit(Dataset(self._marked(X, reset=True), "memory", "table"))
+        self.n_features_in_ = len(self.estimator_.schema_.columns)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return X, in its own form, with its missing cells filled; all others are as they were.
+
+        Args:
+            X: Data like those of fit.
+        Raises:
+            SchemaMismatchError: If the columns are not those of fit.
+        """
+        check_is_fitted(self)
+        marked = self._marked(X, reset=False)
+        if self.sample_posterior:
+            return self.estimator_.recover(marked, n_draws=1, result="draws")[0]
+        return self.estimator_.recover(marked, n_draws=self.n_draws)
+
+    def _marked(self, X: Any, *, reset: bool) -> Any:
+        """X checked, with NaN or null for what is missing."""
+        if is_frame(X):
+            return self._marked_frame(X, reset=reset)
+        try:
+            array = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype="numeric",
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=2 if reset else 1,
+            )
+        except ValueError as error:
+            if isinstance(error, LatentkitError):
+                raise
+            to_array(X)  # where the cause is text, this says in which row and column
+            kind = DataError if reset else SchemaMismatchError
+            raise kind(str(error)) from error
+        if isinstance(self.missing_values, float) and np.isnan(self.missing_values):
+            return array
+        if isinstance(self.missing_values, str):
+            raise InvalidParameterError(
+                f"missing_values={self.missing_values!r} is a text, and X is an array of numbers. Give the number that "
+                "stands for a missing cell, or a data frame."
+            )
+        return np.where(array == self.missing_values, np.nan, array)
+
+    def _marked_frame(self, X: Any, *, reset: bool) -> Any:
+        import narwhals as nw
+
+        if reset:
+            self.feature_names_in_ = np.asarray(list(X.columns), dtype=object)
+        missing = self.missing_values
+        if missing is None or (isinstance(missing, float) and np.isnan(missing)):
+            return X
+        frame = nw.from_native(X)
+        kinds = (nw.String, nw.Categorical, nw.Object) if isinstance(missing, str) else ()
+        chosen = [
+            name
+            for name, dtype in frame.schema.items()
+            if (dtype in kinds if isinstance(missing, str) else dtype.is_numeric())
+        ]
+        marked = [nw.when(nw.col(name) != missing).then(nw.col(name)).alias(name) for name in chosen]
+        return frame.with_columns(*marked).to_native() if marked else X
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.non_deterministic = False
+        return tags
