@@ -12,7 +12,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import generator
 from latentkit.distributions import Region
 from latentkit.models import VaeSpecification, VariationalAutoencoder
-from latentkit.tasks import draw_cells, expect_cells, sample_within
+from latentkit.tasks import draw_cells, expect_cells, sample_within, score_cells
 
 SIZES = [2, 3]
 NETWORK = {"network": "columns", "widths": [8], "cardinalities": SIZES, "missing_codes": [None, 2]}
@@ -99,3 +99,14 @@ def test_what_cannot_be_is_refused(model) -> None:
     nothing = {0: Region(torch.zeros(2), torch.zeros(2))}
     with pytest.raises(InvalidParameterError, match="no row that the model knows fits the condition: its probability"):
         sample_within(model, model.prior(), 3, nothing, generator=generator(0))
+
+
+def test_cells_are_scored_given_the_others(model) -> None:
+    x = torch.cat([_row(0.5, 0.5), _row(0.5, 1.5), _row(1.5, math.nan)])
+    scores = score_cells(model, x)
+    assert scores.shape == (1, 3, 2)
+    assert scores[0, 2, 1].isnan()
+    expected = torch.tensor([0.8 * 0.9, 0.8 * 0.1]).log()
+    assert (scores[0, :2, 1] - expected).abs().max() < 0.3
+    assert scores[0, 1, 0] < scores[0, 0, 0] - 1.0
+    torch.testing.assert_close(score_cells(model, x[1:2])[0, 0], scores[0, 1])

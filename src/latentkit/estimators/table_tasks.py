@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentkit.core.errors import SchemaMismatchError
@@ -14,7 +15,7 @@ from latentkit.data import TableSchema
 from latentkit.distributions import Region
 from latentkit.tasks import draw_cells, expect_cells
 
-__all__ = ["recover_table", "regions_of", "shown"]
+__all__ = ["by_column", "recover_table", "regions_of", "shown"]
 
 
 def recover_table(
@@ -67,6 +68,14 @@ def shown(schema: TableSchema, mask: Any, n: int) -> Tensor:
     cells = np.broadcast_to(cells, (n, len(schema.columns)))
     widths = [len(column.sizes) for column in schema.columns]
     return torch.from_numpy(np.repeat(cells, widths, axis=1))
+
+
+def by_column(schema: TableSchema, scores: Tensor) -> NDArray[np.float64]:
+    """Return scores of codes, shape (n, codes), summed over the codes of each column, shape (n, columns)."""
+    columns = [scores[:, list(schema.locate(name))] for name in schema.feature_names]
+    nothing = scores.new_full((len(scores),), torch.nan)
+    summed = [part.sum(1) if part.shape[1] else nothing for part in columns]
+    return torch.stack(summed, 1).double().numpy()
 
 
 def regions_of(schema: TableSchema, condition: Mapping[Any, Any]) -> dict[int, Region]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -22,11 +24,11 @@ from latentkit.estimators.ex_post import ex_post_family, fit_ex_post, in_words, 
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
-from latentkit.estimators.table_tasks import recover_table
+from latentkit.estimators.table_tasks import by_column, recover_table
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
-from latentkit.tasks import complete, reconstruct, recover, traverse
+from latentkit.tasks import complete, reconstruct, recover, score_cells, traverse
 from latentkit.training.progress import Reporter
 
 __all__ = ["VectorTasks"]
@@ -117,6 +119,33 @@ class VectorTasks(EncodingTasks, VectorPriors):
             log_likelihood=torch.cat([estimate.log_likelihood for estimate in estimates]),
             effective_sample_size=torch.cat([estimate.effective_sample_size for estimate in estimates]),
         )
+
+    def score_cells(self, X: Any, *, n_draws: int = 8) -> NDArray[np.float64]:
+        r"""Return how probable each cell of a table is given the other cells of its row.
+
+        .. math:: s_{ij} = \log p(x_{ij} \mid x_{i,-j})
+
+        Args:
+            X: A table like that of fit.
+            n_draws: Draws of z per row and column.
+        Returns:
+            Nats, shape (n, columns) in the order of the table's columns; the lowest cells are those that make a row
+            unusual. For numbers it is the log-density with respect to the quantiles of the column, so that 0 is as
+            probable as in the column as a whole. NaN where a cell is missing or its column is left out.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to a table of mixed kinds.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind != "table":
+            raise UnsupportedOperationError(
+                f"this model was fitted to {self.schema_.kind}, whose features are scored together. Use score_samples, "
+                "or fit on a table of mixed kinds."
+            )
+        n_draws = check_integer("n_draws", n_draws, low=1)
+        storage = self.schema_.encode(self._unwrapped(X))
+        seed = derive_seed(self.seed_, "score cells")
+        scores = self._map_cells(lambda model, x: score_cells(model, x, n_draws=n_draws, seed=seed), storage)[0]
+        return by_column(self.schema_, scores)
 
     # Explore and control
 

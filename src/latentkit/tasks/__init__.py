@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.cells import draw_cells, expect_cells, sample_within
+from latentkit.tasks.cells import draw_cells, expect_cells, sample_within, score_cells
 from latentkit.tasks.ex_post import (
     ExPostPriors,
     FitBudget,
@@ -47,6 +47,7 @@ __all__ = [
     "sample",
     "sample_latents",
     "sample_within",
+    "score_cells",
     "tempered",
     "traverse",
 ]

@@ -15,7 +15,7 @@ from latentkit.core.protocols import Distribution, LatentVariableModel
 from latentkit.core.seeds import RowGenerator, derive_seed, row_keys
 from latentkit.distributions import Columns, Region
 
-__all__ = ["draw_cells", "expect_cells", "sample_within"]
+__all__ = ["draw_cells", "expect_cells", "sample_within", "score_cells"]
 
 _CANDIDATES: Final = 8  # for each row that is wanted within regions
 _FEWEST: Final = 4096  # candidates in all
@@ -95,6 +95,40 @@ def expect_cells(
                 masses[:, code] = 0.0
             points[:, holes, column] = _quantiles(masses, levels).to(x.dtype)
     return points
+
+
+def score_cells(
+    model: LatentVariableModel, x: Tensor, *, n_draws: int = 8, keys: Tensor | None = None, seed: int = 0
+) -> Tensor:
+    r"""Say how probable each cell is given all other cells of its row.
+
+    .. math:: s_j = \log \frac{1}{S} \sum_s p(x_j \mid x_{-j}, z_s), \qquad z_s \sim q(z \mid x_{-j})
+
+    The least probable cells are those that make a row unusual. The sum over a row is its pseudo-log-likelihood, not its
+    log-likelihood.
+
+    Args:
+        model: Fitted model of a table, in evaluation mode.
+        x: Rows in model units, NaN where unknown, shape (batch, columns).
+        n_draws: Draws S of z per row.
+        keys: As for :func:`draw_cells`.
+        seed: As for :func:`draw_cells`.
+    Returns:
+        Nats, shape (1, batch, columns); NaN where a cell is unknown.
+    References:
+        Besag, 1975, Statistical Analysis of Non-Lattice Data (pseudo-likelihood).
+    """
+    keys = row_keys(x) if keys is None else keys
+    scores = torch.empty_like(x)
+    with torch.no_grad():
+        for column in range(x.shape[-1]):
+            others = x.clone()
+            others[:, column] = math.nan
+            source = RowGenerator(keys, seed=derive_seed(seed, "cells", column))
+            p = _given_known(model, others, n_draws, source)
+            parts = p.log_prob_given(x[:, column], column, others.expand(n_draws, *x.shape))
+            scores[:, column] = torch.logsumexp(parts, 0) - math.log(n_draws)
+    return scores.masked_fill(x.isnan(), math.nan).unsqueeze(0)
 
 
 def sample_within(

@@ -131,6 +131,17 @@ class Columns:
         parts = self._estimate(rows, h, self._context) if self._training else self._chain(rows, h, self._context)
         return parts.reshape(*lead, -1)
 
+    def log_prob_given(self, x: Tensor, column: int, others: Tensor) -> Tensor:
+        """Log-density of cells of one column given z and other cells, nats, shape (*batch,).
+
+        Args:
+            x: Cells of the column, shape (*batch,).
+            column: Its number.
+            others: Rows with NaN where unknown, in that column too, shape (*batch, columns).
+        """
+        logits = self._split(self._all_logits(others))[column]
+        return self._log_mass(logits, x.expand(logits.shape[:-1]), column)
+
     def _estimate(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
         """Unbiased for the mean over orders, from one random part of each row that is known."""
         n, n_columns = x.shape
