@@ -12,7 +12,7 @@ from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, parse_size, read_data
 
 if TYPE_CHECKING:
-    from latentkit.data import Dataset
+    from latentkit.data import ArraySchema, Dataset, TableSchema
 
 __all__ = ["check", "chosen_model"]
 
@@ -38,18 +38,19 @@ def check(
     """Say what the data are, and what a fit would choose; train nothing."""
     printer = Printer(as_json=as_json)
     reading = Reading(labels=labels, array=array, size=parse_size(size), color=color.value, skip_bad=skip_bad)
-    dataset = read_data(data, reading, printer)
-    from latentkit.data import learn_schema
+    dataset = read_data(data, reading, printer, tables="mixed")
+    from latentkit.data import TableSchema, learn_schema
 
-    schema = learn_schema(dataset)
+    schema: ArraySchema | TableSchema = learn_schema(dataset)
     summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
-    chosen = chosen_model(schema, dataset.n)
+    chosen = {} if isinstance(schema, TableSchema) else chosen_model(schema, dataset.n)
     suggested = _suggestion(data, labels, array, size, color.value, skip_bad)
     printer.line(f"{dataset.source}", style="bold")
     printer.pairs(summary)
-    printer.line()
-    printer.line("a fit would choose", style="bold")
-    printer.pairs([(name.replace("_", " "), str(value)) for name, value in chosen.items()])
+    if chosen:
+        printer.line()
+        printer.line("a fit would choose", style="bold")
+        printer.pairs([(name.replace("_", " "), str(value)) for name, value in chosen.items()])
     printer.commands("next", [suggested])
     printer.document(
         {
@@ -57,7 +58,8 @@ def check(
             "examples": dataset.n,
             "kind": schema.kind,
             "event_shape": schema.event_shape,
-            "values": schema.values,
+            "values": None if isinstance(schema, TableSchema) else schema.values,
+            "columns": _columns(schema) if isinstance(schema, TableSchema) else None,
             "labels": dataset.label_names,
             "summary": [list(pair) for pair in summary],
             "warnings": [text for _, text in summary if text.startswith("warning")],
@@ -65,6 +67,19 @@ def check(
             "suggested": suggested,
         }
     )
+
+
+def _columns(schema: TableSchema) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": column.name,
+            "kind": column.kind,
+            "reason": column.reason,
+            "missing": column.missing.share,
+            "codes": list(column.sizes),
+        }
+        for column in schema.columns
+    ]
 
 
 def chosen_model(schema: Any, n: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from latentkit.data import ArraySchema, Dataset
+    from latentkit.data.dataset import Tables
 
 __all__ = ["Reading", "as_array", "naming", "parse_condition", "parse_rows", "parse_size", "read_data"]
 
@@ -67,9 +68,10 @@ class Reading:
         return replace(self, labels=None, array=None)
 
 
-def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
-    """Read DATA, with a bar where many images are decoded, and print what was noted."""
+def read_data(source: str, reading: Reading, printer: Printer, *, tables: Tables | None = None) -> Dataset:
+    """Read DATA, with a bar where many images are decoded, and print what was noted; see `read` for `tables`."""
     from latentkit.data import read
+    from latentkit.data.dataset import TABLES
 
     with ExitStack() as stack:
         progress = _bar(stack, printer)
@@ -82,6 +84,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             fit=reading.fit,  # type: ignore[arg-type]
             skip_bad=reading.skip_bad,
             progress=progress,
+            tables=tables or TABLES,
         )
     place = Path(source).expanduser()
     known_as = str(place.resolve()) if place.exists() else source

@@ -5,7 +5,7 @@ from latentkit.data.pictures import image_grid
 from latentkit.data.recognition import learn_schema
 from latentkit.data.schema import ArraySchema, schema_from_description
 from latentkit.data.sources import read
-from latentkit.data.table import TableSchema, TextTable, learn_table_schema
+from latentkit.data.table import TableSchema, TextTable, learn_table_schema, write_filled
 from latentkit.data.writing import write
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "read",
     "schema_from_description",
     "write",
+    "write_filled",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from latentkit.core.parameters import suggestion
 from latentkit.core.registry import Registry
 from latentkit.data.dataset import AnyArray
 from latentkit.data.validation import check_numeric, first_text, from_source, show
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "ArrayContainer",
@@ -27,6 +30,7 @@ __all__ = [
     "is_frame",
     "learn_container",
     "to_array",
+    "to_table",
 ]
 
 Name: TypeAlias = str | int
@@ -255,6 +259,14 @@ def eager(data: Any) -> Any:
         names = " ".join(str(error).split())
         raise DataError(f"the data frame has several columns of one name ({names}). Rename them") from error
     return frame
+
+
+def to_table(data: Any) -> pa.Table:
+    """Return a data frame as an Arrow table; the index of a pandas frame is no data and is left out."""
+    import pyarrow as pa
+
+    frame = eager(data)
+    return pa.table({str(name): frame.get_column(name).to_arrow() for name in frame.columns})
 
 
 def _frame_to_array(data: Any, expected: Sequence[Name] | None, source: str) -> AnyArray:

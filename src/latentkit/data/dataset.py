@@ -9,10 +9,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AnyArray", "Dataset", "Kind", "Progress"]
+__all__ = ["AnyArray", "Dataset", "Kind", "Progress", "TABLES", "Tables"]
 
 AnyArray: TypeAlias = NDArray[Any]
 Kind: TypeAlias = Literal["rows", "images", "table"]
+#: What becomes of tables that are not numbers alone; see :func:`~latentkit.data.read`.
+Tables: TypeAlias = Literal["numbers", "mixed", "always"]
+#: What becomes of them where nobody says: the one place that decides it, for reading and for learning a schema.
+TABLES: Tables = "numbers"
 #: Called with the number of files done and the number of all files.
 Progress: TypeAlias = Callable[[int, int], None]
 

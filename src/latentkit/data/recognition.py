@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import torch
 
-from latentkit.core.errors import DataError
+from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import check_choice
-from latentkit.data.containers import learn_container, to_array
-from latentkit.data.dataset import AnyArray, Dataset
+from latentkit.data.containers import is_frame, learn_container, to_array, to_table
+from latentkit.data.dataset import TABLES, AnyArray, Dataset
 from latentkit.data.layout import ChannelOrder, Layout, Size, learn_layout
 from latentkit.data.schema import ArraySchema, Fit
 from latentkit.data.sources import read
+from latentkit.data.table import ColumnKind, TableSchema, TextTable, learn_table_schema
+from latentkit.data.tables import is_plain
 from latentkit.data.validation import check_finite, chunks, from_source, place, show
 from latentkit.data.values import TOLERANCE, LevelValues, RangeValues, StandardizedValues, Values
 
@@ -31,6 +33,7 @@ _FLATTENED = 49
 _SENSOR_RANGES = (1023, 4095, 16383, 65535)
 
 
+@overload
 def learn_schema(
     data: Any,
     *,
@@ -40,7 +43,31 @@ def learn_schema(
     fit: Fit = "crop",
     channels: ChannelOrder = "auto",
     values: Literal["auto", "binary", "byte", "unit", "real"] = "auto",
-) -> ArraySchema:
+) -> ArraySchema: ...
+
+
+@overload
+def learn_schema(
+    data: Any,
+    *,
+    kind: Literal["table"],
+    kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
+    missing: Sequence[str] = (),
+) -> TableSchema: ...
+
+
+def learn_schema(
+    data: Any,
+    *,
+    kind: Literal["auto", "rows", "images", "table"] = "auto",
+    size: Size | None = None,
+    color: Literal["auto", "grey", "rgb"] = "auto",
+    fit: Fit = "crop",
+    channels: ChannelOrder = "auto",
+    values: Literal["auto", "binary", "byte", "unit", "real"] = "auto",
+    kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
+    missing: Sequence[str] = (),
+) -> ArraySchema | TableSchema:
     """Learn how these data become tensors and come back.
 
     Values are recognised so: bools, and data of 0 and 1 (bytes also 0 and 255) only, are ``"binary"``; uint8, and
@@ -51,12 +78,15 @@ def learn_schema(
 
     Args:
         data: Array, tensor, data frame of numbers, :class:`Dataset`, or a path that :func:`read` understands.
-        kind: ``"rows"``, ``"images"``, or by the number of dimensions.
+        kind: ``"rows"``, ``"images"``, or by the number of dimensions; ``"table"`` for a table of mixed kinds, which is
+            learnt by :func:`~latentkit.data.learn_table_schema`.
         size: For rows that are pixels: their height and width. For a path: as in :func:`read`.
         color: For rows that are pixels, and for a path: ``"grey"`` or ``"rgb"``.
         fit: How images are brought to size when a folder is read.
         channels: Where images have their channels, ``"last"`` or ``"first"``; see :func:`learn_layout` for the rule.
         values: What numbers they are, where the rule above is not wanted.
+        kinds: For tables of mixed kinds: the kinds of columns, by name.
+        missing: For tables of mixed kinds: further texts that stand for a missing value.
     Returns:
         The schema.
     Raises:
@@ -69,6 +99,10 @@ def learn_schema(
     """
     check_choice("values", values, ["auto", "binary", "byte", "unit", "real"])
     check_choice("fit", fit, ["crop", "stretch", "pad"])
+    if kind == "table" or (kind == "auto" and _is_mixed(data)):
+        return learn_table_schema(data, kinds=kinds, missing=missing)
+    if kinds or missing:
+        raise InvalidParameterError("kinds and missing describe tables of mixed kinds; say kind='table' with them")
     if isinstance(data, str | Path):
         data = read(data, size=size, color=color, fit=fit)
     source = data.source if isinstance(data, Dataset) else ""
@@ -95,6 +129,17 @@ def learn_schema(
     numbers = _FORCED[values](event, notes) if values != "auto" else _recognise(event, layout, notes)
     _note_constants(event, numbers, names, notes)
     return ArraySchema(layout, numbers, container, fit, len(array), tuple(notes))
+
+
+def _is_mixed(data: Any) -> bool:
+    """Whether data of no stated kind are a table of mixed kinds."""
+    if isinstance(data, Dataset):
+        return data.kind == "table" or _is_mixed(data.data)
+    if isinstance(data, TextTable):
+        return True
+    if TABLES == "numbers" or not is_frame(data):
+        return False
+    return TABLES == "always" or not is_plain(to_table(data))
 
 
 def _recognise(event: AnyArray, layout: Layout, notes: list[str]) -> Values:

@@ -14,11 +14,12 @@ from latentkit.core.errors import DataError, InvalidParameterError, UnreadableDa
 from latentkit.core.parameters import suggestion
 from latentkit.data.arrays import idx_labels_path, read_idx, read_npy, read_npz
 from latentkit.data.builtin_sets import builtin_sets
-from latentkit.data.dataset import Dataset, Kind, Progress
+from latentkit.data.dataset import TABLES, Dataset, Kind, Progress, Tables
 from latentkit.data.endings import TABLE_ENDINGS, ending_of
 from latentkit.data.images import IMAGE_ENDINGS, read_images
 from latentkit.data.layout import Size
-from latentkit.data.tables import encode_labels, read_table
+from latentkit.data.table import read_mixed_table
+from latentkit.data.tables import encode_labels, is_plain, load_table, read_table
 from latentkit.data.validation import check_numeric
 
 __all__ = ["read"]
@@ -36,6 +37,7 @@ def read(
     fit: Literal["crop", "stretch", "pad"] = "crop",
     skip_bad: bool = False,
     progress: Progress | None = None,
+    tables: Tables = TABLES,
 ) -> Dataset:
     """Read data from a folder of images, a file, standard input, or what ships with scikit-learn.
 
@@ -51,6 +53,8 @@ def read(
         fit: For images: ``"crop"``, ``"stretch"`` or ``"pad"``.
         skip_bad: For images: whether unreadable ones are left out, with a note.
         progress: For images: called with the number decoded and of all.
+        tables: What becomes of a table with text, dates or missing cells: ``"numbers"`` refuses it, ``"mixed"`` reads
+            it as a table of mixed kinds, ``"always"`` reads every table so.
     Returns:
         The data in the form that they came in, with labels and notes.
     Raises:
@@ -64,14 +68,14 @@ def read(
         ((1797, 8, 8), 'images', 1797)
     """
     if str(source) == "-":
-        return _standard_input(array=array, labels=labels)
+        return _standard_input(array=array, labels=labels, tables=tables)
     path = Path(source).expanduser()
     if not path.exists():
         dataset = _builtin(str(source), path)
     elif path.is_dir() or ending_of(path) in IMAGE_ENDINGS:
         dataset = read_images(path, size=size, color=color, fit=fit, skip_bad=skip_bad, progress=progress)
     else:
-        return _file(path, array, labels)
+        return _file(path, array, labels, tables)
     if array is not None:
         raise InvalidParameterError(
             f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
@@ -93,7 +97,7 @@ def _builtin(name: str, path: Path) -> Dataset:
     )
 
 
-def _file(path: Path, array: str | None, labels: str | Path | None) -> Dataset:
+def _file(path: Path, array: str | None, labels: str | Path | None, tables: Tables) -> Dataset:
     ending = ending_of(path)
     try:
         if path.stat().st_size == 0:
@@ -109,7 +113,7 @@ def _file(path: Path, array: str | None, labels: str | Path | None) -> Dataset:
             f"{path}: the format of this file is not known.{texts} Give a folder of images, or one of: "
             f"{', '.join(_ENDINGS)}"
         )
-    return _content(path, str(path), ending, array, labels)
+    return _content(path, str(path), ending, array, labels, tables)
 
 
 def _sniff(head: bytes) -> str:
@@ -122,25 +126,25 @@ def _sniff(head: bytes) -> str:
     return ""
 
 
-def _standard_input(*, array: str | None, labels: str | Path | None) -> Dataset:
+def _standard_input(*, array: str | None, labels: str | Path | None, tables: Tables) -> Dataset:
     content = sys.stdin.buffer.read()
     name = "standard input"
     if not content.strip():
         raise UnreadableDataError(f"{name}: nothing came in. Pipe a .npy, .npz, .parquet, .jsonl or .csv file into it")
     ending = _sniff(content[:64]) or (".jsonl" if content.lstrip()[:1] == b"{" else ".csv")
-    return _content(content, name, ending, array, labels)
+    return _content(content, name, ending, array, labels, tables)
 
 
-def _content(source: Path | bytes, name: str, ending: str, array: str | None, labels: str | Path | None) -> Dataset:
+def _content(
+    source: Path | bytes, name: str, ending: str, array: str | None, labels: str | Path | None, tables: Tables
+) -> Dataset:
     if array is not None and ending != ".npz":
         raise InvalidParameterError(
             f"{name}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
         )
     if ending in TABLE_ENDINGS:
         column = None if labels is None or _is_label_file(labels) else str(labels)
-        table, values, notes = read_table(source, name, ending, labels=column)
-        dataset = Dataset(table, name, "rows", notes=tuple(notes))
-        own = values
+        dataset, own = _table(source, name, ending, column, tables)
     elif ending == ".npz":
         member = None if labels is None or _is_label_file(labels) else str(labels)
         data, own, notes = read_npz(source, name, array=array, labels=member)
@@ -155,6 +159,25 @@ def _content(source: Path | bytes, name: str, ending: str, array: str | None, la
     if labels is not None and own is None:
         return _with_labels(dataset, _labels_file(labels))
     return dataset if own is None else _with_labels(dataset, own)
+
+
+def _table(
+    source: Path | bytes, name: str, ending: str, labels: str | None, tables: Tables
+) -> tuple[Dataset, NDArray[Any] | None]:
+    """Return a table, as rows of numbers or as one of mixed kinds, and the column of its labels."""
+    if tables == "numbers" or (tables == "mixed" and _is_plain_table(source, name, ending, labels)):
+        table, values, notes = read_table(source, name, ending, labels=labels)
+        return Dataset(table, name, "rows", notes=tuple(notes)), values
+    table, values, notes = read_mixed_table(source, name, ending, labels=labels)
+    return Dataset(table, name, "table", notes=tuple(notes)), values
+
+
+def _is_plain_table(source: Path | bytes, name: str, ending: str, labels: str | None) -> bool:
+    try:
+        table, _, _ = load_table(source, name, ending, labels=labels)
+    except UnreadableDataError:
+        return False  # the reader of mixed tables knows more encodings, and says better what is wrong
+    return is_plain(table)
 
 
 def _numbers(data: Any, name: str) -> Any:

@@ -19,7 +19,7 @@ from latentkit.data.containers import to_array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["check_label_column", "encode_labels", "load_table", "read_table"]
+__all__ = ["check_label_column", "encode_labels", "is_plain", "load_table", "read_table"]
 
 _INDEX_COLUMN = re.compile(r"__index_level_\d+__")
 
@@ -92,6 +92,11 @@ def check_label_column(labels: str, columns: Sequence[str], name: str, notes: li
             f"{', '.join(columns[:20])}.{suggestion(labels, columns)}"
         )
     notes.append(f"column {labels!r} holds the labels and is left out of the data")
+
+
+def is_plain(table: pa.Table) -> bool:
+    """Whether a table holds numbers alone, and none is missing."""
+    return _all_numbers(table) and not any(column.null_count for column in table.columns)
 
 
 def _all_numbers(table: pa.Table) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,21 +16,22 @@ import numpy as np
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.files import atomic_path, storage_errors
 from latentkit.core.parameters import suggestion
-from latentkit.data.containers import is_frame, to_array
+from latentkit.data.containers import is_frame, to_array, to_table
 from latentkit.data.dataset import AnyArray
 from latentkit.data.pictures import image_grid, to_image
 from latentkit.data.schema import ArraySchema
+from latentkit.data.table import TableSchema, TextTable, render
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["write"]
 
-_Writer: TypeAlias = Callable[[Any, Path, ArraySchema | None, Sequence[str] | None], None]
+_Writer: TypeAlias = Callable[[Any, Path, ArraySchema | TableSchema | None, Sequence[str] | None], None]
 
 
 def write(
-    data: Any, path: str | Path, *, schema: ArraySchema | None = None, names: Sequence[str] | None = None
+    data: Any, path: str | Path, *, schema: ArraySchema | TableSchema | None = None, names: Sequence[str] | None = None
 ) -> list[Path]:
     """Write data in the format that the ending of `path` names.
 
@@ -38,7 +40,8 @@ def write(
     hold numbers, in tables a row for each example.
 
     Args:
-        data: User form: array, tensor or data frame.
+        data: User form: array, tensor, data frame or table of texts; the latter is written to ``.csv`` and ``.tsv`` as
+            the file that it came from: delimiter, encoding, quotes and line ends.
         path: Where to; folders that are missing are made. A file that was there is replaced when the new one is whole.
         schema: Schema of the data; it says how values become pixels and how columns are named. Without it images have
             to be uint8.
@@ -64,10 +67,10 @@ def write(
     return [target]
 
 
-def _pictures(data: Any, schema: ArraySchema | None, path: Path) -> AnyArray:
-    if schema is not None and schema.kind == "images":
+def _pictures(data: Any, schema: ArraySchema | TableSchema | None, path: Path) -> AnyArray:
+    if isinstance(schema, ArraySchema) and schema.kind == "images":
         return schema.pictures(schema.to_model(schema.encode(data)))
-    array = to_array(data)
+    array = np.empty((0, 0)) if isinstance(data, TextTable) else to_array(data)
     if array.ndim < 3:
         raise DataError(
             f"{path}: rows of numbers cannot be written as pictures. Choose a table (.csv, .parquet, .npy), or fit "
@@ -110,42 +113,55 @@ def _write_folder(pictures: AnyArray, folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _write_grid(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
+def _write_grid(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
     image_grid(_pictures(data, schema, path)).save(path)
 
 
-def _write_npy(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
+def _write_npy(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
     with path.open("wb") as file:
         np.save(file, to_array(data), allow_pickle=False)
 
 
-def _write_npz(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
+def _write_npz(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, x=to_array(data))
 
 
-def _write_csv(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
+def _write_csv(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+    _write_delimited(data, path, ",", schema, names)
+
+
+def _write_tsv(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+    _write_delimited(data, path, "\t", schema, names)
+
+
+def _write_delimited(
+    data: Any, path: Path, delimiter: str, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None
+) -> None:
     from pyarrow import csv
 
-    csv.write_csv(_table(data, schema, names), path)
+    if isinstance(data, TextTable):
+        # A file of text is written as the one that was read: only the ending may ask for another delimiter.
+        own = data.dialect.delimiter
+        fits = (own == "\t") == (delimiter == "\t")
+        dialect = data.dialect if fits else replace(data.dialect, delimiter=delimiter)
+        path.write_bytes(render(replace(data, dialect=dialect)))
+        return
+    csv.write_csv(_table(data, schema, names), path, csv.WriteOptions(delimiter=delimiter))
 
 
-def _write_tsv(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
-    from pyarrow import csv
-
-    csv.write_csv(_table(data, schema, names), path, csv.WriteOptions(delimiter="\t"))
-
-
-def _write_parquet(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
+def _write_parquet(
+    data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None
+) -> None:
     from pyarrow import parquet
 
     parquet.write_table(_table(data, schema, names), path)
 
 
-def _write_jsonl(data: Any, path: Path, schema: ArraySchema | None, names: Sequence[str] | None) -> None:
+def _write_jsonl(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
     with path.open("w", encoding="utf-8") as file:
         for batch in _table(data, schema, names).to_batches(max_chunksize=1024):
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
+            file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
 
 
 _WRITERS: dict[str, _Writer] = {
@@ -159,16 +175,14 @@ _WRITERS: dict[str, _Writer] = {
 }
 
 
-def _table(data: Any, schema: ArraySchema | None, names: Sequence[str] | None) -> pa.Table:
+def _table(data: Any, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> pa.Table:
     """Return data of any container as a table: rows as they are, the pixels of an image side by side."""
     import pyarrow as pa
 
+    if isinstance(data, TextTable):
+        return data.to_arrow()
     if is_frame(data):
-        import narwhals as nw
-
-        frame = nw.from_native(data, eager_only=True)
-        # Column by column: the index of a pandas frame is no data.
-        return pa.table({str(name): frame.get_column(name).to_arrow() for name in frame.columns})
+        return to_table(data)
     array = to_array(data)
     flat = array.reshape(len(array), -1)
     if flat.dtype == np.float16:

@@ -2,10 +2,11 @@
 
 from latentkit.data.table.codings import Allowed
 from latentkit.data.table.columns import Column
+from latentkit.data.table.filling import write_filled
 from latentkit.data.table.recognition import ColumnKind, learn_table_schema
 from latentkit.data.table.schema import Combined, TableSchema
 from latentkit.data.table.sources import read_mixed_table
-from latentkit.data.table.text import TextTable
+from latentkit.data.table.text import TextTable, render
 
 __all__ = [
     "Allowed",
@@ -16,4 +17,6 @@ __all__ = [
     "TextTable",
     "learn_table_schema",
     "read_mixed_table",
+    "render",
+    "write_filled",
 ]

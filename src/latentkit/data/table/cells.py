@@ -28,6 +28,7 @@ __all__ = [
     "arrow_type",
     "cells_kinds",
     "distinct",
+    "is_mostly_different",
     "is_number",
     "is_text",
     "is_time",
@@ -119,13 +120,19 @@ def distinct(column: Arrow) -> tuple[NDArray[np.int64], Arrow]:
     """Return the place of each cell among the different texts of a column, -1 where it is null, and those texts."""
     import pyarrow as pa
 
-    encoded = strings(column).dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-        if isinstance(encoded, pa.ChunkedArray):  # no rows, or several chunks in older versions
-            encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else strings(column).dictionary_encode()
+    texts = strings(column)
+    if isinstance(texts, pa.ChunkedArray):
+        # One dictionary for all: making one for each chunk and joining them takes many times as long.
+        texts = pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], texts.type)
+    encoded = texts.dictionary_encode()
     places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return places, encoded.dictionary
+
+
+def is_mostly_different(column: Arrow) -> bool:
+    """Whether most texts of a column stand there once, by its first rows: collecting them gains nothing."""
+    places, texts = distinct(column.slice(0, 2000))
+    return len(texts) > 0.6 * len(places)
 
 
 def number_pattern(mark: str) -> str:
@@ -141,7 +148,8 @@ def parse_numbers(texts: Arrow, mark: str) -> Floats:
 
     fits = pc.match_substring_regex(texts, number_pattern(mark))
     plain = pc.utf8_trim_whitespace(pc.if_else(fits, texts, pa.scalar(None, texts.type)))
-    plain = pc.replace_substring_regex(plain, r"^\+", "")
+    if pc.any(pc.starts_with(plain, "+")).as_py():
+        plain = pc.replace_substring_regex(plain, r"^\+", "")
     if mark != ".":
         plain = pc.replace_substring(plain, mark, ".")
     return _numpy(plain.cast(pa.float64()))
@@ -170,6 +178,8 @@ def _numbers(column: Arrow, mark: str = ".") -> Floats:
         import pyarrow as pa
 
         return _numpy(column.cast(pa.uint8()))
+    if is_mostly_different(column):
+        return parse_numbers(strings(column), mark)
     places, texts = distinct(column)
     return _spread(parse_numbers(texts, mark), places)
 

@@ -83,8 +83,7 @@ class Column:
         missing = nulls(cells, self.missing.markers)
         values = self.cells.read(cells)
         unknown = np.isnan(values) & ~missing
-        values[missing] = np.nan
-        u = self.coding.encode(values)
+        u = self.coding.encode(np.where(missing, np.nan, values))
         if self.missing.has_code:
             sizes = np.array(self.coding.sizes)
             u = np.where(u >= sizes, u + 1, u)  # the missing code lies between the last value and what is beyond it
@@ -149,17 +148,21 @@ def nulls(cells: Arrow, markers: Sequence[str]) -> NDArray[np.bool_]:
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    missing = np.asarray(cells.is_null(nan_is_null=True), np.bool_)
+    missing = np.array(cells.is_null(nan_is_null=True), np.bool_)
     if not markers:
         return missing
     if is_text(cells.type):
         plain = cells.cast(cells.type.value_type) if pa.types.is_dictionary(cells.type) else cells
-        found = pc.is_in(pc.utf8_trim_whitespace(plain), pa.array(markers, plain.type))
-    else:
-        numbers = [float(marker) for marker in markers if _is_number(marker)]
-        if not numbers or not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
-            return missing
-        found = pc.is_in(cells.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
+        longest = max(len(marker.encode()) for marker in markers) + 2
+        short = np.asarray(pc.fill_null(pc.less_equal(pc.binary_length(plain), longest), False), np.bool_)
+        if short.any():
+            few = plain if short.all() else plain.filter(pa.array(short))
+            missing[short] |= np.asarray(pc.is_in(pc.utf8_trim_whitespace(few), pa.array(markers, few.type)), np.bool_)
+        return missing
+    numbers = [float(marker) for marker in markers if _is_number(marker)]
+    if not numbers or not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
+        return missing
+    found = pc.is_in(cells.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
     return missing | np.asarray(found, np.bool_)
 
 

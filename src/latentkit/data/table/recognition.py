@@ -27,6 +27,7 @@ from latentkit.data.table.cells import (
     TextTimeCells,
     TimeCells,
     distinct,
+    is_mostly_different,
     is_number,
     is_text,
     is_time,
@@ -228,9 +229,7 @@ class _Recogniser:
     # -- texts ----------------------------------------------------------------------------------------------------
 
     def _text(self, missing: NDArray[np.bool_], state: Missing) -> Column:
-        places, texts = distinct(self.cells)
-        counts = np.bincount(places[~missing], minlength=len(texts))
-        texts, counts = texts.filter(counts > 0), counts[counts > 0]
+        texts, counts = self._counted_texts(missing)
         if self.asked in ("categorical", "boolean", "identifier", "constant"):
             return self._labels(missing, state)
         found = self._text_number(texts, counts, state)
@@ -238,10 +237,21 @@ class _Recogniser:
             found = self._text_time(texts, counts, state)
         if found is not None:
             return found
-        if self.asked is not None:
+        if self.asked not in (None, "ordinal"):
             self._refuse(texts)
-        self._almost_number(texts, counts)
+        strays = self._strays(texts, counts) if self.asked is None else ()
+        if strays:
+            return replace(self, markers=(*self.markers, *strays)).column()
         return self._labels(missing, state)
+
+    def _counted_texts(self, missing: NDArray[np.bool_]) -> tuple[Arrow, NDArray[np.int64]]:
+        """Return texts and how often each stands there; where most differ, equal ones may come several times."""
+        if is_mostly_different(self.cells):
+            texts = strings(self.cells.filter(~missing) if missing.any() else self.cells)
+            return texts, np.ones(len(texts), np.int64)
+        places, texts = distinct(self.cells)
+        counts = np.bincount(places[~missing], minlength=len(texts))
+        return texts.filter(counts > 0), counts[counts > 0]
 
     def _text_number(self, texts: Arrow, counts: NDArray[np.int64], state: Missing) -> Column | None:
         for mark in (".", ","):
@@ -287,17 +297,20 @@ class _Recogniser:
         shape = re.sub(r"\\?\{\w\\?\}", r"\\d{1,4}", re.escape(template)).replace("\\ ", " ").replace("\\-", "-")
         return bool(pc.all(pc.match_substring_regex(texts, f"^{shape}$")).as_py())
 
-    def _almost_number(self, texts: Arrow, counts: NDArray[np.int64]) -> None:
+    def _strays(self, texts: Arrow, counts: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the few texts in a column of numbers that are none; empty if it is no such column."""
         from pyarrow import compute as pc
 
         fits = np.asarray(pc.match_substring_regex(texts, number_pattern(".")), np.bool_)
-        others = ~fits
-        if fits.sum() > _FEW_LEVELS and counts[others].sum() < 0.05 * counts.sum():
-            text = str(texts[int(np.flatnonzero(others)[0])])
-            self._warn(
-                f"holds numbers but for {int(counts[others].sum())} cells, such as {show(text)}; it is taken as "
-                f"categories. If that stands for a missing value, say missing=({text!r},)"
-            )
+        n = int(counts[~fits].sum())
+        strays = tuple(dict.fromkeys(texts.filter(~fits).to_pylist())) if n < 0.05 * counts.sum() else ()
+        if not 0 < len(strays) <= 5 or fits.sum() <= _FEW_LEVELS:
+            return ()
+        self._warn(
+            f"holds numbers but for {n} cells, the first is {show(strays[0])} ({self._where(strays[0])}); they are taken "
+            f"as missing. If they are not, say kinds={{{self.name!r}: 'categorical'}}"
+        )
+        return strays
 
     def _labels(self, missing: NDArray[np.bool_], state: Missing) -> Column:
         places, texts = distinct(self.cells)
@@ -313,7 +326,7 @@ class _Recogniser:
             spaces = float(np.mean([" " in name.strip() for name in names[:1000]]))
             if self.asked == "identifier" or (n >= _UNIQUE * rows and spaces < 0.5 and longest <= 64):
                 return self._identifier(names, state, n, rows)
-            if n >= 0.5 * rows and spaces >= 0.5:
+            if n >= (0.5 if longest > 40 else _UNIQUE) * rows and spaces >= 0.5:
                 self._note("is free text and is left out; it is empty in new rows")
                 reason = f"{n} different texts in {rows} rows"
                 return self._left_out("text", reason, MissingCells(self._type), state)
@@ -468,13 +481,14 @@ def _number_format(texts: Arrow, mark: str) -> tuple[TextNumberCells, str]:
     from pyarrow import compute as pc
 
     plain = pc.utf8_trim_whitespace(texts)
-    if pc.any(pc.match_substring(plain, "e", ignore_case=True)).as_py():
+    if pc.any(pc.match_substring_regex(plain, "[eE]")).as_py():
         return TextNumberCells(mark), "numbers, some with exponents"
-    tail = pc.utf8_length(pc.replace_substring_regex(plain, r"^[^.,]*[.,]?", ""))
-    least, most = int(pc.min(tail).as_py()), int(pc.max(tail).as_py())
+    point = np.asarray(pc.find_substring(plain, mark), np.int64)
+    tail = np.where(point < 0, 0, np.asarray(pc.utf8_length(plain), np.int64) - point - 1)
+    least, most = int(tail.min()), int(tail.max())
     width = 0
-    whole = pc.replace_substring_regex(pc.replace_substring_regex(plain, r"[.,].*$", ""), r"^[+-]", "")
-    if pc.any(pc.match_substring_regex(whole, r"^0\d")).as_py():
+    if pc.any(pc.match_substring_regex(plain, r"^[+-]?0\d")).as_py():
+        whole = pc.replace_substring_regex(pc.replace_substring_regex(plain, r"[.,].*$", ""), r"^[+-]", "")
         lengths = pc.utf8_length(whole)
         width = int(pc.min(lengths).as_py())
     comma = " with a decimal comma" if mark == "," else ""
@@ -486,22 +500,26 @@ def _number_format(texts: Arrow, mark: str) -> tuple[TextNumberCells, str]:
 def _step(different: Floats, counts: NDArray[np.int64]) -> float:
     """Return the grid of decimal places on which the numbers lie: 1, 0.1, ... down to a millionth; 0 if none.
 
-    A grid need not hold the last hundredth of the rows: among measurements to one decimal place, a few means with 15
-    places are the exception, and what is made is to look like the rule.
+    Numbers of more than six places do not count where they are below a hundredth of the rows: among measurements to one
+    place, a few means with 15 are the exception, and what is made is to look like the rule.
     """
-    largest = float(np.abs(different).max())
-    for places in range(7):
-        scale = 10.0**places
-        if largest * scale > 2**50:
-            break
-        for part in (slice(None, None, len(different) // 1000 + 1), slice(None)):
-            scaled = different[part] * scale
-            on_grid = np.abs(scaled - np.rint(scaled)) <= 1e-6 + 1e-12 * np.abs(scaled)
-            if counts[part][on_grid].sum() < 0.99 * counts[part].sum():
-                break
-        else:
-            return 1.0 / scale
+    highest = int(np.floor(50 - math.log2(max(1.0, float(np.abs(different).max())))) / math.log2(10))
+    finest = 10.0 ** min(6, highest)
+    regular = _lies_on(different, finest)
+    if counts[~regular].sum() >= 0.01 * counts.sum():
+        return 0.0
+    for places in range(min(6, highest) + 1):
+        if (
+            _lies_on(different[:1000][regular[:1000]], 10.0**places).all()
+            and _lies_on(different[regular], 10.0**places).all()
+        ):
+            return 10.0**-places
     return 0.0
+
+
+def _lies_on(numbers: Floats, scale: float) -> NDArray[np.bool_]:
+    scaled = numbers * scale
+    return np.asarray(np.abs(scaled - np.rint(scaled)) <= 1e-6 + 1e-12 * np.abs(scaled))
 
 
 def _on_grid(different: Floats, counts: NDArray[np.int64], step: float) -> tuple[Floats, NDArray[np.int64]]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast, final
 from latentkit.core.errors import UnreadableDataError
 from latentkit.data.validation import show
 
-__all__ = ["Dialect", "TextTable", "decoded", "read_text_table", "render", "scan", "unpacked"]
+__all__ = ["Dialect", "TextTable", "decoded", "quoted_cell", "read_text_table", "render", "scan", "unpacked"]
 
 Arrow: TypeAlias = Any
 
@@ -375,7 +375,7 @@ def render(table: TextTable) -> bytes:
     between = dialect.delimiter + dialect.padding
     parts = []
     if dialect.has_header:
-        names = [_cell(name, dialect, forced=-1 in dialect.quoted) for name in table.names]
+        names = [quoted_cell(name, dialect, forced=-1 in dialect.quoted) for name in table.names]
         parts.append(between.join(names))
     special = '["\r\n' + re.escape(dialect.delimiter) + "]"
     columns = []
@@ -396,7 +396,8 @@ def render(table: TextTable) -> bytes:
     return text.encode(dialect.encoding)
 
 
-def _cell(text: str, dialect: Dialect, *, forced: bool) -> str:
+def quoted_cell(text: str, dialect: Dialect, *, forced: bool) -> str:
+    """Return a cell as it is written: in quotes where they are asked for, or needed."""
     if forced or any(mark in text for mark in ('"', "\r", "\n", dialect.delimiter)):
         return '"' + text.replace('"', '""') + '"'
     return text
