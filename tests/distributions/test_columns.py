@@ -13,7 +13,7 @@ from torch.nn import functional
 from latentkit.core import seeds
 from latentkit.core.errors import InvalidParameterError
 from latentkit.distributions import likelihoods
-from latentkit.distributions.likelihood.columns import ColumnsLikelihood, Region, median
+from latentkit.distributions.likelihood.columns import ORDERED, ColumnsLikelihood, Region, median
 
 SIZES = (3, 2, 4)
 NAN = math.nan
@@ -139,7 +139,7 @@ def test_the_estimate_of_training_is_that_of_the_orders_it_draws() -> None:
         found = masses(family.order[:n_known])
         ordered[free] += 0.5 * found[free] * 3 / (3 - n_known) / 3
         ordered[following] += 0.5 * found[following]
-    expected = 0.2 * at_random + 0.8 * ordered
+    expected = (1 - ORDERED) * at_random + ORDERED * ordered
     n = 60_000
     with torch.random.fork_rng():
         torch.manual_seed(0)

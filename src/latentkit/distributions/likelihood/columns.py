@@ -19,7 +19,7 @@ from latentkit.distributions.precision import at_least_float32
 __all__ = ["Columns", "ColumnsLikelihood", "Context", "Region"]
 
 #: Share of training rows whose known cells are the first ones of the order in which rows are drawn.
-ORDERED = 0.8
+ORDERED = 0.5
 #: Nats that a number costs for each width of an end bin that it lies beyond it.
 TAIL = 1.0
 #: The largest position inside a code that is drawn: the next float32 of a large code is not the code above it.

@@ -1,0 +1,199 @@
+"""Tables of mixed kinds through an estimator: sample, complete, score and embed rows of which parts are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from latentkit import GAN, VAE, VQVAE, Autoencoder, load
+from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError, UnsupportedOperationError
+from latentkit.data import Dataset
+
+pd = pytest.importorskip("pandas")
+
+
+def _table(n: int = 1600, seed: int = 0):
+    """Three kinds of animals with weights and legs; a colour that has nothing to do with them, sometimes missing."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(["cat", "dog", "owl"], n, p=[0.5, 0.3, 0.2])
+    weight = np.select([kind == "cat", kind == "dog"], [4.0, 20.0], 1.0) * rng.lognormal(0, 0.1, n)
+    colour = rng.choice(["black", "white"], n).astype(object)
+    colour[rng.random(n) < 0.15] = None
+    return pd.DataFrame(
+        {"kind": kind, "weight": weight.round(2), "legs": np.where(kind == "owl", 2, 4), "colour": colour}
+    )
+
+
+def _vae(**settings) -> VAE:
+    return VAE(**{"max_epochs": 80, "learning_rate": 5e-3, "random_state": 0, **settings})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return _table()
+
+
+@pytest.fixture(scope="module")
+def vae(table) -> VAE:
+    return _vae().fit(Dataset(table, "memory", "table"))
+
+
+def test_the_model_follows_from_the_columns(vae, table) -> None:
+    assert vae.schema_.kind == "table"
+    assert vae.specification_.likelihood == "columns"
+    assert vae.specification_.encoder["network"] == vae.specification_.decoder["network"] == "columns"
+    assert vae.history_[-1]["kl"] >= 0.9 * 0.5 * vae.latent_dim_, "free bits keep z in use"
+
+
+def test_new_rows_are_like_those_of_the_table(vae, table) -> None:
+    rows = vae.sample(2000)
+    assert list(rows.columns) == list(table.columns)
+    assert (rows.dtypes == table.dtypes).all()
+    shares = rows["kind"].value_counts(normalize=True)
+    assert abs(shares["cat"] - 0.5) < 0.07
+    assert (rows["legs"].eq(2) == rows["kind"].eq("owl")).mean() > 0.97
+    assert (rows.loc[rows["kind"] == "dog", "weight"] > 10).mean() > 0.95
+    assert 0.08 < rows["colour"].isna().mean() < 0.25, "what is missing is part of the table"
+    assert np.allclose(rows["weight"], rows["weight"].round(2))
+    assert rows.equals(vae.sample(2000))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [{"kind": "owl"}, {"legs": 4, "weight": (10, 30)}, {"colour": {"black", None}, "kind": {"cat", "owl"}}],
+    ids=str,
+)
+def test_rows_are_drawn_given_a_condition(vae, condition) -> None:
+    rows = vae.sample(300, condition=condition)
+    assert len(rows) == 300
+    for name, wanted in condition.items():
+        if isinstance(wanted, tuple):
+            assert rows[name].between(*wanted).all()
+        elif isinstance(wanted, set):
+            assert all(value in wanted or (None in wanted and pd.isna(value)) for value in rows[name])
+        else:
+            assert (rows[name] == wanted).all()
+    if "weight" in condition:
+        assert (rows["kind"] == "dog").mean() > 0.9
+    if condition.get("kind") == "owl":
+        assert (rows["legs"] == 2).mean() > 0.9
+        assert (rows["weight"] < 2).mean() > 0.9
+
+
+def test_conditions_that_make_no_sense(vae) -> None:
+    with pytest.raises(InvalidParameterError, match="no category 'cta'; it has .*Did you mean 'cat'"):
+        vae.sample(3, condition={"kind": "cta"})
+    with pytest.raises(InvalidParameterError, match="there is no column 'kinds'.*Did you mean 'kind'"):
+        vae.sample(3, condition={"kinds": "cat"})
+    with pytest.raises(InvalidParameterError, match="nothing in it fits"):
+        vae.sample(3, condition={"weight": (500, 600)})
+
+
+def test_holes_are_filled_and_nothing_else_is_touched(vae, table) -> None:
+    truth = _table(400, seed=1)
+    holes = truth.copy()
+    rng = np.random.default_rng(2)
+    for name in ("kind", "weight"):
+        holes.loc[rng.random(400) < 0.3, name] = None
+    filled = vae.recover(holes)
+    assert not filled.isna().any().any()
+    assert (filled.dtypes == truth.dtypes).all()
+    for name in truth:
+        known = holes[name].notna()
+        assert filled.loc[known, name].equals(holes.loc[known, name])
+    told = holes["kind"].isna() & holes["weight"].notna()
+    assert (filled.loc[told, "kind"] == truth.loc[told, "kind"]).mean() > 0.95
+    draws = vae.recover(holes, result="draws", n_draws=5)
+    assert len(draws) == 5
+    assert not any(draw.isna().any().any() for draw in draws)
+    gaps = holes["weight"].isna()
+    assert np.std([draw.loc[gaps, "weight"] for draw in draws], axis=0).mean() > 0
+    assert filled.equals(vae.recover(holes))
+
+
+def test_a_mask_hides_cells_that_are_there(vae, table) -> None:
+    shown = np.ones(table.shape, bool)
+    shown[:, 0] = False
+    filled = vae.recover(table, shown)
+    assert (filled["kind"] == table["kind"]).mean() > 0.95
+    assert filled["weight"].equals(table["weight"])
+    assert vae.recover(table, shown[0])["kind"].equals(filled["kind"])
+    with pytest.raises(SchemaMismatchError, match=r"shape \(1600, 4\).*got shape \(3,\)"):
+        vae.recover(table, [True, False, True])
+
+
+def test_rows_are_scored_with_what_they_have(vae, table) -> None:
+    scores = vae.score_samples(table, n_importance=4)
+    assert scores.shape == (1600,)
+    odd = table.head(50).copy()
+    odd["legs"] = np.where(odd["kind"] == "owl", 4, 2)
+    assert (vae.score_samples(odd, n_importance=4) < scores[:50]).mean() > 0.95
+    cells = vae.score_cells(odd)
+    assert cells.shape == (50, 4)
+    assert (cells.argmin(1)[odd["colour"].notna()] < 3).mean() > 0.9, "the colour is not what is odd"
+    assert np.array_equal(np.isnan(cells[:, 3]), np.zeros(50, bool)), "missing is a value where it was one in training"
+    order = np.arange(1600)[::-1]
+    assert np.array_equal(vae.score_samples(table.iloc[order], n_importance=4), scores[order])
+
+
+def test_numbers_far_away_score_lower_and_lower(vae, table) -> None:
+    row = table[table["kind"] == "dog"].head(1)
+    far = [row.assign(weight=weight) for weight in (20.0, 40.0, 80.0)]
+    scores = [float(vae.score_samples(each, n_importance=8)[0]) for each in far]
+    assert scores[0] > scores[1] > scores[2]
+
+
+def test_rows_are_embedded_with_what_they_have(vae, table) -> None:
+    z = vae.transform(table)
+    assert z.shape == (1600, vae.latent_dim_)
+    holes = table.assign(weight=np.nan)
+    assert np.isfinite(vae.transform(holes)).all()
+    assert list(vae.reconstruct(table).columns) == list(table.columns)
+    assert len(vae.interpolate(table.head(1), table.tail(1), steps=5)) == 5
+    assert len(vae.inverse_transform(z[:7])) == 7
+
+
+def test_a_run_gives_the_same_back(vae, table, tmp_path) -> None:
+    again = load(vae.save(tmp_path / "run"))
+    assert again.sample(5).equals(vae.sample(5))
+    assert np.array_equal(again.transform(table), vae.transform(table))
+    assert again.sample(5, condition={"kind": "cat"}).equals(vae.sample(5, condition={"kind": "cat"}))
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(table, tmp_path) -> None:
+    settings = {"max_epochs": 4, "precision": "float32"}
+    data = Dataset(table, "memory", "table")
+    whole = _vae(**settings).fit(data)
+    again = _vae(**settings).fit(data)
+    for first, second in zip(whole.model_.parameters(), again.model_.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("decoder", ["mlp", (16,)])
+def test_columns_may_be_independent_given_z(table, decoder) -> None:
+    vae = _vae(decoder=decoder, max_epochs=20).fit(Dataset(table, "memory", "table"))
+    assert vae.specification_.decoder["network"] == "mlp"
+    assert len(vae.sample(10, condition={"kind": "owl"})) == 10
+    assert not vae.recover(table).isna().any().any()
+
+
+@pytest.mark.parametrize("member", [GAN(), VQVAE(), Autoencoder()], ids=lambda member: type(member).__name__)
+def test_members_without_networks_for_tables_say_so(table, member) -> None:
+    with pytest.raises(DataError, match=f"{type(member).__name__} takes numbers and images, .* Use VAE"):
+        member.fit(Dataset(table, "memory", "table"))
+
+
+def test_settings_that_do_not_fit_a_table(table, vae) -> None:
+    data = Dataset(table, "memory", "table")
+    with pytest.raises(InvalidParameterError, match="likelihood 'gaussian' is one of numbers"):
+        _vae(likelihood="gaussian").fit(data)
+    with pytest.raises(InvalidParameterError, match="follows from its columns"):
+        _vae(likelihood="columns", likelihood_options={"cardinalities": [2]}).fit(data)
+    with pytest.raises(InvalidParameterError, match="'columns' is one of tables of mixed kinds"):
+        _vae(likelihood="columns", max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
+    with pytest.raises(InvalidParameterError, match="networks need a table of mixed kinds"):
+        _vae(encoder="columns", max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
+    numbers = _vae(max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
+    with pytest.raises(UnsupportedOperationError, match="whose features are scored together"):
+        numbers.score_cells(np.zeros((2, 3)))
