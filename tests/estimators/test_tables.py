@@ -36,7 +36,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def vae(table) -> VAE:
-    return _vae().fit(Dataset(table, "memory", "table"))
+    return _vae().fit(table)
 
 
 def test_the_model_follows_from_the_columns(vae, table) -> None:
@@ -163,7 +163,7 @@ def test_a_run_gives_the_same_back(vae, table, tmp_path) -> None:
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(table, tmp_path) -> None:
     settings = {"max_epochs": 4, "precision": "float32"}
-    data = Dataset(table, "memory", "table")
+    data = table
     whole = _vae(**settings).fit(data)
     again = _vae(**settings).fit(data)
     for first, second in zip(whole.model_.parameters(), again.model_.parameters(), strict=True):
@@ -172,7 +172,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(table, tmp_path) -> Non
 
 @pytest.mark.parametrize("decoder", ["mlp", (16,)])
 def test_columns_may_be_independent_given_z(table, decoder) -> None:
-    vae = _vae(decoder=decoder, max_epochs=20).fit(Dataset(table, "memory", "table"))
+    vae = _vae(decoder=decoder, max_epochs=20).fit(table)
     assert vae.specification_.decoder["network"] == "mlp"
     assert len(vae.sample(10, condition={"kind": "owl"})) == 10
     assert not vae.recover(table).isna().any().any()
@@ -180,12 +180,14 @@ def test_columns_may_be_independent_given_z(table, decoder) -> None:
 
 @pytest.mark.parametrize("member", [GAN(), VQVAE(), Autoencoder()], ids=lambda member: type(member).__name__)
 def test_members_without_networks_for_tables_say_so(table, member) -> None:
+    with pytest.raises(DataError, match="numbers are needed, but column 0"):
+        member.fit(table)
     with pytest.raises(DataError, match=f"{type(member).__name__} takes numbers and images, .* Use VAE"):
         member.fit(Dataset(table, "memory", "table"))
 
 
 def test_settings_that_do_not_fit_a_table(table, vae) -> None:
-    data = Dataset(table, "memory", "table")
+    data = table
     with pytest.raises(InvalidParameterError, match="likelihood 'gaussian' is one of numbers"):
         _vae(likelihood="gaussian").fit(data)
     with pytest.raises(InvalidParameterError, match="follows from its columns"):

@@ -16,7 +16,7 @@ Kind: TypeAlias = Literal["rows", "images", "table"]
 #: What becomes of tables that are not numbers alone; see :func:`~latentkit.data.read`.
 Tables: TypeAlias = Literal["numbers", "mixed", "always"]
 #: What becomes of them where nobody says: the one place that decides it, for reading and for learning a schema.
-TABLES: Tables = "numbers"
+TABLES: Tables = "mixed"
 #: Called with the number of files done and the number of all files.
 Progress: TypeAlias = Callable[[int, int], None]
 

@@ -80,8 +80,6 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]
 
-    #: Whether it has networks for tables of mixed kinds.
-    _takes_tables: ClassVar[bool] = False
     #: Unit of the objective's value, for people; empty for none.
     _value_unit: ClassVar[str] = "nats"
     #: Arguments of an optimiser, by its name, where the user gives none.
@@ -157,7 +155,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         self.schema_ = self._learn_schema(dataset)
         storage = self.schema_.encode(dataset.data)
         if not hasattr(self, "n_features_in_") or isinstance(X, (Dataset, str, os.PathLike)):
-            self.n_features_in_ = int(np.prod(self.schema_.event_shape))
+            self.n_features_in_ = int(np.prod(self.schema_.user_shape))
         writer = None if run is None else RunWriter(Path(run), resume=resume, overwrite=overwrite)
         self.seed_ = draw_seed(self.random_state) if writer is None or not resume else writer.seed(self)
         train_rows, validation_rows = self._split(storage.shape[0])

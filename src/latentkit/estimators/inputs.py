@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
 from latentkit.data import Dataset, read
-from latentkit.data.containers import is_frame, to_array
+from latentkit.data.containers import is_frame, to_array, to_table
+from latentkit.data.tables import is_plain
 
 __all__ = ["DataIntake", "attribute_values"]
 
@@ -24,6 +25,10 @@ class DataIntake:
     """How an estimator takes data: in fit, where the schema is learnt from them, and afterwards, by that schema."""
 
     schema_: Any
+    feature_names_in_: Any
+
+    #: Whether it has networks for tables of mixed kinds.
+    _takes_tables: ClassVar[bool] = False
 
     def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
         """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
@@ -32,7 +37,11 @@ class DataIntake:
         if isinstance(X, Dataset):
             dataset = X
         elif isinstance(X, (str, os.PathLike)):
-            dataset = read(os.fspath(X))
+            dataset = read(os.fspath(X), tables="mixed" if self._takes_tables else "numbers")
+        elif self._is_table(X, reset=reset):
+            dataset = Dataset(data=X, source="memory", kind="table")
+            if reset:
+                self.feature_names_in_ = np.asarray(list(to_table(X).column_names), dtype=object)
         else:
             dataset = Dataset(data=self._checked(X, reset=reset), source="memory", kind="rows")
         if y is not None:
@@ -42,6 +51,12 @@ class DataIntake:
             codes, names = _label_codes(labels)
             dataset = replace(dataset, labels=codes, label_names=names)
         return dataset
+
+    def _is_table(self, X: Any, *, reset: bool) -> bool:
+        """Whether X is a table of mixed kinds: a data frame in which not every cell is a number."""
+        if not reset:
+            return bool(self.schema_.kind == "table")
+        return self._takes_tables and is_frame(X) and not is_plain(to_table(X))
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
