@@ -124,8 +124,8 @@ def check_tables(at_least: int = 1, **tables: MixedTable) -> None:
 
 
 def _described(table: MixedTable) -> str:
-    kinds = ("number", "category")
-    return ", ".join(f"{name} ({kinds[kind]})" for name, kind in zip(table.names, table.is_categorical, strict=True))
+    kinds = ("category" if kind else "number" for kind in table.is_categorical)
+    return ", ".join(f"{name} ({kind})" for name, kind in zip(table.names, kinds, strict=True))
 
 
 def code_categories(*columns: NDArray[np.float64]) -> tuple[list[NDArray[np.int64]], int]:

@@ -85,8 +85,13 @@ def _ordinal(is_categorical: NDArray[np.bool_], most: int | None) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder
 
+    def numbers(x: NDArray[np.float64]) -> NDArray[np.intp]:
+        return np.flatnonzero(~is_categorical & ~np.isnan(x).all(axis=0))  # boosting refuses columns without a number
+
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=most)
-    return ColumnTransformer([("categories", codes, np.flatnonzero(is_categorical))], remainder="passthrough")
+    return ColumnTransformer(
+        [("categories", codes, np.flatnonzero(is_categorical)), ("numbers", "passthrough", numbers)]
+    )
 
 
 table_learners.register("boosting")(boosting)

@@ -40,7 +40,7 @@ def measure_table(
     metrics: Sequence[str] | None = None,
     learners: Sequence[str] | None = None,
     floor: Literal["test", "bootstrap"] = "test",
-    max_rows: int = 20_000,
+    max_rows: int = 10_000,
     seed: int = 0,
 ) -> tuple[Figure, ...]:
     """Compare a synthetic table with the real one by every metric, and always give its privacy as well.
@@ -115,7 +115,7 @@ def _efficacy_figures(
 
 
 def table_privacy_figures(
-    train: MixedTable, held_out: MixedTable, synthetic: MixedTable, *, max_rows: int = 20_000, seed: int = 0
+    train: MixedTable, held_out: MixedTable, synthetic: MixedTable, *, max_rows: int = 10_000, seed: int = 0
 ) -> tuple[Figure, ...]:
     """Every figure of privacy with the floor of a model that cannot know the training rows.
 
