@@ -121,6 +121,11 @@ def test_associations_are_symmetric_and_see_what_correlation_does_not() -> None:
     holes = given.values.copy()
     holes[x > 0, 2] = np.nan
     assert pair_associations(table(holes))[2, 3] == 1.0
+    spikes = given.values.copy()
+    spikes[:, 1] = np.where(x < 1.3, 0.0, 1000 * x)
+    assert pair_associations(table(spikes))[0, 1] == pytest.approx(1.0, abs=0.05)
+    spikes[:, 1] *= -1
+    assert pair_associations(table(spikes))[0, 1] == pytest.approx(1.0, abs=0.05)
     few = pair_associations(given.take(np.arange(50)), like=given)
     assert few.shape == (4, 4)
 

@@ -141,7 +141,8 @@ def pair_associations(table: MixedTable, *, like: MixedTable | None = None) -> N
     .. math:: V = \sqrt{\frac{\chi^2 / n}{\min(K, L) - 1}}
 
     with :math:`\chi^2` of the contingency table of K by L values that occur. In [0, 1]; 0 for independent columns, up
-    to the noise of few rows. Numbers stand in at most 10 bins of equal frequency; missing is a value.
+    to the noise of few rows. Numbers stand in at most 10 bins bounded by quantiles, a frequent value in one of its
+    own; missing is a value.
 
     Args:
         table: At least 1 row.
@@ -170,9 +171,7 @@ def pair_associations(table: MixedTable, *, like: MixedTable | None = None) -> N
             codes.append(code_categories(cells)[0][0])
         else:
             known = reference[~np.isnan(reference)]
-            inner = np.linspace(0.0, 1.0, _BINS + 1)[1:-1]
-            edges = np.unique(np.quantile(known, inner)) if len(known) else np.zeros(0)
-            codes.append(_binned(cells, edges))
+            codes.append(_binned(cells, _quantile_edges(known)))
     result = np.eye(len(codes))
     for i, j in itertools.combinations(range(len(codes)), 2):
         result[i, j] = result[j, i] = cramers_v(codes[i], codes[j])
@@ -212,6 +211,15 @@ def _codes(
 def _equal_edges(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     known = cells[~np.isnan(cells)]
     return np.histogram_bin_edges(known, bins=_BINS) if len(known) else np.zeros(0)
+
+
+def _quantile_edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most 9 edges; a value that fills a bin alone, such as many zeros, has an edge above it, too."""
+    if not len(known):
+        return np.zeros(0)
+    inner = np.linspace(0.0, 1.0, _BINS + 1)[1:-1]
+    edges, counts = np.unique(np.quantile(known, inner, method="lower"), return_counts=True)
+    return np.sort(np.concatenate((edges, np.nextafter(edges[counts > 1], np.inf))))
 
 
 def _binned(cells: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
