@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from latentkit.evaluation import column_shapes
+from latentkit.evaluation.column_shapes import total_variation
 from tests.evaluation.mixed_rows import renamed, rows, shuffled, table
 
 NUMBER = [False]
@@ -21,6 +22,11 @@ def test_numbers_have_the_distance_of_scipy() -> None:
     for scale in (1, 5):
         a, b = np.round(scale * rng.normal(size=300)), np.round(scale * rng.normal(0.3, 1.2, size=200))
         assert column_shapes(numbers(a), numbers(b)).distances["age"] == pytest.approx(ks_2samp(a, b).statistic)
+
+
+def test_large_codes_cost_no_memory() -> None:
+    a, b = np.array([0, 10**15, 10**15]), np.array([0, 0, 7])
+    assert total_variation(a, b) == pytest.approx(2 / 3)
 
 
 def test_categories_have_half_the_sum_of_differences() -> None:
