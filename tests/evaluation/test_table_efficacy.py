@@ -55,8 +55,8 @@ def test_the_measures_are_those_of_scikit_learn() -> None:
     given = np.column_stack((1 - p[:, 1], p[:, 1]))
     assert _class_scores(Told(given), x, two, x, two)["AUC"] == pytest.approx(expected)
     # a class that the learner never saw is guessed
-    seen = np.where(y == 2, 1, y)
-    areas = [roc_auc_score(y == label, given[:, label]) for label in (0, 1)]
+    seen = np.where(y == 0, 1, y)
+    areas = [roc_auc_score(y == label, given[:, label - 1]) for label in (1, 2)]
     assert _class_scores(Told(given), x, seen, x, y)["AUC"] == pytest.approx(np.mean([*areas, 0.5]))
     assert _class_scores(Told(given), x, np.zeros(60), x, y)["AUC"] == 0.5
     numbers = rng.normal(size=60)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.evaluation import measure_table, table_metrics, table_privacy_figures
+from latentkit.evaluation import column_shapes, measure_table, table_metrics, table_privacy_figures
 from tests.evaluation.mixed_rows import rows, shuffled
 from tests.evaluation.test_reports import is_worse
 
@@ -52,6 +52,15 @@ def test_shuffled_columns_have_perfect_shapes_and_bad_trends() -> None:
         f"pair trend error, %, rule {rule}" for rule in ("equal_width", "own_width", "associated")
     ]
     assert all(figure.value > 1.5 * figure.floor for figure in trends[:3])
+
+
+def test_the_floor_is_that_of_test_rows_or_of_repeated_training_rows() -> None:
+    train, other = rows(300, 0), rows(300, 1, shift=1.0)
+    given = {"train": train, "test": other, "metrics": ["column-shapes"]}
+    by_test, *_ = measure_table(train, floor="test", **given)
+    by_bootstrap, *_ = measure_table(train, floor="bootstrap", **given)
+    assert by_test.floor == pytest.approx(column_shapes(train, other).error_percent)
+    assert 0.0 < by_bootstrap.floor < 8.0 < by_test.floor
 
 
 def test_learners_stand_beside_what_real_rows_teach() -> None:
