@@ -40,7 +40,7 @@ TABLES = {
         "credit_default.csv",
         "DID_DEFAULT_PAYMENT",
         codes=("SEX", "EDUCATION", "MARITALSTATUS", "DID_DEFAULT_PAYMENT"),
-        dropped=("ID", "id"),
+        dropped=("USER_ID",),
     ),
     "diamonds": TableData("diamonds.csv", "price"),
     "mushroom": TableData("mushroom.csv", "class"),
