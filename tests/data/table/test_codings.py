@@ -100,7 +100,7 @@ def test_a_rare_value_among_few_is_not_handed_out():
 
 
 def test_what_lies_beyond_the_data_lies_beyond_the_codes():
-    values, coding = learnt("normal")
+    coding = learnt("normal")[1]
     last = coding.high[-1]
     width = last - coding.low[-1]
     u = coding.encode(np.array([last + width, coding.low[0] - 1e-9, np.nan]))[:, 0]

@@ -307,8 +307,8 @@ class _Recogniser:
         if not 0 < len(strays) <= 5 or fits.sum() <= _FEW_LEVELS:
             return ()
         self._warn(
-            f"holds numbers but for {n} cells, the first is {show(strays[0])} ({self._where(strays[0])}); they are taken "
-            f"as missing. If they are not, say kinds={{{self.name!r}: 'categorical'}}"
+            f"holds numbers but for {n} cells, the first is {show(strays[0])} ({self._where(strays[0])}); they are "
+            f"taken as missing. If they are not, say kinds={{{self.name!r}: 'categorical'}}"
         )
         return strays
 
