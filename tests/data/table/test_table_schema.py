@@ -376,3 +376,15 @@ def test_days_of_arrow_and_times_of_the_day():
     schema = learn_table_schema(table)
     assert [column.coding.step for column in schema.columns] == [86_400.0, 1.0]
     assert schema.decode(schema.encode(table, dtype=torch.float64)).equals(table)
+
+
+def test_numbers_beyond_the_data_are_not_taken_for_missing():
+    schema = learn_table_schema(pd.DataFrame({"x": [np.nan, *np.linspace(0, 10, N)]}))
+    (size,), (missing,) = schema.sizes, schema.missing_codes
+    u = schema.encode(pd.DataFrame({"x": [10.5, 1e6, -3.0, np.nan]}))[:, 0]
+    assert (u[:2] >= size).all()
+    assert u[2] < 0
+    assert u[3].floor() == missing == size - 1
+    back = schema.decode(schema.encode(pd.DataFrame({"x": [10.5, 20.0, -3.0]}), dtype=torch.float64))
+    assert back["x"][0] == pytest.approx(10.5)
+    assert back["x"][1] == pytest.approx(20.0)
