@@ -88,6 +88,8 @@ def test_conditions_that_make_no_sense(vae) -> None:
         vae.sample(3, condition={"kinds": "cat"})
     with pytest.raises(InvalidParameterError, match="nothing in it fits"):
         vae.sample(3, condition={"weight": (500, 600)})
+    with pytest.raises(InvalidParameterError, match="drawn as they are; got draw='mean'"):
+        vae.sample(3, condition={"kind": "cat"}, draw="mean")
 
 
 def test_holes_are_filled_and_nothing_else_is_touched(vae, table) -> None:

@@ -28,7 +28,7 @@ from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import regions_of
 from latentkit.evaluation import AttributeControl
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, ex_post_priors, sample_latents, sample_within
+from latentkit.tasks import decode, ex_post_priors, sample_latents, sample_within, tempered
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -120,9 +120,15 @@ class GenerativeTasks(ABC):
         seed = draw_seed(self.random_state if random_state is None else random_state)
         if condition is not None and self._asks_of_columns(condition):
             check_choice("prior", prior, ("auto", *self._prior_names()))
-            model, source = self._model(torch.float32), self._prior_module(label, prior)
+            if draw == "mean" or guidance != 1.0:
+                raise InvalidParameterError(
+                    f"rows given a condition on columns are drawn as they are; got draw={draw!r}, guidance={guidance!r}. "
+                    "Leave them out."
+                )
+            source = tempered(self._prior_module(label, prior)(), temperature)
             regions = regions_of(self.schema_, condition)
-            rows, _ = sample_within(model, source(), n, regions, generator=generator(seed, "sample"))
+            random = generator(seed, "sample")
+            rows, _ = sample_within(self._model(torch.float32), source, n, regions, generator=random)
             return self.schema_.decode(rows.cpu())
         if condition is not None:
             bound = self.given(condition)
