@@ -122,8 +122,8 @@ class GenerativeTasks(ABC):
             check_choice("prior", prior, ("auto", *self._prior_names()))
             if draw == "mean" or guidance != 1.0:
                 raise InvalidParameterError(
-                    f"rows given a condition on columns are drawn as they are; got draw={draw!r}, guidance={guidance!r}. "
-                    "Leave them out."
+                    f"rows given a condition on columns are drawn as they are; got draw={draw!r}, "
+                    f"guidance={guidance!r}. Leave them out."
                 )
             source = tempered(self._prior_module(label, prior)(), temperature)
             regions = regions_of(self.schema_, condition)
