@@ -125,10 +125,10 @@ class GenerativeTasks(ABC):
                     f"rows given a condition on columns are drawn as they are; got draw={draw!r}, "
                     f"guidance={guidance!r}. Leave them out."
                 )
-            source = tempered(self._prior_module(label, prior)(), temperature)
+            latents = tempered(self._prior_module(label, prior)(), temperature)
             regions = regions_of(self.schema_, condition)
             random = generator(seed, "sample")
-            rows, _ = sample_within(self._model(torch.float32), source, n, regions, generator=random)
+            rows, _ = sample_within(self._model(torch.float32), latents, n, regions, generator=random)
             return self.schema_.decode(rows.cpu())
         if condition is not None:
             bound = self.given(condition)
