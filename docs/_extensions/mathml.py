@@ -20,7 +20,7 @@ __all__ = ["plain_to_tex", "setup"]
 FUNCTIONS = "cos det exp inf lim ln log max min prod sin sum sup tanh"
 INDEXED = ("inf", "lim", "max", "min", "prod", "sum", "sup")  # sum_batch is a sum over the batch; log_var is one word
 GREEK = "alpha beta gamma delta epsilon eta theta kappa lambda mu nu pi rho sigma tau phi chi psi omega Phi Sigma"
-SIGNS = {"...": r"\dots ", "->": r"\to ", "<=": r"\le ", ">=": r"\ge ", "~": r"\sim ", "||": r"\| ", "*": r"\cdot "}
+SIGNS = {"...": r"\ldots ", "->": r"\to ", "<=": r"\le ", ">=": r"\ge ", "~": r"\sim ", "||": r"\| ", "*": r"\cdot "}
 
 _SYMBOLS = {word: rf"\{word} " for word in (FUNCTIONS + " " + GREEK).split()}
 _TOKEN = re.compile(r"[A-Za-z]+(?:_[A-Za-z]{2,})*|" + "|".join(re.escape(sign) for sign in SIGNS))

@@ -321,6 +321,23 @@ def test_report(latentkit, images_run, images_file, tmp_path) -> None:
     assert not (images_run / "report.html").exists()
 
 
+def test_a_report_takes_the_data_of_the_fit_while_they_are_there(latentkit, tmp_path) -> None:
+    from latentkit import VAE
+
+    table, run, page = tmp_path / "pets.csv", tmp_path / "run", tmp_path / "page.html"
+    table.write_text("kind,legs\n" + "cat,4\nowl,2\ndog,\n" * 30, encoding="utf-8")
+    VAE(max_epochs=1, random_state=0).fit(str(table), run=run)
+    outcome = latentkit("report", run, "-o", page)
+    assert outcome.code == 0
+    assert f"with the data of the fit, {table}" in outcome.err
+    assert "share nearer to training rows" not in page.read_text(encoding="utf-8"), "too few were held out"
+    assert "What a VAE learnt from pets.csv" in page.read_text(encoding="utf-8")
+    assert _json(latentkit("report", run, table, "-o", page, "--json"))["report"] == str(page)
+    table.unlink()
+    assert latentkit("report", run, "-o", page).code == 0
+    assert "made without data" in page.read_text(encoding="utf-8")
+
+
 def test_the_tour_shows_every_task(tmp_path, capsys, monkeypatch) -> None:
     from latentkit.cli.printing import Printer
     from latentkit.cli.tour import tour

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from latentkit import GAN, VQVAE
@@ -27,6 +28,14 @@ FLAGS = [
 ]
 
 
+def _table() -> Any:
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    words = rng.choice(["short", "a category whose name is far too long for a chart of it"], 120)
+    return pd.DataFrame({"words": words, "number": rng.normal(size=120), "x" * 60: rng.integers(0, 50, 120)})
+
+
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -46,13 +55,14 @@ def pages(
         write_report(row_model, folder / "rows.html", data=rows),
         write_report(row_model, folder / "nothing.html"),
         write_report(VQVAE(n_codes=8, prior_width=16, **SMALL).fit(images.data), folder / "codes.html", data=images),
+        write_report(VAE(**SMALL).fit(_table()), folder / "table.html", data=Dataset(_table(), "t", "table")),
         write_report(GAN(2, decoder=(8,), **SMALL).fit(rows.data), folder / "gan.html", data=rows),
     ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("which", range(5))
+@pytest.mark.parametrize("which", range(6))
 def test_the_page_needs_nothing_and_fits(browser: Any, pages: list[Path], which: int, width: int, scheme: str) -> None:
     path = pages[which]
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)

@@ -14,6 +14,7 @@ from latentkit.core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
+    from latentkit.data.dataset import Tables
     from latentkit.estimators import VAE
 
 __all__ = ["OpenedRun", "open_run"]
@@ -49,19 +50,29 @@ class OpenedRun:
     ) -> Dataset:
         """Read DATA as the data of the run were read."""
         recorded = Reading.recorded(self.config)
+        tables: Tables | None = "always" if self.schema.kind == "table" else None
         wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
         try:
-            return self._shaped(read_data(source, wanted, printer))
+            return self._shaped(read_data(source, wanted, printer, tables=tables))
         except InvalidParameterError:
             if labels is not None or array is not None or wanted == wanted.without_names():
                 raise
         # These data have no such column or member: they may hold the same numbers under other names.
-        return self._shaped(read_data(source, wanted.without_names(), printer))
+        return self._shaped(read_data(source, wanted.without_names(), printer, tables=tables))
+
+    @property
+    def source(self) -> str | None:
+        """Where the data of the fit are; None where the run does not say, or they are there no more."""
+        recorded = (self.config.get("data", {}).get("reading") or {}).get("source")
+        gone = recorded is not None and Path(recorded).is_absolute() and not Path(recorded).exists()
+        return None if recorded == "-" or gone else recorded
 
     def _shaped(self, dataset: Dataset) -> Dataset:
         """The data in the shape of the model's; tables hold the pixels of images side by side."""
         from latentkit.data.containers import is_frame, to_array
 
+        if self.schema.kind == "table":
+            return dataset  # the schema finds columns by name
         shape = self.schema.user_shape
         if self.schema.kind == "images" and dataset.kind == "rows":
             values = to_array(dataset.data, source=dataset.source)

@@ -14,7 +14,7 @@ from latentkit.core.errors import DataError, InvalidParameterError
 if TYPE_CHECKING:
     import numpy as np
 
-    from latentkit.data import ArraySchema, Dataset
+    from latentkit.data import ArraySchema, Dataset, TableSchema
     from latentkit.data.dataset import Tables
 
 __all__ = ["Reading", "as_array", "naming", "parse_condition", "parse_rows", "parse_size", "read_data"]
@@ -53,15 +53,17 @@ class Reading:
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         return cls(size=None if size is None else (int(size[0]), int(size[1])), **known)
 
-    def for_model(self, schema: ArraySchema, *, labels: str | None, array: str | None, skip_bad: bool) -> Reading:
+    def for_model(
+        self, schema: ArraySchema | TableSchema, *, labels: str | None, array: str | None, skip_bad: bool
+    ) -> Reading:
         """The options with which other data are read for a fitted model."""
         # A file of labels belongs to the data it was made for; a column or a member may be there again.
         own = self.labels if self.labels is None or not Path(self.labels).is_file() else None
-        kept = replace(self, labels=labels or own, array=array or self.array, skip_bad=skip_bad, fit=schema.fit)
+        kept = replace(self, labels=labels or own, array=array or self.array, skip_bad=skip_bad)
         if schema.kind != "images":
             return kept
         channels, height, width = schema.event_shape
-        return replace(kept, size=(height, width), color={1: "grey", 3: "rgb"}.get(channels, "auto"))
+        return replace(kept, size=(height, width), fit=schema.fit, color={1: "grey", 3: "rgb"}.get(channels, "auto"))
 
     def without_names(self) -> Reading:
         """The same without the names of columns and members, which other data may lack."""

@@ -31,9 +31,15 @@ def report(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Write one page that shows what a model learnt, and how well."""
+    """Write one page that shows what a model learnt, and how well.
+
+    Without DATA it takes the data of the fit, where they still are.
+    """
     printer = Printer(as_json=as_json)
     opened = open_run(run)
+    if data is None and opened.source is not None:
+        data = opened.source
+        printer.note(f"with the data of the fit, {data}")
     dataset = None if data is None else opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
     from latentkit.report import write_report
 

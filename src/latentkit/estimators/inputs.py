@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,9 @@ class DataIntake:
             dataset = X
         elif isinstance(X, (str, os.PathLike)):
             dataset = read(os.fspath(X), tables="mixed" if self._takes_tables else "numbers")
+            place = Path(X).expanduser()
+            known_as = str(place.resolve()) if place.exists() else os.fspath(X)
+            dataset = replace(dataset, reading={"source": known_as})
         elif self._is_table(X, reset=reset):
             dataset = Dataset(data=X, source="memory", kind="table")
             if reset:

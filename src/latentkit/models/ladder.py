@@ -173,7 +173,7 @@ class LadderPosterior:
 
     @property
     def mean(self) -> Tensor:
-        """The way through the means, shape (batch, latent): exact at the top, below it given the means above."""
+        """The way through the means, shape (batch, latent), exact at the top; below it given the means above."""
         return self._along_means()[0]
 
     @property

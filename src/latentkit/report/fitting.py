@@ -44,6 +44,10 @@ def summary(subject: Subject) -> str:
         source = f" New data come from {_ex_post(subject)} fitted to the latent space after training."
     examples = f"{things} of {shape(subject.event_shape)}"
     numbers = f"{count(subject.latent_dim, 'latent number')} each"
+    if subject.is_table:
+        kinds = "Categories, numbers and what is missing are learnt together."
+        columns = count(len(subject.schema.columns), "column")
+        return f"{name} that turns {n:,} rows of {columns} into {numbers}, and back. {kinds}{source}"
     if not subject.has_encoder:
         return f"{name} that makes {examples} out of {numbers}{with_likelihood}.{source}"
     if subject.is_discrete:
@@ -79,11 +83,11 @@ def tiles(subject: Subject) -> list[Tile]:
         result.append(Tile(value=f"{number(float(mean))} nats", label=label, detail=how))
         step = grid_step(subject)
         if is_mass(subject) or step is not None:
-            bits = bits_per_dimension(mean, int(np.prod(subject.event_shape)), step=None if is_mass(subject) else step)
+            bits = bits_per_dimension(mean, subject.n_features, step=None if is_mass(subject) else step)
             result.append(
                 Tile(
                     value=f"{number(float(bits), 3)} bits",
-                    label="Per dimension",
+                    label="Per column" if subject.is_table else "Per dimension",
                     detail=f"the same {'bound' if estimate.is_bound else 'figure'}; lower is better",
                 )
             )
@@ -279,6 +283,7 @@ def configuration(subject: Subject) -> Section:
         )
         for name, setting in specification.to_dict().items()
         if subject.has_likelihood or not name.startswith("likelihood")
+        if not (subject.is_table and name == "likelihood_options")  # what was recognised, code by code
     ]
     resolved += [
         ("engine", estimator.engine_.summary()),

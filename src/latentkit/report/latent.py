@@ -178,7 +178,7 @@ def space(subject: Subject) -> Section:
     blocks: list[Block] = [Panels(charts=charts, size="large")]
     if entries:
         blocks.append(Legend(entries=entries))
-    elif labels is None:
+    elif labels is None and not subject.is_table:
         blocks.append(Note(text="With labels, the points would be coloured by class."))
     return Section(key="map", heading=heading, lead=lead, blocks=blocks, method=[Method("Map", method)], short="Map")
 

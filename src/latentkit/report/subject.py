@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from latentkit.core.protocols import Distribution
 from latentkit.core.seeds import generator
-from latentkit.data import Dataset
+from latentkit.data import Dataset, TextTable, learn_table_schema
 from latentkit.data.containers import is_frame, to_array
 from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.encoding import EncodingTasks
@@ -116,6 +116,7 @@ class Subject:
         self.latent_dim = int(self.estimator.latent_dim_)
         self.event_shape = tuple(int(size) for size in self.estimator.specification_.event_shape)
         self.is_images = self.schema.kind == "images"
+        self.is_table = self.schema.kind == "table"
         self.ex_post: Any = self.estimator.ex_post_prior_
         self._data = data
         self.sample = None if data is None else self._draw(data)
@@ -135,6 +136,23 @@ class Subject:
         x = self.schema.to_model(self.schema.encode(chosen)).float()
         return Sample(chosen, x, rows.numpy(), labels, n, data.source)
 
+    def rows_of(self, rows: NDArray[np.int64]) -> Any:
+        """Rows of the data in the user's form."""
+        assert self._data is not None, "asked only where there are data"
+        return _rows_of(self._data.data, rows)
+
+    @cached_property
+    def split(self) -> tuple[Tensor, Tensor] | None:
+        """Rows of a table that the model learnt from, and rows held out; None if the data are not those of fit.
+
+        They are those of fit if as many rows give the same kinds, categories, shares of missing cells and quantiles.
+        """
+        data = self._data
+        if data is None or data.n != self.schema.n_examples or learn_table_schema(data).columns != self.schema.columns:
+            return None
+        both: tuple[Tensor, Tensor] = self.estimator._split(data.n)  # noqa: SLF001 (of our own)
+        return both
+
     def _names(self, data: Dataset | None) -> tuple[str, ...]:
         """Name of each class code; empty without labels."""
         if data is None or data.labels is None:
@@ -142,6 +160,13 @@ class Subject:
         if data.label_names is not None:
             return tuple(str(name) for name in data.label_names)
         return tuple(str(code) for code in range(int(np.max(data.labels)) + 1))
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of an example; of a table, columns that the model sees."""
+        if self.is_table:
+            return sum(not column.is_left_out for column in self.schema.columns)
+        return math.prod(self.event_shape)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -372,7 +397,9 @@ class Subject:
 
         # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
         with FlopCounterMode(display=False) as counter:
-            self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
+            p = self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
+            if self.is_table:  # whose decoder works where cells are scored, each given those before it
+                p.log_prob(torch.zeros(1, *self.event_shape, device=self.device))
         # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
         return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
 
@@ -455,7 +482,9 @@ def _n_trained(module: nn.Module) -> int:
 
 
 def _rows_of(data: Any, rows: NDArray[np.int64]) -> Any:
-    """Some rows of an array, tensor or frame, in the same form."""
+    """Some rows of an array, tensor, frame or table of texts, in the same form."""
+    if isinstance(data, TextTable):
+        return data.take(rows)
     if not is_frame(data):
         return data[rows]
     import narwhals as nw

@@ -11,7 +11,7 @@ from latentkit.evaluation import Figure, MixedTable, column_shapes, pair_associa
 from latentkit.evaluation.mixed_table import check_tables, code_categories
 from latentkit.report.charts import association_map, category_bars, marginal
 from latentkit.report.page import Block, Chart, Method, Panels, Section, Table
-from latentkit.report.wording import count, number
+from latentkit.report.wording import count, first_of, number
 
 __all__ = ["compare_tables"]
 
@@ -46,7 +46,7 @@ def compare_tables(real: MixedTable, synthetic: MixedTable, *, figures: Sequence
             charts=[_column(real, synthetic, place, distances) for place in range(len(real.names))[:MOST_CHARTS]],
             size="small",
             caption=f"Grey: {count(real.n, 'real row')}. Blue: {count(synthetic.n, 'new row')}."
-            + _first(MOST_CHARTS, len(real.names)),
+            + first_of(MOST_CHARTS, len(real.names)),
         )
     )
     if len(real.names) > 1:
@@ -137,7 +137,7 @@ def _pairs(real: MixedTable, synthetic: MixedTable) -> Panels:
     return Panels(
         charts=charts,
         caption="How much each pair of columns tells about each other: Cramer's V, 0 for nothing, 1 for everything."
-        + _first(MOST_MAPPED, len(shown)),
+        + first_of(MOST_MAPPED, len(shown)),
     )
 
 
@@ -160,7 +160,3 @@ def _methods(figures: Sequence[Figure]) -> list[Method]:
 
 def _percent(share: float) -> str:
     return f"{number(100 * share, 2)} %"
-
-
-def _first(most: int, n: int) -> str:
-    return "" if n <= most else f" The first {most} of {count(n, 'column')}."

@@ -24,7 +24,7 @@ from latentkit.report.images import (
 from latentkit.report.latent import latents_of, most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Source, Subject
-from latentkit.report.wording import count, number
+from latentkit.report.wording import count, first_of, number
 from latentkit.tasks import interpolate, traverse
 
 __all__ = ["parts"]
@@ -45,10 +45,6 @@ def parts() -> dict[str, Callable[[Subject], Section]]:
         "interpolations": _interpolations,
         "unlikely": _least_likely,
     }
-
-
-def _more(n_shown: int, n: int, noun: str = "column") -> str:
-    return "" if n <= n_shown else f" The first {n_shown} of {count(n, noun)}."
 
 
 def _spread(subject: Subject) -> NDArray[np.float64]:
@@ -79,7 +75,7 @@ def _samples(subject: Subject) -> Section:
             header=names[:shown],
             rows=[[number(cell) for cell in row[:shown]] for row in values[:6]],
             numeric=range(shown),
-            caption=caption + _more(shown, len(names)),
+            caption=caption + first_of(shown, len(names)),
         )
 
     blocks: list[Block] = [
@@ -100,7 +96,7 @@ def _samples(subject: Subject) -> Section:
         Panels(
             charts=charts,
             size="small",
-            caption=f"{against}{count(n, 'new row')}, by feature.{_more(MOST_MARGINALS, len(names), 'feature')}",
+            caption=f"{against}{count(n, 'new row')}, by feature.{first_of(MOST_MARGINALS, len(names), 'feature')}",
         )
     )
     if data is None:
@@ -161,7 +157,7 @@ def _by_class(subject: Subject) -> Section:
                 rows=rows,
                 numeric=range(2, 2 + shown),
                 caption=f"Means of 500 new rows of each class{'' if data is None else ', and of the data'}."
-                + _more(shown, len(names)),
+                + first_of(shown, len(names)),
             )
         ],
         method=[by_class_method(subject)],
@@ -211,7 +207,7 @@ def _reconstructions(subject: Subject) -> Section:
         header=["row", "", *names[:shown]],
         rows=rows,
         numeric=range(2, 2 + shown),
-        caption="Four rows and what comes back of them." + _more(shown, len(names)),
+        caption="Four rows and what comes back of them." + first_of(shown, len(names)),
     )
     return Section(
         key="reconstructions",
@@ -328,7 +324,7 @@ def _neighbours(subject: Subject) -> Section:
                 header=["", "distance", *names[:shown]],
                 rows=rows,
                 numeric=range(1, 2 + shown),
-                caption=f"Four samples, each with the row of the data nearest to it.{_more(shown, len(names))}",
+                caption=f"Four samples, each with the row of the data nearest to it.{first_of(shown, len(names))}",
             ),
         ],
         method=[neighbour_method(subject, found)],

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["count", "duration", "number", "shape", "value"]
+__all__ = ["count", "duration", "first_of", "number", "shape", "value"]
 
 
 def number(x: float, digits: int = 4) -> str:
@@ -40,6 +40,16 @@ def count(n: int, noun: str, plural: str = "") -> str:
         ('1 row', '60,000 rows', '2 classes')
     """
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def first_of(n_shown: int, n: int, noun: str = "column") -> str:
+    """Return a sentence that says that not all are shown; empty where they are.
+
+    Example:
+        >>> first_of(8, 30), first_of(8, 5)
+        (' The first 8 of 30 columns.', '')
+    """
+    return "" if n <= n_shown else f" The first {n_shown} of {count(n, noun)}."
 
 
 def duration(seconds: float) -> str:

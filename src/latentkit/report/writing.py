@@ -13,7 +13,7 @@ from latentkit.core.files import write_bytes, write_text
 from latentkit.data import Dataset
 from latentkit.estimators.describing import with_article
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.report import codes, fitting, images, latent, tables
+from latentkit.report import codes, fitting, images, latent, mixed, tables
 from latentkit.report.page import Method, Page, Section, Table, render
 from latentkit.report.pictures import Picture
 from latentkit.report.style import draw_png
@@ -79,7 +79,8 @@ def _page(subject: Subject) -> Page:
         "map": latent.space,
         "configuration": fitting.configuration,
     }
-    known = {**of_all, **(images.parts() if subject.is_images else tables.parts())}
+    of_kind = {"images": images.parts, "table": mixed.parts}.get(subject.schema.kind, tables.parts)
+    known = {**of_all, **of_kind()}
     sections = [known[key](subject) for key in _order(subject)]
     title = f"What this {type(subject.estimator).__name__} learnt"
     if subject.sample is not None and subject.sample.source not in ("", "memory"):
@@ -99,6 +100,8 @@ def _order(subject: Subject) -> tuple[str, ...]:
     if not subject.has_encoder:
         classes = ("classes",) if subject.groups else ()
         return ("training", "samples", *classes, "walks", "neighbours", "configuration")
+    if subject.is_table:
+        return ("training", "columns", "samples", "synthetic", "dimensions", "map", "cells", "configuration")
     about = ("codes",) if subject.is_discrete else ("dimensions",)
     along = () if subject.is_discrete else ("traversals",)
     shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely")
@@ -113,6 +116,7 @@ def _notes(subject: Subject) -> list[str]:
     sample = subject.sample
     if sample is None:
         more = "scores, reconstructions and maps" if subject.has_encoder else "the examples nearest to its samples"
+        more = "scores, maps and a comparison with new rows" if subject.is_table else more
         return [f"This report was made without data. For {more}: latentkit report RUN DATA"]
     if not subject.has_encoder:
         return [f"Compared with {count(sample.n_total, 'row')} from {_last_part(sample.source)}."]
@@ -131,9 +135,8 @@ def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
         if fitting.is_mass(subject) or fitting.grid_step(subject) is not None:
             grid = " The density is turned into a probability by the step of the grid."
             how = "" if fitting.is_mass(subject) else grid
-            rows.append(
-                Method("Bits per dimension", f"That figure divided by the number of features and by −log 2.{how}")
-            )
+            one, many = ("column", "columns that were learnt") if subject.is_table else ("dimension", "features")
+            rows.append(Method(f"Bits per {one}", f"That figure divided by the number of {many} and by −log 2.{how}"))
     rows += [entry for section in sections for entry in section.method]
     return Section(
         key="methods",
@@ -147,6 +150,7 @@ def _score(subject: Subject) -> Method:
     """How rows were scored."""
     places, n_importance = subject.scored
     units = "probabilities" if fitting.is_mass(subject) else "densities in model units"
+    units = "probabilities of categories, of frequent values, and of the bins of numbers" if subject.is_table else units
     over = f"Mean over {count(len(places), 'row')}, summed over the features, in nats; {units}."
     if subject.is_deterministic:
         return Method(

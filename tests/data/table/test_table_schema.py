@@ -388,3 +388,36 @@ def test_numbers_beyond_the_data_are_not_taken_for_missing():
     back = schema.decode(schema.encode(pd.DataFrame({"x": [10.5, 20.0, -3.0]}), dtype=torch.float64))
     assert back["x"][0] == pytest.approx(10.5)
     assert back["x"][1] == pytest.approx(20.0)
+
+
+def test_numbers_are_those_of_the_user_and_codes_mean_the_same_everywhere() -> None:
+    table = pa.table(
+        {
+            "age": [31, 45, None, 62] * 10,
+            "job": pa.array(["b", "a", "a", None] * 10),
+            "day": [dt.date(1970, 1, 2)] * 20 + [dt.date(1970, 1, 1)] * 20,
+            "one": [1] * 40,
+        }
+    )
+    schema = learn_table_schema(table)
+    found = schema.numbers(table)
+    assert found.names == ("age", "job", "day")
+    assert found.is_categorical.tolist() == [False, True, False]
+    assert found.categories == {"job": ("a", "b", "not seen before")}
+    np.testing.assert_array_equal(found.values[:4, 0], [31, 45, np.nan, 62])
+    np.testing.assert_array_equal(found.values[:4, 1], [1, 0, 0, np.nan])
+    assert set(found.values[:, 2]) == {0.0, 86_400.0}
+    other = pa.table({"one": [1, 1], "job": ["c", "b"], "day": [dt.date(1970, 1, 3), None], "age": [7, 45]})
+    np.testing.assert_array_equal(schema.numbers(other).values, [[7, 2, 172_800], [45, 1, np.nan]])
+    for bad, message in (("old", "row 1 .*column 1 \\('age'\\) is 'old', but the column is"), ("inf", "is infinite")):
+        with pytest.raises(DataError, match=message):
+            schema.numbers(other.set_column(3, "age", pa.array(["7", bad])))
+
+
+@pytest.mark.parametrize("values", [["b", "a"], [4, 2], [1.5, 2.5], ["10", "7"]], ids=str)
+def test_the_type_of_categories_makes_categories(values: list[object]) -> None:
+    frame = pd.DataFrame({"c": pd.Series([*values, None, values[0]] * 10, dtype="category"), "n": np.arange(40.0) % 7})
+    schema = learn_table_schema(frame)
+    assert schema.columns[0].kind == "categorical"
+    pd.testing.assert_frame_equal(schema.decode(schema.encode(frame)), frame)
+    assert schema.allowed("c", values[1])[0].codes.sum() == 1

@@ -78,12 +78,16 @@ class Column:
         """The code of "missing" in each model column."""
         return tuple(size if self.missing.has_code else None for size in self.coding.sizes)
 
+    def read(self, cells: Arrow) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the values of an Arrow column, shape (n,), NaN where there is none, and what is missing."""
+        missing = nulls(cells, self.missing.markers)
+        return np.where(missing, np.nan, self.cells.read(cells)), missing
+
     def encode(self, cells: Arrow) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
         """Return the codes of an Arrow column, shape (n, model columns), what is missing and what is not known."""
-        missing = nulls(cells, self.missing.markers)
-        values = self.cells.read(cells)
+        values, missing = self.read(cells)
         unknown = np.isnan(values) & ~missing
-        u = self.coding.encode(np.where(missing, np.nan, values))
+        u = self.coding.encode(values)
         if self.missing.has_code:
             sizes = np.array(self.coding.sizes)
             u = np.where(u >= sizes, u + 1, u)  # the missing code lies between the last value and what is beyond it

@@ -167,7 +167,11 @@ class _Recogniser:
                 self._warn("is missing in every row and is left out")
             return self._left_out("missing", "nothing in it", MissingCells(self._type), state)
         if self.asked == "text" or not (
-            is_text(self.cells.type) or is_number(self.cells.type) or is_time(self.cells.type) or self._is_bool
+            is_text(self.cells.type)
+            or is_number(self.cells.type)
+            or is_time(self.cells.type)
+            or self._is_bool
+            or self._is_enumerated
         ):
             if self.asked is None:
                 self._warn(f"holds values of type {self.cells.type} and is left out")
@@ -182,9 +186,16 @@ class _Recogniser:
         return str(self.cells.type) == "bool"
 
     @property
+    def _is_enumerated(self) -> bool:
+        """Whether the user's own type says that these are categories."""
+        from pyarrow import types
+
+        return bool(types.is_dictionary(self.cells.type))
+
+    @property
     def _type(self) -> str:
         kind = self.cells.type
-        return str(kind.value_type) if hasattr(kind, "value_type") and is_text(kind) else str(kind)
+        return str(kind.value_type) if self._is_enumerated else str(kind)
 
     @property
     def _has_markers(self) -> bool:
@@ -213,6 +224,7 @@ class _Recogniser:
         kind = self.cells.type
         if (
             self._is_bool
+            or (self.asked is None and self._is_enumerated)
             or (is_number(kind) and self.asked in ("categorical", "boolean"))
             or not (self.asked is None or isinstance(self.asked, str))
         ):

@@ -25,7 +25,7 @@ from latentkit.data.table.frames import Columns, TableContainer, to_columns
 from latentkit.data.table.sources import read_table_data
 from latentkit.data.validation import from_source, show
 
-__all__ = ["TABLE_VERSION", "Combined", "TableSchema"]
+__all__ = ["TABLE_VERSION", "Combined", "TableNumbers", "TableSchema"]
 
 Arrow: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
@@ -47,6 +47,26 @@ class Combined:
 
     data: Any
     spread: Floats
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class TableNumbers:
+    """A table as numbers, for figures that know nothing of files and formats.
+
+    Attributes:
+        values: Shape (n, columns): numbers as they are, dates and times in seconds, categories as codes 0, 1, ...; NaN
+            where a cell is missing.
+        is_categorical: Which columns hold codes, shape (columns,).
+        names: Of the columns: those that the model sees.
+        categories: Names of the codes of each column that holds codes; the last stands for categories that were not
+            there when the schema was learnt.
+    """
+
+    values: Floats
+    is_categorical: NDArray[np.bool_]
+    names: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
 
 
 @final
@@ -342,6 +362,50 @@ class TableSchema:
             arrays.append(pc.if_else(pa.array(missing), column.write(filling).cast(plain.type), plain))
         container = self.container if table.text is None else replace(self.container, dialect=table.text.dialect)
         return container.rebuild([cells.combine_chunks() if hasattr(cells, "chunks") else cells for cells in arrays])
+
+    # -- as plain numbers ------------------------------------------------------------------------------------------
+
+    def numbers(self, data: Any) -> TableNumbers:
+        """Return a table as numbers and codes, the same codes for every table that is read by this schema.
+
+        Args:
+            data: As in :meth:`encode`.
+        Returns:
+            The columns that the model sees, in the user's units; what metrics of tables take
+            (:class:`latentkit.evaluation.MixedTable`).
+        Raises:
+            SchemaMismatchError: If the columns are not those that the schema was learnt from.
+            DataError: If a number is infinite, or a cell of numbers or dates holds none.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from latentkit.data import learn_table_schema
+            >>> table = pa.table({"age": [31, 45, 62, 31] * 9, "smokes": ["yes", "no", None, "no"] * 9})
+            >>> numbers = learn_table_schema(table).numbers(table)
+            >>> numbers.values[:3].tolist(), numbers.categories["smokes"]
+            ([[31.0, 1.0], [45.0, 0.0], [62.0, nan]], ('no', 'yes', 'not seen before'))
+        """
+        table = to_columns(read_table_data(data)).ordered(self.feature_names)
+        seen = [pair for pair in zip(self.columns, table.arrays, strict=True) if not pair[0].is_left_out]
+        parts = []
+        for column, cells in seen:
+            values, missing = column.read(cells)
+            unknown = np.isnan(values) & ~missing
+            if isinstance(column.cells, LabelCells):
+                values[unknown] = len(column.cells.categories)
+            elif unknown.any() or np.isinf(values).any():
+                self._check(table, column, cells, unknown, values[:, None], "error", [])
+            parts.append(values)
+        return TableNumbers(
+            np.stack(parts, axis=1),
+            np.array([isinstance(column.cells, LabelCells) for column, _ in seen]),
+            tuple(str(column.name) for column, _ in seen),
+            {
+                str(column.name): (*column.cells.categories, "not seen before")
+                for column, _ in seen
+                if isinstance(column.cells, LabelCells)
+            },
+        )
 
     # -- conditions -----------------------------------------------------------------------------------------------
 

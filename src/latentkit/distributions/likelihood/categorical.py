@@ -46,7 +46,7 @@ class Categorical:
 
     @property
     def mean(self) -> Tensor:
-        """Expected value in model units, shape (*batch, *event): meaningful where the categories are ordered."""
+        """Expected value in model units, shape (*batch, *event), meaningful where the categories are ordered."""
         levels = torch.linspace(0.0, 1.0, self.n_categories, dtype=self.logits.dtype, device=self.logits.device)
         return (self.probabilities * levels.reshape(-1, *[1] * self.n_event_dims)).sum(self._dim)
 

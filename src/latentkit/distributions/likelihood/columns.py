@@ -63,7 +63,7 @@ class Region:
 class Columns:
     r"""A row of columns given z, each cell a code c and a position in [0, 1) inside it, which is uniform.
 
-    .. math:: \log p(x \mid z) = \sum_j \log p(c_{o_j} \mid c_{o_1}, \dots, c_{o_{j-1}}, z), \quad c = \lfloor x \rfloor
+    .. math:: \log p(x \mid z) = \sum_j \log p(c_{o_j} \mid c_{o_1}, \ldots, c_{o_{j-1}}, z), \; c = \lfloor x \rfloor
 
     in the order o of the family, or without the dots where the decoder looks at z alone. Positions have density 1, so
     that the figures of a row are those of its codes. A number beyond its column's codes is an outlier: it costs a nat
@@ -217,7 +217,7 @@ class Columns:
     ) -> tuple[Tensor, Tensor]:
         r"""Draw some columns within regions, and say how probable it was that they lie there.
 
-        .. math:: w = \prod_j P(x_j \in A_j \mid z, x_1, \dots, x_{j-1})
+        .. math:: w = \prod_j P(x_j \in A_j \mid z, x_1, \ldots, x_{j-1})
 
         over the columns of `regions`, each drawn within its region A. Rows weighted by w are draws of p(x given x in A,
         z); the mean of w over z of the prior is the probability of the regions.

@@ -1,0 +1,240 @@
+"""What a model of a table of mixed kinds learnt: its columns, new rows beside real ones, and the oddest cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentkit.core.seeds import derive_seed, generator
+from latentkit.data.table.frames import to_columns
+from latentkit.evaluation import MixedTable, measure_table
+from latentkit.report.latent import needs_data
+from latentkit.report.page import Method, Note, Section, Table
+from latentkit.report.subject import Subject
+from latentkit.report.synthetic import compare_tables
+from latentkit.report.wording import count, first_of, number
+
+__all__ = ["parts"]
+
+#: Rows of training, held-out rows and new rows that are compared, and rows whose cells are scored, at most.
+MOST_COMPARED, MOST_SCORED = 10_000, 1000
+#: Columns of a table of rows, columns that are described, and cells shown, of all columns and of one, at most.
+MOST_SHOWN, MOST_DESCRIBED, MOST_CELLS, MOST_OF_COLUMN = 8, 80, 12, 3
+#: Rows without which there are no figures.
+FEWEST = 10
+
+
+def parts() -> dict[str, Callable[[Subject], Section]]:
+    """The parts of the report that are those of tables, by their keys."""
+    return {"columns": _columns, "samples": _samples, "synthetic": _compared, "cells": _cells}
+
+
+def _columns(subject: Subject) -> Section:
+    columns = subject.schema.columns
+    rows = [
+        [
+            str(column.name),
+            column.kind,
+            "left out" if column.is_left_out else " × ".join(map(str, column.sizes)),
+            f"{number(100 * column.missing.share, 2)} %" if column.missing.share else "",
+            column.reason,
+        ]
+        for column in columns[:MOST_DESCRIBED]
+    ]
+    seen = sum(not column.is_left_out for column in columns)
+    caption = f"{count(len(columns), 'column')}, {seen:,} of them learnt.{first_of(MOST_DESCRIBED, len(columns))}"
+    notes = [Note(text=f"{note[0].upper()}{note[1:]}.") for note in subject.schema.notes]
+    return Section(
+        key="columns",
+        heading="What was recognised",
+        lead="Each column was taken for a kind by its type and by how its cells are written. A wrong kind is the "
+        "cheapest mistake to mend: give the column another type, and fit again.",
+        short="Columns",
+        blocks=[
+            Table(header=["column", "kind", "codes", "missing", "because"], rows=rows, numeric=(2, 3), caption=caption),
+            *notes,
+        ],
+        method=[
+            Method(
+                "Codes of a column",
+                "Its categories, or its frequent values and the bins between them, whose bounds are quantiles of the "
+                "data of fit; missing is one code more where something was missing.",
+            )
+        ],
+    )
+
+
+def _samples(subject: Subject) -> Section:
+    names = subject.feature_names
+    rows = subject.estimator.sample(6, random_state=_seed(subject, "rows"))
+    return Section(
+        key="samples",
+        heading="Samples",
+        lead="New rows, in the form of the table; the columns of a row are drawn together.",
+        blocks=[
+            Table(
+                header=names[:MOST_SHOWN],
+                rows=list(zip(*_texts(subject, rows)[:MOST_SHOWN], strict=True)),
+                caption=f"Six new rows, as sample() gives them.{first_of(MOST_SHOWN, len(names))}",
+            )
+        ],
+        method=[
+            Method(
+                "Samples",
+                f"Latent vectors drawn with the run's seed, {_source(subject)}, and for each a draw of every column "
+                "from p(x given z).",
+            )
+        ],
+    )
+
+
+def _source(subject: Subject) -> str:
+    return "from the prior" if subject.ex_post is None else f"from the fitted {subject.ex_post_name}"
+
+
+def _compared(subject: Subject) -> Section:
+    """New rows beside those of the data: charts always, figures where privacy can be measured as well."""
+    if subject.sample is None:
+        return Section(
+            key="synthetic",
+            heading="New rows beside real ones",
+            lead="Good new rows spread as the real ones do, column by column and pair by pair.",
+            short="New rows",
+            blocks=[needs_data("Charts that compare new rows with real ones")],
+        )
+    split = subject.split
+    if split is None or min(map(len, split)) < FEWEST:
+        real = _numbers(subject, subject.sample.data)
+        new = _new_rows(subject, max(200, real.n))
+        section = compare_tables(real, new)
+        return replace(section, blocks=[*section.blocks, _no_figures(subject)])
+    train, held_out = (_numbers(subject, subject.rows_of(_some(subject, rows))) for rows in split)
+    new = _new_rows(subject, train.n)
+    return compare_tables(train, new, figures=measure_table(new, train=train, test=held_out, seed=subject.seed))
+
+
+def _no_figures(subject: Subject) -> Note:
+    """Why there are no figures of quality: without those of privacy they would praise copies."""
+    why = "Figures of quality stand here together with those of privacy, for copies of real rows have the best quality."
+    if subject.split is None:
+        return Note(
+            text=f"{why} That takes the data of the fit, with the rows that were held out, and these are others. Give "
+            "them with:",
+            command="latentkit report RUN DATA",
+        )
+    return Note(
+        text=f"{why} That takes at least {FEWEST} rows that were learnt from and {FEWEST} that were held out; here are "
+        f"{len(subject.split[0])} and {len(subject.split[1])}. Fit with more rows, or with:",
+        command="latentkit fit DATA -o RUN --set validation_fraction=0.2",
+    )
+
+
+def _numbers(subject: Subject, data: Any) -> MixedTable:
+    found = subject.schema.numbers(data)
+    return MixedTable(
+        values=found.values, is_categorical=found.is_categorical, names=found.names, categories=found.categories
+    )
+
+
+def _new_rows(subject: Subject, n: int) -> MixedTable:
+    return _numbers(subject, subject.estimator.sample(n, random_state=_seed(subject, "new rows")))
+
+
+def _some(subject: Subject, rows: torch.Tensor) -> NDArray[np.int64]:
+    chosen = torch.randperm(len(rows), generator=generator(subject.seed, "report", "compared"))[:MOST_COMPARED]
+    return np.asarray(rows[chosen.sort().values].numpy(), np.int64)
+
+
+def _cells(subject: Subject) -> Section:
+    heading, short = "Least probable cells", "Odd cells"
+    lead = (
+        "Cells that hardly fit the rest of their row: errors of typing, oddities, or what the model did not learn. A "
+        "first look, and no verdict."
+    )
+    if subject.sample is None:
+        return Section(key="cells", heading=heading, lead=lead, blocks=[needs_data("Scores of cells")], short=short)
+    places = torch.randperm(subject.sample.n, generator=generator(subject.seed, "report", "cells"))[:MOST_SCORED]
+    rows = subject.sample.rows[places.sort().values.numpy()]
+    scores = subject.estimator.score_cells(subject.rows_of(rows))
+    usual = [float(column[~np.isnan(column)].mean()) if not np.isnan(column).all() else np.nan for column in scores.T]
+    chosen = _oddest(scores - np.array(usual))
+    if not chosen:
+        note = Note(text="No cell of these rows has a value that the model knows.")
+        return Section(key="cells", heading=heading, lead=lead, blocks=[note], short=short)
+    odd = subject.rows_of(rows[[row for row, _ in chosen]])
+    shown = np.ones((len(chosen), scores.shape[1]), np.bool_)
+    shown[np.arange(len(chosen)), [column for _, column in chosen]] = False
+    given, expected = _texts(subject, odd), _texts(subject, subject.estimator.recover(odd, shown))
+    table = [
+        [
+            f"{rows[row]:,}",
+            subject.feature_names[column],
+            given[column][place],
+            expected[column][place],
+            number(scores[row, column], 3),
+            number(usual[column], 3),
+        ]
+        for place, (row, column) in enumerate(chosen)
+    ]
+    return Section(
+        key="cells",
+        heading=heading,
+        lead=lead,
+        short=short,
+        blocks=[
+            Table(
+                header=["row", "column", "value", "given the rest, rather", "log p, nats", "usual"],
+                rows=table,
+                numeric=(0, 4, 5),
+                caption=f"Of {count(len(rows), 'row')}, counted from 0; of one column {MOST_OF_COLUMN} at most.",
+            )
+        ],
+        method=[
+            Method(
+                "Least probable cells",
+                "log p(cell given all other cells of its row), with 8 draws of z from q(z given these), as "
+                "score_cells() gives it. Cells are ranked by how far that lies below the mean of their column, which "
+                "stands as usual: columns of many values are improbable cell by cell. What the rest of the row "
+                "suggests is the mean of a number, and the most probable category.",
+            )
+        ],
+    )
+
+
+def _oddest(excess: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Rows and columns of the lowest cells, lowest first, and not too many of one column."""
+    result: list[tuple[int, int]] = []
+    of_column = np.zeros(excess.shape[1], np.int64)
+    for place in np.argsort(excess, axis=None, kind="stable"):
+        row, column = divmod(int(place), excess.shape[1])
+        if np.isnan(excess[row, column]) or len(result) == MOST_CELLS:
+            break
+        if of_column[column] < MOST_OF_COLUMN:
+            of_column[column] += 1
+            result.append((row, column))
+    return result
+
+
+def _texts(subject: Subject, data: Any) -> list[Sequence[str]]:
+    """The cells of a table as texts, column by column."""
+    table = to_columns(data).ordered(subject.schema.feature_names)
+    return [
+        [_text(cell, is_missing) for cell, is_missing in zip(cells.to_pylist(), column.read(cells)[1], strict=True)]
+        for column, cells in zip(subject.schema.columns, table.arrays, strict=True)
+    ]
+
+
+def _text(cell: Any, is_missing: bool) -> str:
+    if is_missing:
+        return "missing"
+    text = number(cell, 6) if isinstance(cell, float) else str(cell)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _seed(subject: Subject, purpose: str) -> int:
+    return derive_seed(subject.seed, "report", purpose) % 2**32
