@@ -62,6 +62,8 @@ class OpenedRun:
         """The data in the shape of the model's; tables hold the pixels of images side by side."""
         from latentkit.data.containers import is_frame, to_array
 
+        if self.schema.kind == "table":
+            return dataset  # its own schema checks names and kinds
         shape = self.schema.user_shape
         if self.schema.kind == "images" and dataset.kind == "rows":
             values = to_array(dataset.data, source=dataset.source)

@@ -193,6 +193,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             is_interrupted=lambda: interruption.requested,
             on_epoch=None if writer is None else writer.epoch,
         )
+        for note in self.schema_.notes if self.schema_.kind == "table" else ():
+            reporter.note(note)
         reporter.start(self._headline(dataset, len(train), plan))
         if writer is not None:
             writer.begin(self, dataset, plan)
@@ -376,6 +378,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
+        shape += " columns" if self.schema_.kind == "table" else ""
         parts = self.specification_.parts
         likelihood = f"{parts['likelihood']} likelihood" if "likelihood" in parts else "no likelihood"
         latents = f"codes: {parts['codes']}" if "codes" in parts else f"{self.latent_dim_} latent dimensions"

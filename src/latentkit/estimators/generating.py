@@ -34,6 +34,8 @@ __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
 Draw = Literal["auto", "mean", "sample"]
 
+#: Rows by which the probability of a condition is measured.
+_COUNTED = 512
 #: Width of a network from which on oneDNN's float32 products are the faster ones.
 WIDE = 256
 
@@ -119,11 +121,13 @@ class GenerativeTasks(ABC):
         n = check_integer("n", n, low=1)
         seed = draw_seed(self.random_state if random_state is None else random_state)
         if condition is not None and self._asks_of_columns(condition):
-            check_choice("prior", prior, ("auto", *self._prior_names()))
-            model, source = self._model(torch.float32), self._prior_module(label, prior)
-            regions = regions_of(self.schema_, condition)
-            rows, _ = sample_within(model, source(), n, regions, generator=generator(seed, "sample"))
-            return self.schema_.decode(rows.cpu())
+            for name, value in (("temperature", temperature), ("guidance", guidance)):
+                if value != 1.0:
+                    raise InvalidParameterError(
+                        f"{name}={value!r} has no meaning beside a condition on columns, which the rows fit anyway. "
+                        "Leave it out."
+                    )
+            return self.schema_.decode(self._within(condition, n, label=label, prior=prior, seed=seed)[0].cpu())
         if condition is not None:
             bound = self.given(condition)
             return bound.sample(
@@ -154,6 +158,30 @@ class GenerativeTasks(ABC):
             for rows in iterate_batches(n, self._batch_size)
         ]
         return self.schema_.decode(torch.cat(parts))
+
+    def probability(self, condition: Mapping[Any, Any], *, label: Any = None, prior: str = "auto") -> float:
+        r"""Return how probable it is that a new row fits a condition on columns.
+
+        .. math:: P(x_A \in A) = E_{p(z)}[P(x_A \in A \mid z)]
+
+        Args:
+            condition: What columns of a table of mixed kinds shall hold, as :meth:`sample` takes it.
+            label: As for :meth:`sample`.
+            prior: As for :meth:`sample`.
+        Returns:
+            A probability, estimated with some thousand draws of z; small ones with more.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to a table of mixed kinds, or with conditions.
+            InvalidParameterError: If a column or category is unknown, or the condition is so improbable that no draw
+                counts.
+        """
+        check_is_fitted(self)
+        if not self._asks_of_columns(condition):
+            raise UnsupportedOperationError(
+                "a condition asks for values of columns, as in {'sex': 'Female'}, of a model that was fitted to a "
+                "table of mixed kinds without conditions of its own."
+            )
+        return self._within(condition, _COUNTED, label=label, prior=prior, seed=draw_seed(self.random_state))[1]
 
     @python_random_kept()
     def attribute_control(
@@ -207,6 +235,15 @@ class GenerativeTasks(ABC):
         return self.schema_.decode(self._map_latents(decode, z))
 
     # Tensors through the model
+
+    def _within(
+        self, condition: Mapping[Any, Any], n: int, *, label: Any, prior: str, seed: int
+    ) -> tuple[Tensor, float]:
+        """Rows that fit a condition on columns, model units, shape (n, columns), and its probability."""
+        check_choice("prior", prior, ("auto", *self._prior_names()))
+        model, source = self._model(torch.float32), self._prior_module(label, prior)
+        regions = regions_of(self.schema_, condition)
+        return sample_within(model, source(), n, regions, generator=generator(seed, "sample"))
 
     def _asks_of_columns(self, condition: Any) -> bool:
         """Whether a condition is one on columns of the table that was fitted."""

@@ -100,6 +100,8 @@ def _order(subject: Subject) -> tuple[str, ...]:
         classes = ("classes",) if subject.groups else ()
         return ("training", "samples", *classes, "walks", "neighbours", "configuration")
     about = ("codes",) if subject.is_discrete else ("dimensions",)
+    if subject.schema.kind == "table":
+        return ("training", *about, "map", "configuration")
     along = () if subject.is_discrete else ("traversals",)
     shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely")
     return ("training", *about, *shown, "configuration")

@@ -8,9 +8,12 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast, final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from latentkit.core.errors import UnreadableDataError
 from latentkit.data.validation import show
@@ -103,6 +106,12 @@ class TextTable:
         dialect = Dialect(**{**asdict(self.dialect), "quoted": quoted})
         names, arrays = (part[:at] + part[at + 1 :] for part in (self.names, self.arrays))
         return TextTable(names, arrays, dialect, self.source)
+
+    def take(self, rows: NDArray[np.int64]) -> TextTable:
+        """Return the table of these rows, by number; it no longer knows the lines of the file."""
+        import pyarrow as pa
+
+        return replace(self, arrays=tuple(array.take(pa.array(rows)) for array in self.arrays))
 
     def to_arrow(self) -> Arrow:
         """Return an Arrow table of strings."""
