@@ -41,6 +41,19 @@ def test_check_of_a_table(latentkit, table_file) -> None:
     assert f"latentkit fit {table_file} -o run --labels size" in outcome.out
 
 
+def test_check_of_a_table_of_mixed_kinds(latentkit, tmp_path) -> None:
+    rows = "".join(f"{20 + i % 50},{'red' if i % 3 else 'blue'},{'' if i % 4 else i}\n" for i in range(90))
+    (tmp_path / "people.csv").write_text(f"age,colour,visits\n{rows}")
+    values = _json(latentkit("check", tmp_path / "people.csv", "--json"))
+    assert values["kind"] == "table"
+    assert [column["kind"] for column in values["columns"]] == ["count", "categorical", "count"]
+    assert values["columns"][2]["missing"] == 67 / 90
+    assert any("'visits' is missing in 74%" in text for text in values["warnings"])
+    outcome = latentkit("check", tmp_path / "people.csv")
+    assert "categorical: 2 categories; 2 codes" in outcome.out
+    assert "a fit would choose" not in outcome.out
+
+
 def test_check_warns_of_constant_columns(latentkit, tmp_path) -> None:
     np.save(tmp_path / "x.npy", np.column_stack([np.arange(9.0), np.full(9, 3.0)]))
     assert any("constant" in text for text in _json(latentkit("check", tmp_path / "x.npy", "--json"))["warnings"])

@@ -186,8 +186,8 @@ def test_conditions_are_for_tables(latentkit, run, table_run, tmp_path) -> None:
     assert (outcome.code, "this run is one of rows" in outcome.err) == (2, True)
     outcome = latentkit("sample", run, "-o", tmp_path / "x.csv", "--where", "legs=2", "--condition", "legs=2")
     assert (outcome.code, "two ways to say the same" in outcome.err) == (2, True)
-    outcome = latentkit("sample", run, "-o", tmp_path / "x.csv", "--where", "legs=2", "--temperature", "0.5")
-    assert (outcome.code, "temperature=0.5 has no meaning" in outcome.err) == (2, True)
+    outcome = latentkit("sample", run, "-o", tmp_path / "x.csv", "--where", "legs=2", "--guidance", "0.5")
+    assert (outcome.code, "guidance=0.5. Leave them out" in outcome.err) == (2, True)
 
 
 def test_holes_are_filled_and_every_other_byte_stays(latentkit, run, holes, tmp_path) -> None:

@@ -88,6 +88,8 @@ def test_conditions_that_make_no_sense(vae) -> None:
         vae.sample(3, condition={"kinds": "cat"})
     with pytest.raises(InvalidParameterError, match="nothing in it fits"):
         vae.sample(3, condition={"weight": (500, 600)})
+    with pytest.raises(InvalidParameterError, match="drawn as they are; got draw='mean'"):
+        vae.sample(3, condition={"kind": "cat"}, draw="mean")
 
 
 def test_conditions_have_a_probability(vae, table) -> None:
@@ -97,8 +99,8 @@ def test_conditions_have_a_probability(vae, table) -> None:
     numbers = _vae(max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
     with pytest.raises(UnsupportedOperationError, match="a condition asks for values of columns"):
         numbers.probability({"a": 1})
-    with pytest.raises(InvalidParameterError, match="temperature=0.5 has no meaning"):
-        vae.sample(3, condition={"kind": "owl"}, temperature=0.5)
+    with pytest.raises(InvalidParameterError, match=r"guidance=2.0\. Leave them out"):
+        vae.sample(3, condition={"kind": "owl"}, guidance=2.0)
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as unknown")

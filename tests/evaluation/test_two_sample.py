@@ -10,6 +10,7 @@ from scipy.stats import norm
 from latentkit.core.errors import InvalidParameterError
 from latentkit.evaluation import two_sample_auc
 from latentkit.evaluation.two_sample import area_under_curve
+from tests.evaluation.mixed_rows import rows, table
 
 
 def test_area_is_the_share_of_ordered_pairs_and_that_of_scikit_learn() -> None:
@@ -76,3 +77,34 @@ def test_wrong_input_is_named() -> None:
         two_sample_auc(rows, rows, n_folds=1)
     with pytest.raises(InvalidParameterError, match="generated must be .* at least 5 rows"):
         two_sample_auc(rows, rows[:4])
+
+
+@pytest.mark.parametrize("classifier", ["linear", "boosting"])
+def test_mixed_tables_are_told_apart_by_categories_and_by_holes(classifier) -> None:
+    real, fresh = rows(400, 0), rows(400, 1)
+    same = two_sample_auc(real, fresh, classifier=classifier)
+    assert same.interval[0] < 0.5 < same.interval[1]
+    # codes 0 and 2 against 1 and 3: no order of the codes tells them apart
+    rng = np.random.default_rng(0)
+    even, odd = (table(2.0 * rng.integers(0, 2, (400, 1)) + k, [True]) for k in (0, 1))
+    assert two_sample_auc(even, odd, classifier=classifier).auc == pytest.approx(1.0)
+    whole = rows(400, 1, missing=0.0)
+    assert two_sample_auc(real, whole, classifier=classifier).auc > 0.55
+
+
+def test_the_codes_of_a_table_have_no_order() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.permutation(60)
+    real, synthetic = (table(codes[30 * k + rng.integers(0, 30, (600, 1))], [True]) for k in (0, 1))
+    as_category = two_sample_auc(real, synthetic, classifier="linear")
+    as_number = two_sample_auc(real.values, synthetic.values, classifier="linear")
+    assert as_category.auc > 0.99
+    assert as_number.auc < 0.7
+
+
+def test_arrays_and_tables_do_not_mix() -> None:
+    given = rows(20, 0, missing=0.0)
+    with pytest.raises(InvalidParameterError, match="both be mixed tables, or both be arrays"):
+        two_sample_auc(given, given.values)
+    with pytest.raises(InvalidParameterError, match="generated must have at least 5 rows"):
+        two_sample_auc(given, rows(4, 0))

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.nn import CellEmbedding, ColumnDecoder, ColumnEncoder, build_decoder, build_encoder
+from latentkit.nn import CellEmbedding, CodeVectors, ColumnDecoder, ColumnEncoder, build_decoder, build_encoder
 from latentkit.nn.columns import codes_of, default_column_widths
 
 SIZES = (2, 3, 7)
@@ -77,7 +78,7 @@ def test_networks_are_built_by_name() -> None:
     decoder = build_decoder("columns", 4, (1, sum(SIZES)), cardinalities=SIZES, widths=(16, 16))
     assert isinstance(encoder, ColumnEncoder)
     assert isinstance(decoder, ColumnDecoder)
-    assert encoder.embedding.vectors.embedding_dim == 64
+    assert encoder.embedding.vectors.free.shape[1] == 64
     assert decoder.logits(decoder(encoder(_rows()))[:, 0], _rows()).shape == (6, 12)
     assert default_column_widths(200) == (256,)
 
@@ -97,3 +98,17 @@ def test_networks_are_built_by_name() -> None:
 def test_wrong_settings(options: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         build_encoder("columns", (3,), 4, **options)  # type: ignore[arg-type]
+
+
+def test_vectors_of_ordered_codes_are_smooth_before_training() -> None:
+    torch.manual_seed(0)
+    vectors = CodeVectors((40, 40, 3), 16, missing_codes=(None, 39, None), is_ordered=(True, True, True), n_more=1)
+    for column, last in ((0, 40), (1, 39)):
+        rows = vectors.rows(column)
+        assert rows.shape == (41, 16)
+        near, far = (functional.cosine_similarity(rows[: last - k], rows[k:last]).mean() for k in (1, 20))
+        assert near > 0.9
+        assert far < 0.5
+    assert torch.equal(vectors.weight, torch.cat([vectors.rows(column) for column in range(3)]))
+    unordered = CodeVectors((40,), 16).rows(0)
+    assert functional.cosine_similarity(unordered[:-1], unordered[1:]).mean() < 0.3

@@ -28,7 +28,7 @@ from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import regions_of
 from latentkit.evaluation import AttributeControl
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, ex_post_priors, sample_latents, sample_within
+from latentkit.tasks import decode, ex_post_priors, sample_latents, sample_within, tempered
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -121,13 +121,13 @@ class GenerativeTasks(ABC):
         n = check_integer("n", n, low=1)
         seed = draw_seed(self.random_state if random_state is None else random_state)
         if condition is not None and self._asks_of_columns(condition):
-            for name, value in (("temperature", temperature), ("guidance", guidance)):
-                if value != 1.0:
-                    raise InvalidParameterError(
-                        f"{name}={value!r} has no meaning beside a condition on columns, which the rows fit anyway. "
-                        "Leave it out."
-                    )
-            return self.schema_.decode(self._within(condition, n, label=label, prior=prior, seed=seed)[0].cpu())
+            if draw == "mean" or guidance != 1.0:
+                raise InvalidParameterError(
+                    f"rows given a condition on columns are drawn as they are; got draw={draw!r}, "
+                    f"guidance={guidance!r}. Leave them out."
+                )
+            latents = tempered(self._column_prior(label, prior), temperature)
+            return self.schema_.decode(self._within(condition, n, latents, seed)[0].cpu())
         if condition is not None:
             bound = self.given(condition)
             return bound.sample(
@@ -181,7 +181,8 @@ class GenerativeTasks(ABC):
                 "a condition asks for values of columns, as in {'sex': 'Female'}, of a model that was fitted to a "
                 "table of mixed kinds without conditions of its own."
             )
-        return self._within(condition, _COUNTED, label=label, prior=prior, seed=draw_seed(self.random_state))[1]
+        latents = self._column_prior(label, prior)
+        return self._within(condition, _COUNTED, latents, draw_seed(self.random_state))[1]
 
     @python_random_kept()
     def attribute_control(
@@ -236,14 +237,15 @@ class GenerativeTasks(ABC):
 
     # Tensors through the model
 
-    def _within(
-        self, condition: Mapping[Any, Any], n: int, *, label: Any, prior: str, seed: int
-    ) -> tuple[Tensor, float]:
+    def _within(self, condition: Mapping[Any, Any], n: int, latents: Any, seed: int) -> tuple[Tensor, float]:
         """Rows that fit a condition on columns, model units, shape (n, columns), and its probability."""
-        check_choice("prior", prior, ("auto", *self._prior_names()))
-        model, source = self._model(torch.float32), self._prior_module(label, prior)
         regions = regions_of(self.schema_, condition)
-        return sample_within(model, source(), n, regions, generator=generator(seed, "sample"))
+        return sample_within(self._model(torch.float32), latents, n, regions, generator=generator(seed, "sample"))
+
+    def _column_prior(self, label: Any, prior: str) -> Any:
+        """The distribution of z that rows given a condition on columns are drawn from."""
+        check_choice("prior", prior, ("auto", *self._prior_names()))
+        return self._prior_module(label, prior)()
 
     def _asks_of_columns(self, condition: Any) -> bool:
         """Whether a condition is one on columns of the table that was fitted."""

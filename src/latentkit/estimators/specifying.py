@@ -47,7 +47,7 @@ def specify_autoencoder(
     """
     event_shape = tuple(estimator.schema_.event_shape)
     likelihood, options = estimator._resolve_likelihood()  # noqa: SLF001 (of the group of parameters)
-    columns = {name: options[name] for name in ("cardinalities", "missing_codes") if name in options}
+    columns = {name: options[name] for name in ("cardinalities", "missing_codes", "is_ordered") if name in options}
     plain = "none" if has_spectral_decoder and estimator.normalization == "auto" else estimator.normalization
     encoder, decoder = (
         settle(

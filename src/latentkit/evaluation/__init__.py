@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latentkit.evaluation.classifier import ClassifierFeatures
 from latentkit.evaluation.code_quality import disentanglement_metrics, measure_disentanglement
+from latentkit.evaluation.column_shapes import ColumnShapes, column_shapes
 from latentkit.evaluation.control import (
     AttributeControl,
     AttributeRecognizer,
@@ -43,9 +44,15 @@ from latentkit.evaluation.likelihood import (
 )
 from latentkit.evaluation.manifold import DensityCoverage, PrecisionRecall, density_coverage, precision_recall
 from latentkit.evaluation.memorisation import CopyRate, copy_rate
+from latentkit.evaluation.mixed_table import MixedTable, mixed_tables
 from latentkit.evaluation.mixture_posteriors import MixtureEstimate, miselbo
+from latentkit.evaluation.pair_trends import PairTrends, pair_associations, pair_trends
 from latentkit.evaluation.pairs import psnr, ssim
 from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
+from latentkit.evaluation.table_efficacy import LearnerScore, train_synthetic_test_real
+from latentkit.evaluation.table_learners import table_learners
+from latentkit.evaluation.table_privacy import ClosestRecords, CopiedCells, closest_records, copied_cells
+from latentkit.evaluation.table_quality import measure_table, table_metrics, table_privacy_figures
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
 
 __all__ = [
@@ -53,6 +60,9 @@ __all__ = [
     "AttributeRecognizer",
     "AttributeRegressor",
     "ClassifierFeatures",
+    "ClosestRecords",
+    "ColumnShapes",
+    "CopiedCells",
     "CopyRate",
     "Dci",
     "DensityCoverage",
@@ -63,11 +73,14 @@ __all__ = [
     "InformationEstimate",
     "KernelDistance",
     "LatentSummary",
+    "LearnerScore",
     "LikelihoodEstimate",
     "Measurement",
+    "MixedTable",
     "MixtureEstimate",
     "MutualInformationGap",
     "NetworkFeatures",
+    "PairTrends",
     "PrecisionRecall",
     "PrincipalComponentFeatures",
     "RandomFeatures",
@@ -78,7 +91,10 @@ __all__ = [
     "attribute_control",
     "bits_per_dimension",
     "classification_accuracy_score",
+    "closest_records",
     "codebook_perplexity",
+    "column_shapes",
+    "copied_cells",
     "copy_rate",
     "dci",
     "density_coverage",
@@ -89,9 +105,13 @@ __all__ = [
     "kernel_distance",
     "measure_disentanglement",
     "measure_samples",
+    "measure_table",
     "miselbo",
+    "mixed_tables",
     "mutual_information",
     "mutual_information_gap",
+    "pair_associations",
+    "pair_trends",
     "precision_recall",
     "psnr",
     "random_convolution_features",
@@ -100,5 +120,9 @@ __all__ = [
     "sap_score",
     "ssim",
     "summarize_latents",
+    "table_learners",
+    "table_metrics",
+    "table_privacy_figures",
+    "train_synthetic_test_real",
     "two_sample_auc",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,9 +18,9 @@ from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.kernel import kernel_distance
 from latentkit.evaluation.manifold import density_coverage, precision_recall
 from latentkit.evaluation.memorisation import copy_rate
-from latentkit.evaluation.two_sample import two_sample_auc
+from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
 
-__all__ = ["Measurement", "measure_samples", "sample_metrics"]
+__all__ = ["Measurement", "measure_samples", "sample_metrics", "two_sample_measurement"]
 
 _FLOOR = "training rows in place of samples"
 
@@ -42,6 +42,18 @@ class Measurement:
     better: Direction
     standard_error: float | None = None
     computed_with: str
+
+    def beside(self, floor: float, floor_of: str) -> Figure:
+        """The figure that shows this number with its floor."""
+        return Figure(
+            name=self.name,
+            value=self.value,
+            better=self.better,
+            floor=floor,
+            floor_of=floor_of,
+            standard_error=self.standard_error,
+            computed_with=self.computed_with,
+        )
 
 
 #: A metric takes features of real rows, features of samples and a seed.
@@ -107,17 +119,12 @@ def measure_samples(
     figures = []
     for name, metric in wanted:
         for got, bottom in zip(metric(real, generated, seed), metric(real, floor, seed), strict=True):
-            figures.append(
-                Figure(
-                    name=features.frechet_name if name == "frechet" else got.name,
-                    value=got.value,
-                    better=got.better,
-                    floor=bottom.value,
-                    floor_of=_FLOOR,
-                    standard_error=got.standard_error,
-                    computed_with=f"{got.computed_with}; {features.description}",
-                )
+            named = replace(
+                got,
+                name=features.frechet_name if name == "frechet" else got.name,
+                computed_with=f"{got.computed_with}; {features.description}",
             )
+            figures.append(named.beside(bottom.value, _FLOOR))
     copies = copy_rate(known, real, generated)
     figures.append(
         Figure(
@@ -183,13 +190,15 @@ def _density_coverage(real: Tensor, generated: Tensor, seed: int) -> Sequence[Me
 
 @sample_metrics.register("two-sample")
 def _two_sample(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]:
-    result = two_sample_auc(real, generated, seed=seed)
-    return (
-        Measurement(
-            name="two-sample AUC",
-            value=result.auc,
-            better="nearer to the floor",
-            standard_error=result.standard_error,
-            computed_with=result.computed_with,
-        ),
+    return (two_sample_measurement(two_sample_auc(real, generated, seed=seed)),)
+
+
+def two_sample_measurement(result: TwoSampleAuc) -> Measurement:
+    """The number of a classifier two-sample test."""
+    return Measurement(
+        name="two-sample AUC",
+        value=result.auc,
+        better="nearer to the floor",
+        standard_error=result.standard_error,
+        computed_with=result.computed_with,
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, check_integer
 from latentkit.core.seeds import derive_seed
 from latentkit.evaluation.inputs import Numbers, check_pair
-
-if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
+from latentkit.evaluation.mixed_table import MixedTable, check_tables
+from latentkit.evaluation.table_learners import boosting, linear
 
 __all__ = ["TwoSampleAuc", "area_under_curve", "two_sample_auc"]
 
@@ -56,8 +56,8 @@ class TwoSampleAuc:
 
 
 def two_sample_auc(
-    real: Numbers,
-    generated: Numbers,
+    real: Numbers | MixedTable,
+    generated: Numbers | MixedTable,
     *,
     classifier: Literal["boosting", "linear"] = "boosting",
     n_folds: int = 5,
@@ -73,10 +73,11 @@ def two_sample_auc(
     AUC of 0.5 proves little where rows are few.
 
     Args:
-        real: Features, or rows of a table as they are, shape (n_real, features), at least `n_folds` rows.
-        generated: Shape (n_generated, features), at least `n_folds` rows.
+        real: Features, or rows of numbers as they are, shape (n_real, features), at least `n_folds` rows; or a mixed
+            table, whose categories and missing cells the classifier gets as such.
+        generated: Shape (n_generated, features), at least `n_folds` rows; or a mixed table of the same columns.
         classifier: "boosting" is scikit-learn's histogram gradient boosting, which sees interactions; "linear" is
-            logistic regression on standardised features, which sees shifts.
+            logistic regression on standardised features and one-hot categories, which sees shifts.
         n_folds: At least 2.
         seed: Decides the folds.
 
@@ -100,12 +101,20 @@ def two_sample_auc(
 
     check_choice("classifier", classifier, ("boosting", "linear"))
     check_integer("n_folds", n_folds, low=2)
-    a, b = (rows.cpu().numpy() for rows in check_pair(("real", real), ("generated", generated), at_least=n_folds))
+    if isinstance(real, MixedTable) and isinstance(generated, MixedTable):
+        check_tables(n_folds, real=real, generated=generated)
+        a, b, kinds = real.values, generated.values, real.is_categorical
+    elif isinstance(real, MixedTable) or isinstance(generated, MixedTable):
+        raise InvalidParameterError("real and generated must both be mixed tables, or both be arrays of numbers.")
+    else:
+        pair = check_pair(("real", real), ("generated", generated), at_least=n_folds)
+        a, b = (rows.cpu().numpy() for rows in pair)
+        kinds = np.zeros(a.shape[1], bool)
     rows, labels = np.concatenate((a, b)), np.repeat((0, 1), (len(a), len(b)))
     state = derive_seed(seed, "two-sample") % 2**32
     areas, variances = [], []
     for fit, held_out in StratifiedKFold(n_folds, shuffle=True, random_state=state).split(rows, labels):
-        scores = _classifier(classifier, state).fit(rows[fit], labels[fit]).predict_proba(rows[held_out])[:, 1]
+        scores = _classifier(classifier, kinds, state).fit(rows[fit], labels[fit]).predict_proba(rows[held_out])[:, 1]
         area, error = area_under_curve(scores[labels[held_out] == 1], scores[labels[held_out] == 0])
         areas.append(area)
         variances.append(error**2)
@@ -139,12 +148,7 @@ def area_under_curve(positive: NDArray[Any], negative: NDArray[Any]) -> tuple[fl
     return float(below.mean()), math.sqrt(variance)
 
 
-def _classifier(name: str, seed: int) -> ClassifierMixin:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
+def _classifier(name: str, is_categorical: NDArray[np.bool_], seed: int) -> Any:
     if name == "linear":
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return HistGradientBoostingClassifier(learning_rate=0.2, max_iter=50, early_stopping=False, random_state=seed)
+        return linear(is_categorical, True, seed)
+    return boosting(is_categorical, True, seed, learning_rate=0.2, max_iter=50)

@@ -25,7 +25,7 @@ __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Sizes that a resolved network may have.
-SIZES = ("widths", "channels", "cardinalities", "missing_codes")
+SIZES = ("widths", "channels", "cardinalities", "missing_codes", "is_ordered")
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
 _AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")}
 
@@ -37,11 +37,12 @@ def resolve_network(
     n_rows: int | None = None,
     cardinalities: Sequence[int] | None = None,
     missing_codes: Sequence[int | None] | None = None,
+    is_ordered: Sequence[bool] | None = None,
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
-    A table of mixed kinds, of which `cardinalities` are the numbers of codes of its columns and `missing_codes` those
-    of them that stand for "missing", has its own network.
+    A table of mixed kinds, of which `cardinalities` are the numbers of codes of its columns, `missing_codes` those of
+    them that stand for "missing", and `is_ordered` says which are in an order, has its own network.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -58,7 +59,8 @@ def resolve_network(
     if name == "columns" and cardinalities is not None:
         widths = default_column_widths(len(cardinalities), n_rows=n_rows)
         gaps = [None] * len(cardinalities) if missing_codes is None else list(missing_codes)
-        sizes = {"cardinalities": list(cardinalities), "missing_codes": gaps}
+        order = [False] * len(cardinalities) if is_ordered is None else list(is_ordered)
+        sizes = {"cardinalities": list(cardinalities), "missing_codes": gaps, "is_ordered": order}
         return {"network": "columns", "widths": list(widths), **sizes}
     if name == "mlp":
         return {"network": "mlp", "widths": list(default_widths(prod(event_shape), n_rows=n_rows))}

@@ -102,6 +102,7 @@ class Specification(ABC):
         sizes = [prod(self.event_shape)]
         for choice in self.networks.values():
             sizes.extend(choice.get("widths", ()))
+            sizes.append(sum(choice.get("cardinalities", ())))
             if choice["network"] == "conv":
                 # The first stage halves the grid and is the largest; three copies are alive in a residual block.
                 sizes.append(3 * choice["channels"][0] * prod(self.event_shape[1:]) // 4)

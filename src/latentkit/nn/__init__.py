@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.nn.activations import activations
 from latentkit.nn.building import NetworkSpec, build_decoder, build_encoder, last_layer
-from latentkit.nn.columns import CellEmbedding, ColumnDecoder, ColumnEncoder
+from latentkit.nn.columns import CellEmbedding, CodeVectors, ColumnDecoder, ColumnEncoder
 from latentkit.nn.convolutional import ConvDecoder, ConvEncoder
 from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
 from latentkit.nn.grids import GridDecoder, GridEncoder
@@ -15,6 +15,7 @@ from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 __all__ = [
     "MLP",
     "CellEmbedding",
+    "CodeVectors",
     "ColumnDecoder",
     "ColumnEncoder",
     "ConvDecoder",

@@ -39,6 +39,7 @@ def build_encoder(
     n_rows: int | None = None,
     cardinalities: Sequence[int] | None = None,
     missing_codes: Sequence[int | None] | None = None,
+    is_ordered: Sequence[bool] | None = None,
 ) -> nn.Module:
     """Return a network from x of shape (batch, *event) to (batch, n_outputs).
 
@@ -55,8 +56,9 @@ def build_encoder(
         dropout: Probability in [0, 1).
         residual: "auto" is False for "mlp" and True for "conv".
         n_rows: Number of training examples, where known.
-        cardinalities: For "columns", as missing_codes.
+        cardinalities: For "columns", as missing_codes and is_ordered.
         missing_codes: See :class:`NetworkOptions`.
+        is_ordered: See :class:`NetworkOptions`.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, or does not belong to this network.
@@ -78,6 +80,7 @@ def build_encoder(
         n_rows=n_rows,
         cardinalities=cardinalities,
         missing_codes=missing_codes,
+        is_ordered=is_ordered,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("encoder", options)
@@ -101,6 +104,7 @@ def build_decoder(
     n_rows: int | None = None,
     cardinalities: Sequence[int] | None = None,
     missing_codes: Sequence[int | None] | None = None,
+    is_ordered: Sequence[bool] | None = None,
 ) -> nn.Module:
     """Return a network from z of shape (batch, latent) to (batch, *output_shape).
 
@@ -117,8 +121,9 @@ def build_decoder(
         residual: "auto" is False for "mlp" and True for "conv".
         upsampling: For "conv".
         n_rows: Number of training examples, where known.
-        cardinalities: For "columns", as missing_codes.
+        cardinalities: For "columns", as missing_codes and is_ordered.
         missing_codes: See :class:`NetworkOptions`.
+        is_ordered: See :class:`NetworkOptions`.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, does not belong to this network, or your
@@ -146,6 +151,7 @@ def build_decoder(
         n_rows=n_rows,
         cardinalities=cardinalities,
         missing_codes=missing_codes,
+        is_ordered=is_ordered,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("decoder", options)
@@ -154,7 +160,7 @@ def build_decoder(
     return family.decoder(latent_dim, shape, options)
 
 
-def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | None:
+def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | None:
     """Return the part of a decoder of ours whose `bias` is added to its output, or None for a user's module.
 
     A module of the user's own is left as it came: it may be trained already, or bend its output after the last layer.
@@ -168,7 +174,7 @@ def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | None:
         assert isinstance(layer, nn.Linear)
         return layer
     if isinstance(decoder, ColumnDecoder):
-        return decoder.head
+        return decoder
     return decoder.output_bias if isinstance(decoder, (ConvDecoder, GridDecoder)) else None
 
 

@@ -16,12 +16,14 @@ from latentkit.core.parameters import check_integer
 from latentkit.nn.activations import BRANCH_SCALE, activations, initialise
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_dropout, check_sizes, networks
 
-__all__ = ["CellEmbedding", "ColumnDecoder", "ColumnEncoder", "codes_of"]
+__all__ = ["CellEmbedding", "CodeVectors", "ColumnDecoder", "ColumnEncoder", "codes_of"]
 
 #: Standard deviation of the entries of a code's vector, and of its slope, before training.
 VECTOR_SCALE, SLOPE_SCALE = 0.3, 0.03
 #: Half widths of a code beyond its ends to which an outlier is followed.
 FAR = 1.5
+#: Bumps along an ordered column, the codes up to which it needs none, and how small its free rows begin.
+BUMPS, FEW, FREE = 12, 4, 0.1
 
 
 def codes_of(x: Tensor, cardinalities: Tensor, last: Tensor) -> Tensor:
@@ -45,6 +47,77 @@ def codes_of(x: Tensor, cardinalities: Tensor, last: Tensor) -> Tensor:
 
 
 @final
+class CodeVectors(nn.Module):
+    r"""A matrix with a row for each code; along the codes of an ordered column the rows change smoothly.
+
+    .. math:: V = F + \Phi B, \qquad \Phi_{cm} \propto e^{-\frac12 (M p_c - m - 1/2)^2}
+
+    with free rows F, which begin small in ordered columns, and M bumps B along the places p of their codes from 0 to 1:
+    what is learnt of one code then holds for its neighbours, until there are rows enough to tell them apart.
+
+    Args:
+        cardinalities: Number of codes of each column.
+        width: Length of a row.
+        missing_codes: The code that stands for "missing" in each column, or None; it has no place among the others.
+        is_ordered: Whether the codes of each column are in an order.
+        n_more: Rows without a place behind those of each column.
+        scale: Standard deviation of the entries before training.
+
+    Example:
+        >>> CodeVectors((2, 30), 8, is_ordered=(False, True)).rows(1).shape
+        torch.Size([30, 8])
+    """
+
+    _basis: Tensor
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        width: int,
+        *,
+        missing_codes: Sequence[int | None] | None = None,
+        is_ordered: Sequence[bool] | None = None,
+        n_more: int = 0,
+        scale: float = VECTOR_SCALE,
+    ) -> None:
+        super().__init__()
+        sizes = check_sizes("cardinalities", cardinalities)
+        n = len(sizes)
+        gaps = [code is not None for code in missing_codes or [None] * n]
+        bases = [
+            _bumps(size - gap) if ordered and size - gap > FEW else torch.zeros(size - gap, 0)
+            for size, gap, ordered in zip(sizes, gaps, is_ordered or [False] * n, strict=True)
+        ]
+        whole = torch.block_diag(*(functional.pad(b, (0, 0, 0, g + n_more)) for b, g in zip(bases, gaps, strict=True)))  # type: ignore[no-untyped-call]
+        ends = [0, *itertools.accumulate(size + n_more for size in sizes)]
+        self._rows = [slice(start, end) for start, end in itertools.pairwise(ends)]
+        self.register_buffer("_basis", whole, persistent=False)
+        self.free = nn.Parameter(torch.randn(ends[-1], check_integer("width", width, low=1)) * scale)
+        self.bumps = nn.Parameter(torch.randn(whole.shape[1], width) * scale)
+        with torch.no_grad():
+            self.free[whole.any(1)] *= FREE
+
+    @property
+    def weight(self) -> Tensor:
+        """All rows, shape (sum of codes, width)."""
+        return torch.addmm(self.free, self._basis, self.bumps) if self.bumps.numel() else self.free
+
+    def rows(self, column: int) -> Tensor:
+        """The rows of one column, shape (codes, width)."""
+        place = self._rows[column]
+        if not self.bumps.numel():
+            return self.free[place]
+        return torch.addmm(self.free[place], self._basis[place], self.bumps)
+
+
+def _bumps(n: int) -> Tensor:
+    """Heights of the bumps at n even places from 0 to 1, shape (n, bumps), each row of length 1."""
+    m = min(BUMPS, n)
+    places, centres = (torch.arange(n) + 0.5) / n, (torch.arange(m) + 0.5) / m
+    return functional.normalize(torch.exp(-0.5 * (m * (places[:, None] - centres)).square()), dim=1)
+
+
+@final
 class CellEmbedding(nn.Module):
     r"""A vector for each cell of a row, and their sum.
 
@@ -56,6 +129,7 @@ class CellEmbedding(nn.Module):
         cardinalities: Number of codes of each column.
         width: Length of a vector.
         missing_codes: The code that stands for "missing" in each column, or None; see :func:`codes_of`.
+        is_ordered: Whether the codes of each column are in an order; see :class:`CodeVectors`.
 
     References:
         Gorishniy et al., 2022, On Embeddings for Numerical Features in Tabular Deep Learning, arXiv:2203.05556.
@@ -70,7 +144,12 @@ class CellEmbedding(nn.Module):
     _starts: Tensor
 
     def __init__(
-        self, cardinalities: Sequence[int], width: int, *, missing_codes: Sequence[int | None] | None = None
+        self,
+        cardinalities: Sequence[int],
+        width: int,
+        *,
+        missing_codes: Sequence[int | None] | None = None,
+        is_ordered: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
         sizes = check_sizes("cardinalities", cardinalities)
@@ -80,9 +159,9 @@ class CellEmbedding(nn.Module):
         self.register_buffer("cardinalities", torch.tensor(sizes), persistent=False)
         self.register_buffer("_last", torch.tensor(last), persistent=False)
         self.register_buffer("_starts", torch.tensor(starts[:-1]), persistent=False)
-        self.vectors = nn.Embedding(starts[-1], check_integer("width", width, low=1))
+        kinds: dict[str, Any] = {"missing_codes": missing_codes, "is_ordered": is_ordered}
+        self.vectors = CodeVectors(sizes, width, n_more=1, **kinds)
         self.slopes = nn.Embedding(starts[-1], width)
-        nn.init.normal_(self.vectors.weight, std=VECTOR_SCALE)
         nn.init.normal_(self.slopes.weight, std=SLOPE_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,9 +177,9 @@ class CellEmbedding(nn.Module):
     def cell(self, x: Tensor, column: int) -> Tensor:
         """Return the vectors of cells of one column, shape (*batch,), as shape (*batch, width)."""
         codes = codes_of(x, self.cardinalities[column], self._last[column])
-        places = codes + self._starts[column]
         offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR).unsqueeze(-1)
-        result: Tensor = self.vectors(places) + offsets * self.slopes(places)
+        slopes = self.slopes(codes + self._starts[column])
+        result: Tensor = functional.embedding(codes, self.vectors.rows(column)) + offsets * slopes
         return result
 
 
@@ -144,6 +223,7 @@ class ColumnEncoder(nn.Module):
         n_outputs: Number of outputs.
         widths: Width of each residual block, all equal.
         missing_codes: The code that stands for "missing" in each column, or None.
+        is_ordered: Whether the codes of each column are in an order.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
         hides: Whether cells are hidden while training.
@@ -166,13 +246,14 @@ class ColumnEncoder(nn.Module):
         *,
         widths: Sequence[int],
         missing_codes: Sequence[int | None] | None = None,
+        is_ordered: Sequence[bool] | None = None,
         activation: str = "silu",
         dropout: float = 0.0,
         hides: bool = True,
     ) -> None:
         super().__init__()
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.embedding = CellEmbedding(cardinalities, widths[0], missing_codes=missing_codes)
+        self.embedding = CellEmbedding(cardinalities, widths[0], missing_codes=missing_codes, is_ordered=is_ordered)
         self.head = nn.Linear(widths[0], check_integer("n_outputs", n_outputs, low=1))
         initialise(self.head, None)
         self.hides = hides
@@ -202,6 +283,7 @@ class ColumnDecoder(nn.Module):
         latent_dim: Length of z.
         widths: Width of each residual block, all equal.
         missing_codes: The code that stands for "missing" in each column, or None.
+        is_ordered: Whether the codes of each column are in an order.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
 
@@ -221,17 +303,19 @@ class ColumnDecoder(nn.Module):
         *,
         widths: Sequence[int],
         missing_codes: Sequence[int | None] | None = None,
+        is_ordered: Sequence[bool] | None = None,
         activation: str = "silu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.sizes = check_sizes("cardinalities", cardinalities)
         self.latent_map = nn.Linear(check_integer("latent_dim", latent_dim, low=1), widths[0])
-        self.embedding = CellEmbedding(self.sizes, widths[0], missing_codes=missing_codes)
+        kinds: dict[str, Any] = {"missing_codes": missing_codes, "is_ordered": is_ordered}
+        self.embedding = CellEmbedding(self.sizes, widths[0], **kinds)
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.head = nn.Linear(widths[0], sum(self.sizes))
+        self.head = CodeVectors(self.sizes, widths[0], scale=widths[0] ** -0.5, **kinds)
+        self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         initialise(self.latent_map, None)
-        initialise(self.head, None)
         self._ends = tuple(itertools.accumulate(self.sizes))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -246,7 +330,7 @@ class ColumnDecoder(nn.Module):
             h: g(z), shape (batch, width).
             x: Rows whose unknown cells are NaN, shape (batch, columns).
         """
-        result: Tensor = self.head(self.trunk(h + self.embedding(x)))
+        result: Tensor = functional.linear(self.trunk(h + self.embedding(x)), self.head.weight, self.bias)
         return result
 
     def begin(self, h: Tensor) -> Tensor:
@@ -264,7 +348,7 @@ class ColumnDecoder(nn.Module):
     def column_logits(self, state: Tensor, column: int) -> Tensor:
         """Return the logits of one column given such a sum, shape (batch, cardinality)."""
         rows = slice(self._ends[column] - self.sizes[column], self._ends[column])
-        result: Tensor = functional.linear(self.trunk(state), self.head.weight[rows], self.head.bias[rows])
+        result: Tensor = functional.linear(self.trunk(state), self.head.rows(column), self.bias[rows])
         return result
 
 
@@ -294,6 +378,7 @@ def _settings(options: NetworkOptions) -> dict[str, Any]:
     return {
         "widths": check_sizes("widths", widths),
         "missing_codes": options.missing_codes,
+        "is_ordered": options.is_ordered,
         "activation": "silu" if options.activation == "auto" else options.activation,
         "dropout": options.dropout,
     }

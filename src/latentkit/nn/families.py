@@ -38,6 +38,7 @@ class NetworkOptions:
         n_rows: Number of training examples, where known: few examples get a smaller network.
         cardinalities: Number of codes of each column, of a table of mixed kinds.
         missing_codes: The code that stands for "missing" in each column of it, or None.
+        is_ordered: Whether the codes of each column of it are in an order.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -53,6 +54,7 @@ class NetworkOptions:
     n_rows: int | None = None
     cardinalities: Sequence[int] | None = None
     missing_codes: Sequence[int | None] | None = None
+    is_ordered: Sequence[bool] | None = None
 
     def __post_init__(self) -> None:
         if self.activation != "auto":

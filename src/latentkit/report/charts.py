@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "association_map",
+    "category_bars",
     "change_chart",
     "curves",
     "distances",
@@ -156,13 +158,66 @@ def marginal(data: Numbers | None, samples: Numbers, *, name: str) -> Figure:
     bins = np.linspace(low, high, 25).tolist()
     if data is not None:
         axes.hist(data, bins=bins, density=True, color=INKS["line"], label="data")
-    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label="samples")
+    if len(samples):
+        axes.hist(
+            samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label="samples"
+        )
     axes.grid(visible=False)
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=4)
     axes.margins(x=0)
-    axes.set_title(shorten(name, 30), fontsize=9.5, loc="left", color=INKS["ink"], pad=4)
-    axes.tick_params(labelsize=8.5, pad=3)
+    return _small(figure, name)
+
+
+@house_style()
+def category_bars(data: Numbers, samples: Numbers, labels: Sequence[str], *, name: str) -> Figure:
+    """Frequencies of categories: data as areas, samples as lines around them, in the order given from above.
+
+    Args:
+        data: Shares, shape (k,).
+        samples: Likewise.
+        labels: Names of the categories.
+        name: Of the column.
+    """
+    figure, axes = new_axes(2.5, 1.7)
+    places = -np.arange(len(labels))
+    axes.barh(places, data, height=0.8, color=INKS["line"])
+    axes.barh(places, samples, height=0.8, facecolor="none", edgecolor=INKS["first"], linewidth=1.3)
+    axes.set_yticks(places, [shorten(label, 15) for label in labels])
+    axes.set_xlim(0.0, 1.08 * max(float(np.max(data)), float(np.max(samples)), 0.01))
+    axes.set_ylim(0.6 - max(len(labels), 3), 0.6)
+    axes.locator_params(axis="x", nbins=4)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g} %")
+    axes.grid(visible=False, axis="y")
+    axes.spines["bottom"].set_visible(False)
+    return _small(figure, name)
+
+
+@house_style()
+def association_map(values: Numbers, names: Sequence[str], *, is_difference: bool = False) -> Figure:
+    """A number for each pair of columns as colours.
+
+    Args:
+        values: Symmetric, shape (columns, columns); the diagonal stays empty.
+        names: Of the columns.
+        is_difference: Whether the numbers lie on both sides of 0, rather than in [0, 1].
+    """
+    n = len(names)
+    side = 1.9 + min(0.16 * n, 4.0)
+    figure, axes = new_axes(side + 0.5, side)
+    shown = np.where(np.eye(n, dtype=bool), np.nan, values)
+    limit = max(0.1, float(np.nanmax(np.abs(shown), initial=0.0))) if is_difference else 1.0
+    low, colours = (-limit, "PuOr_r") if is_difference else (0.0, "Blues")
+    mesh = axes.imshow(shown, cmap=colours, vmin=low, vmax=limit, interpolation="nearest")
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    step = max(1, -(-n // 25))
+    words = [shorten(name, 16) for name in names[::step]]
+    axes.set_yticks(np.arange(0, n, step), words, fontsize=8.5)
+    axes.set_xticks(np.arange(0, n, step), words, fontsize=8.5, rotation=90)
+    bar = figure.colorbar(mesh, ax=axes, fraction=0.045, pad=0.03)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, colors=INKS["soft"], labelsize=8.5)
     return figure
 
 
@@ -343,6 +398,14 @@ def shorten(text: str, length: int) -> str:
         return text
     head = (length - 1) // 2
     return f"{text[:head]}…{text[head + 1 - length :]}"
+
+
+def _small(figure: Figure, name: str) -> Figure:
+    """Finish a small chart among many: the name of its column above it."""
+    (axes,) = figure.axes
+    axes.set_title(shorten(name, 30), fontsize=9.5, loc="left", color=INKS["ink"], pad=4)
+    axes.tick_params(labelsize=8.5, pad=3)
+    return figure
 
 
 def _dimension_ticks(axes: Axes, order: Numbers) -> None:

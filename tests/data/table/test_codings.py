@@ -100,7 +100,7 @@ def test_a_rare_value_among_few_is_not_handed_out():
 
 
 def test_what_lies_beyond_the_data_lies_beyond_the_codes():
-    _, coding = learnt("normal")
+    coding = learnt("normal")[1]
     last = coding.high[-1]
     width = last - coding.low[-1]
     u = coding.encode(np.array([last + width, coding.low[0] - 1e-9, np.nan]))[:, 0]
@@ -149,3 +149,11 @@ def test_a_category_of_digits_can_be_asked_for_and_two_cannot():
 def test_descriptions_are_exact(coding):
     description = json.loads(json.dumps(coding.describe()))
     assert codings[description["type"]](description) == coding
+
+
+def test_bins_are_finer_towards_the_ends():
+    values, coding = learnt("heavy tail")
+    rows = np.bincount(np.floor(coding.encode(values)[:, 0]).astype(int))
+    assert rows[-1] < 0.5 * np.median(rows)
+    made = coding.decode(np.floor(coding.encode(values)) + RNG.random((N, 1)))
+    assert made.mean() == pytest.approx(values.mean(), rel=0.25)

@@ -349,3 +349,42 @@ def test_shapes_and_rows_that_do_not_fit():
         learn_table_schema(pd.DataFrame({"a": [1, "x"]}, dtype=object))
     with pytest.raises(InvalidParameterError, match="say kind='table'"):
         learn_schema(np.zeros((3, 2)), missing=("-1",))
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[ns]", "datetime64[ms]", "datetime64[us, UTC]", "timedelta64[ns]"])
+def test_instants_are_exact_to_the_second(dtype):
+    seconds = RNG.integers(0, 2_000_000_000, 400)
+    frame = pd.DataFrame({"t": pd.Series(seconds * 10**9).astype(dtype.replace("ms", "ns").replace("us", "ns"))})
+    frame["t"] = frame["t"].astype(dtype)
+    schema = learn_table_schema(frame)
+    column = schema.columns[0]
+    assert column.coding.step == 1.0
+    written = pd.Series(column.cells.write(seconds.astype(float)).to_pandas()).astype(dtype)
+    assert (written == frame["t"]).all()
+    back = schema.decode(schema.encode(frame, dtype=torch.float64))
+    assert list(back.dtypes) == list(frame.dtypes)
+    assert (back["t"] == frame["t"]).all()
+
+
+def test_days_of_arrow_and_times_of_the_day():
+    table = pa.table(
+        {
+            "day": pa.array(RNG.integers(0, 20_000, N).astype("datetime64[D]")),
+            "time": pa.array(RNG.integers(0, 86_400, N).astype(np.int32), pa.int32()).cast(pa.time32("s")),
+        }
+    )
+    schema = learn_table_schema(table)
+    assert [column.coding.step for column in schema.columns] == [86_400.0, 1.0]
+    assert schema.decode(schema.encode(table, dtype=torch.float64)).equals(table)
+
+
+def test_numbers_beyond_the_data_are_not_taken_for_missing():
+    schema = learn_table_schema(pd.DataFrame({"x": [np.nan, *np.linspace(0, 10, N)]}))
+    (size,), (missing,) = schema.sizes, schema.missing_codes
+    u = schema.encode(pd.DataFrame({"x": [10.5, 1e6, -3.0, np.nan]}))[:, 0]
+    assert (u[:2] >= size).all()
+    assert u[2] < 0
+    assert u[3].floor() == missing == size - 1
+    back = schema.decode(schema.encode(pd.DataFrame({"x": [10.5, 20.0, -3.0]}), dtype=torch.float64))
+    assert back["x"][0] == pytest.approx(10.5)
+    assert back["x"][1] == pytest.approx(20.0)

@@ -209,3 +209,12 @@ def test_records_are_cut_as_the_csv_reader_cuts_them():
     for row in scan(text, ","):
         for cell, start in row:
             assert text.startswith(cell, start)
+
+
+def test_filling_keeps_the_blank_behind_the_delimiter(tmp_path):
+    path, schema = learnt(tmp_path, many("a, b\n1, x\n2, \n3, y\n"))
+    u, observed = schema.encode_observed(path)
+    write_filled(path, schema.fill(path, torch.where(observed, u, torch.tensor(0.5))), tmp_path / "b.csv")
+    lines = (tmp_path / "b.csv").read_text().splitlines()
+    assert lines[:2] == ["a, b", "1, x"]
+    assert lines[2] == "2, x"

@@ -43,6 +43,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Arrow: TypeAlias = Any
 
 DAY = 86_400
+#: The years 1 to 9999, in seconds from 1970.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
 
 
 class Cells(Protocol):
@@ -158,7 +160,7 @@ def parse_numbers(texts: Arrow, mark: str) -> Floats:
 def _numpy(column: Arrow) -> Floats:
     import pyarrow as pa
 
-    return np.array(column.cast(pa.float64()), np.float64)
+    return np.array(column.cast(pa.float64(), safe=False), np.float64)
 
 
 def _spread(values: Floats, places: NDArray[np.int64]) -> Floats:
@@ -173,7 +175,7 @@ def _numbers(column: Arrow, mark: str = ".") -> Floats:
     if is_number(column.type):
         import pyarrow as pa
 
-        return _numpy(column.cast(pa.float64(), safe=False))
+        return _numpy(column)
     if types.is_boolean(column.type):
         import pyarrow as pa
 
@@ -314,14 +316,22 @@ class TimeCells:
         if not is_time(column.type):
             return np.full(len(column), np.nan)
         whole = column.cast(pa.int32()) if "32" in str(column.type) else column.cast(pa.int64())
-        return _numpy(whole) * _seconds(str(column.type))
+        days, parts = _units(str(column.type))
+        return _numpy(whole) * (days * DAY) if days else _numpy(whole) / parts
 
     def write(self, values: Floats) -> Arrow:
         import pyarrow as pa
 
         target = arrow_type(self.type)
         missing = np.isnan(values)
-        exact = np.rint(np.where(missing, 0, values) / _seconds(self.type)).astype(np.int64)
+        days, parts = _units(self.type)
+        # What is made may lie beyond the data, but not beyond what 64 bits hold; whole seconds stay exact.
+        seconds = np.clip(np.where(missing, 0, values), -(2.0**62) / parts, 2.0**62 / parts)
+        if days:
+            exact = np.rint(seconds / DAY).astype(np.int64)
+        else:
+            below = np.floor(seconds)
+            exact = below.astype(np.int64) * parts + np.rint((seconds - below) * parts).astype(np.int64)
         whole = pa.array(exact, mask=missing)
         return whole.cast(pa.int32()).cast(target) if "32" in self.type else whole.cast(target)
 
@@ -334,10 +344,10 @@ def _time_cells(description: dict[str, Any]) -> TimeCells:
     return TimeCells(description["arrow"])
 
 
-def _seconds(name: str) -> float:
-    """Return how many seconds the unit of an Arrow type has."""
+def _units(name: str) -> tuple[int, int]:
+    """Return how many days the unit of an Arrow type is, and if it is none, how many of it make a second."""
     unit = name[name.index("[") + 1 : -1].split(",", maxsplit=1)[0]
-    return {"day": float(DAY), "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[unit]
+    return (1, 1) if unit == "day" else (0, {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit])
 
 
 #: How dates and times are written, the first that fits all cells counts; day.month before month/day is by the marks.
@@ -424,6 +434,7 @@ class TextTimeCells:
         return _texts(values, self._write)
 
     def _write(self, value: float) -> str:
+        value = min(max(value, _FIRST_SECOND), _LAST_SECOND)
         time = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=round(value))
         two = "02d" if self.padded else "d"
         return self.template.format(
