@@ -30,6 +30,7 @@ PUBLIC = [
     "HierarchicalVAE",
     "LatentkitError",
     "SparseAutoencoder",
+    "TableImputer",
     "VAE",
     "VAEGAN",
     "VQVAE",

@@ -92,6 +92,28 @@ def test_conditions_that_make_no_sense(vae) -> None:
         vae.sample(3, condition={"kind": "cat"}, draw="mean")
 
 
+def test_conditions_have_a_probability(vae, table) -> None:
+    assert abs(vae.probability({"kind": "owl"}) - (table["kind"] == "owl").mean()) < 0.05
+    assert vae.probability({"kind": "owl", "legs": 4}) < 0.05
+    assert np.isclose(vae.probability({"kind": {"owl", "cat", "dog"}}), 1.0)
+    numbers = _vae(max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
+    with pytest.raises(UnsupportedOperationError, match="a condition asks for values of columns"):
+        numbers.probability({"a": 1})
+    with pytest.raises(InvalidParameterError, match=r"guidance=2.0\. Leave them out"):
+        vae.sample(3, condition={"kind": "owl"}, guidance=2.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as unknown")
+def test_categories_that_are_not_known_stay_and_levels_are_levels(vae, table) -> None:
+    holes = table.head(200).copy()
+    holes.loc[:50, "kind"] = "ferret"
+    holes["legs"] = holes["legs"].astype("Int64")
+    holes.loc[100:, "legs"] = pd.NA
+    filled = vae.recover(holes)
+    assert (filled.loc[:50, "kind"] == "ferret").all()
+    assert set(filled["legs"]) == {2, 4}, "the mean of levels is none"
+
+
 def test_holes_are_filled_and_nothing_else_is_touched(vae, table) -> None:
     truth = _table(400, seed=1)
     holes = truth.copy()

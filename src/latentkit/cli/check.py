@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentkit.cli.application import START, command
-from latentkit.cli.options import ArrayName, Color, Data, Json, Labels, SkipBad
+from latentkit.cli.options import ArrayName, Color, Data, Json, Labels, SkipBad, Tables
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, parse_size, read_data
+from latentkit.cli.reading import Reading, parse_size, read_to_learn
 
 if TYPE_CHECKING:
     from latentkit.data import ArraySchema, Dataset, TableSchema
@@ -33,24 +33,31 @@ def check(
     ] = None,
     color: Annotated[Color, typer.Option("--color", help="How images are read.")] = Color.auto,
     skip_bad: SkipBad = False,
+    table: Tables = False,
     as_json: Json = False,
 ) -> None:
     """Say what the data are, and what a fit would choose; train nothing."""
     printer = Printer(as_json=as_json)
-    reading = Reading(labels=labels, array=array, size=parse_size(size), color=color.value, skip_bad=skip_bad)
-    dataset = read_data(data, reading, printer, tables="mixed")
+    reading = Reading(
+        labels=labels,
+        array=array,
+        size=parse_size(size),
+        color=color.value,
+        skip_bad=skip_bad,
+        tables="always" if table else None,
+    )
+    dataset = read_to_learn(data, reading, printer)
     from latentkit.data import TableSchema, learn_schema
 
     schema: ArraySchema | TableSchema = learn_schema(dataset)
     summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
-    chosen = {} if isinstance(schema, TableSchema) else chosen_model(schema, dataset.n)
-    suggested = _suggestion(data, labels, array, size, color.value, skip_bad)
+    chosen = chosen_model(schema, dataset.n)
+    suggested = _suggestion(data, labels, array, size, color.value, skip_bad, table)
     printer.line(f"{dataset.source}", style="bold")
     printer.pairs(summary)
-    if chosen:
-        printer.line()
-        printer.line("a fit would choose", style="bold")
-        printer.pairs([(name.replace("_", " "), str(value)) for name, value in chosen.items()])
+    printer.line()
+    printer.line("a fit would choose", style="bold")
+    printer.pairs([(name.replace("_", " "), str(value)) for name, value in chosen.items()])
     printer.commands("next", [suggested])
     printer.document(
         {
@@ -84,30 +91,19 @@ def _columns(schema: TableSchema) -> list[dict[str, Any]]:
 
 def chosen_model(schema: Any, n: int) -> dict[str, Any]:
     """What ``"auto"`` means for these data: sizes, networks, likelihood."""
-    from latentkit.estimators.resolving import (
-        default_batch_size,
-        default_latent_dim,
-        resolve_likelihood,
-    )
-    from latentkit.models import VaeSpecification, resolve_network
+    from latentkit.estimators import VAE
+    from latentkit.estimators.resolving import default_batch_size
 
-    latent_dim = default_latent_dim(schema.event_shape)
-    likelihood, options = resolve_likelihood("auto", None, schema)
-    network = resolve_network("auto", schema.event_shape, n_rows=n)
-    specification = VaeSpecification(
-        event_shape=schema.event_shape,
-        latent_dim=latent_dim,
-        encoder=network,
-        decoder=network,
-        likelihood=likelihood,
-        likelihood_options=options,
-    )
+    vae = VAE()
+    vae.schema_ = schema
+    specification = vae._specify(n, 0)  # noqa: SLF001 (of our own)
     n_parameters = sum(parameter.numel() for parameter in specification.build().parameters())
+    network = specification.encoder
     sizes = network.get("channels") or network.get("widths") or ()
     return {
-        "latent_dim": latent_dim,
+        "latent_dim": specification.latent_dim,
         "networks": f"{network['network']} {'-'.join(map(str, sizes))}".strip(),
-        "likelihood": likelihood,
+        "likelihood": specification.likelihood,
         "parameters": n_parameters,
         "batch_size": default_batch_size(n, schema.event_shape),
     }
@@ -124,12 +120,14 @@ def _labels_summary(dataset: Dataset) -> list[tuple[str, str]]:
     return [("labels", f"{len(codes)} classes: {shown}{', ...' if len(codes) > 12 else ''}")]
 
 
-def _suggestion(data: str, labels: str | None, array: str | None, size: str | None, color: str, skip_bad: bool) -> str:
+def _suggestion(
+    data: str, labels: str | None, array: str | None, size: str | None, color: str, skip_bad: bool, table: bool
+) -> str:
     import shlex
 
     words = ["latentkit", "fit", data, "-o", "run"]
     for option, value in (("--labels", labels), ("--array", array), ("--size", size)):
         words += [] if value is None else [option, value]
     words += [] if color == "auto" else ["--color", color]
-    words += ["--skip-bad"] if skip_bad else []
+    words += ["--skip-bad"] * skip_bad + ["--table"] * table
     return shlex.join(words)

@@ -38,7 +38,7 @@ def decode(
     from latentkit.data import read
     from latentkit.data.containers import to_array
 
-    data = opened.estimator.inverse_transform(to_array(read(latents).data, source=latents))
+    data = opened.estimator.inverse_transform(to_array(read(latents, tables="numbers").data, source=latents))
     files = write_data(data, output, opened.schema)
     printer.written(f"{len(data)} examples", files)
     printer.document({"n": len(data), "files": files})

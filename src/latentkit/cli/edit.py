@@ -11,7 +11,7 @@ from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad
 from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import as_array, parse_rows
+from latentkit.cli.reading import as_examples, choose_rows, parse_rows
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 
@@ -65,8 +65,8 @@ def edit(
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
     direction = opened.estimator.attribute_direction(dataset, has_attribute(dataset, attribute))
-    examples = as_array(dataset, opened.schema)
-    chosen = examples if rows is None else examples[parse_rows("--rows", rows, len(examples))]
+    examples = as_examples(dataset, opened.schema)
+    chosen = examples if rows is None else choose_rows(examples, parse_rows("--rows", rows, len(examples)))
     if is_picture(output):
         chosen = chosen[:n]
     edited = opened.estimator.edit(chosen, direction, strength=strength)

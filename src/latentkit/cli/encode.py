@@ -7,6 +7,7 @@ from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Data, Json, Labels, Run, SkipBad, TableOutput
 from latentkit.cli.outputs import STDOUT, check_output, write_table
 from latentkit.cli.printing import Printer
+from latentkit.cli.reading import naming
 
 __all__ = ["encode"]
 
@@ -30,7 +31,8 @@ def encode(
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     opened = open_run(run)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
-    z = opened.estimator.transform(dataset)
+    with naming(dataset):
+        z = opened.estimator.transform(dataset)
     files = write_table({f"z{dim}": z[:, dim] for dim in range(z.shape[1])}, output)
     printer.written(f"{len(z)} latent vectors of {z.shape[1]} dimensions", files)
     printer.document({"n": len(z), "latent_dim": z.shape[1], "files": files})

@@ -9,10 +9,10 @@ import typer
 
 from latentkit.cli.application import START, command
 from latentkit.cli.fitting import fit_run
-from latentkit.cli.options import ArrayName, Color, Json, Labels, SkipBad
+from latentkit.cli.options import ArrayName, Color, Json, Labels, SkipBad, Tables
 from latentkit.cli.places import choose_place, has_run
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, parse_size, read_data
+from latentkit.cli.reading import Reading, parse_size, read_to_learn
 from latentkit.cli.resuming import resume_run
 from latentkit.cli.settings import Preset, combine, parse_settings, setting_names
 from latentkit.core.errors import InvalidParameterError
@@ -23,6 +23,7 @@ __all__ = ["fit"]
 @command(
     "fit",
     "latentkit fit photos/ -o run --time 5m",
+    "latentkit fit people.csv -o run --time 3m",
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit --resume -o run",
@@ -78,6 +79,7 @@ def fit(
     ] = None,
     color: Annotated[Color | None, typer.Option("--color", help="How images are read.", show_default=False)] = None,
     skip_bad: SkipBad = False,
+    table: Tables = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted or killed.")
     ] = False,
@@ -103,6 +105,7 @@ def fit(
         size=parse_size(size),
         color="auto" if color is None else color.value,
         skip_bad=skip_bad,
+        tables="always" if table else None,
     )
     if resume and run is None:
         raise InvalidParameterError("--resume needs the run to go on with: latentkit fit --resume -o RUN.")
@@ -120,5 +123,5 @@ def fit(
     if resume:
         printer.note(f"there is no run at {place} yet: starting one")
     chosen = combine("good" if preset is None else preset.value, time, given, seed or 0)
-    dataset = read_data(data, reading, printer)
+    dataset = read_to_learn(data, reading, printer)
     fit_run(model, chosen, dataset, place, printer, conditional=conditional, report=report)

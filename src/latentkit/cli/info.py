@@ -19,6 +19,7 @@ def info(run: Run, as_json: Json = False) -> None:
     """Show what a run is: data, model, what training reached, engine, classes."""
     printer = Printer(as_json=as_json)
     from latentkit.estimators import load
+    from latentkit.estimators.describing import columns_in_words
     from latentkit.estimators.registry import estimators
     from latentkit.estimators.runs import read_config
 
@@ -28,6 +29,8 @@ def info(run: Run, as_json: Json = False) -> None:
     estimator = estimators[config["estimator"]](**config["parameters"]) if fitted is None else load(run)
     n_parameters = None if fitted is None else sum(parameter.numel() for parameter in estimator.model_.parameters())
     values = {**_values(run, config, estimator), "parameters": n_parameters}
+    if fitted is not None and estimator.schema_.kind == "table":
+        values["columns"] = columns_in_words(estimator.schema_)
     printer.line(f"{run}", style="bold")
     printer.pairs([(name, _text(value)) for name, value in values.items() if value not in (None, [], {})])
     if fitted is None:

@@ -11,7 +11,7 @@ from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Data, Json, Labels, LatentPath, Output, Run, SkipBad, Steps
 from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import as_array, parse_rows
+from latentkit.cli.reading import as_examples, choose_rows, parse_rows
 
 __all__ = ["interpolate"]
 
@@ -41,10 +41,11 @@ def interpolate(
     opened = open_run(run)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
-    examples = as_array(opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad), opened.schema)
+    examples = as_examples(opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad), opened.schema)
     [first] = parse_rows("--from", str(start), len(examples))
     [last] = parse_rows("--to", str(end), len(examples))
-    result = opened.estimator.interpolate(examples[first], examples[last], steps=steps, path=path.value)
+    ends = (choose_rows(examples, [row]) for row in (first, last))
+    result = opened.estimator.interpolate(*ends, steps=steps, path=path.value)
     if is_picture(output):
         files = write_blocks([pictures(result, opened.schema)], output, columns=steps)
     else:

@@ -14,7 +14,6 @@ from latentkit.core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
-    from latentkit.data.dataset import Tables
     from latentkit.estimators import VAE
 
 __all__ = ["OpenedRun", "open_run"]
@@ -50,15 +49,14 @@ class OpenedRun:
     ) -> Dataset:
         """Read DATA as the data of the run were read."""
         recorded = Reading.recorded(self.config)
-        tables: Tables | None = "always" if self.schema.kind == "table" else None
         wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
         try:
-            return self._shaped(read_data(source, wanted, printer, tables=tables))
+            return self._shaped(read_data(source, wanted, printer))
         except InvalidParameterError:
             if labels is not None or array is not None or wanted == wanted.without_names():
                 raise
         # These data have no such column or member: they may hold the same numbers under other names.
-        return self._shaped(read_data(source, wanted.without_names(), printer, tables=tables))
+        return self._shaped(read_data(source, wanted.without_names(), printer))
 
     @property
     def source(self) -> str | None:
@@ -72,7 +70,7 @@ class OpenedRun:
         from latentkit.data.containers import is_frame, to_array
 
         if self.schema.kind == "table":
-            return dataset  # the schema finds columns by name
+            return dataset  # its own schema checks names and kinds
         shape = self.schema.user_shape
         if self.schema.kind == "images" and dataset.kind == "rows":
             values = to_array(dataset.data, source=dataset.source)

@@ -23,6 +23,7 @@ __all__ = [
     "SkipBad",
     "Steps",
     "TableOutput",
+    "Tables",
 ]
 
 
@@ -99,6 +100,13 @@ ArrayName: TypeAlias = Annotated[
 ]
 
 SkipBad: TypeAlias = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
+
+Tables: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--table", help="Take every column's kind: a table of mixed kinds, even where all columns are numbers."
+    ),
+]
 
 Seed: TypeAlias = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Another seed, other draws.", show_default=False, min=0)

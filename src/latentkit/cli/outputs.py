@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,22 @@ if TYPE_CHECKING:
 
     from latentkit.data import ArraySchema
 
-__all__ = ["STDOUT", "check_output", "is_picture", "pictures", "write_blocks", "write_data", "write_table"]
+__all__ = [
+    "STDOUT",
+    "check_output",
+    "is_picture",
+    "pictures",
+    "write_blocks",
+    "write_data",
+    "write_table",
+    "write_to_stdout",
+]
 
 #: The path that means standard output.
 STDOUT = "-"
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".npy", ".npz")
+#: Of these, those that hold texts.
+MIXED = TABLES[:4]
 #: Pictures in a row of a grid, at most.
 COLUMNS = 16
 
@@ -35,6 +46,8 @@ def check_output(path: str, *, schema: Any = None, tables_only: bool = False) ->
         InvalidParameterError: If the ending names no format, or one that does not fit.
     """
     ending = Path(path).suffix.lower()
+    is_table = schema is not None and schema.kind == "table"
+    possible = MIXED if is_table else TABLES
     if path == STDOUT:
         if not tables_only and (schema is None or schema.kind == "images"):
             raise InvalidParameterError(f"-o - writes tables to standard output. Give a file: {', '.join(TABLES)}.")
@@ -47,9 +60,15 @@ def check_output(path: str, *, schema: Any = None, tables_only: bool = False) ->
             f"{', '.join(TABLES if tables_only else ('.png', *TABLES))}"
             f"{'' if tables_only else ', or a folder/ of PNG files'}.{suggestion(ending, ('.png', *TABLES))}"
         )
+    if is_table and not pictured and ending not in possible:
+        raise InvalidParameterError(
+            f"-o {path}: the result is a table of mixed kinds, which is no array. Choose one of: {', '.join(possible)}."
+        )
     if pictured and (tables_only or (schema is not None and schema.kind != "images")):
-        what = "a table of numbers" if tables_only else "rows of numbers"
-        raise InvalidParameterError(f"-o {path}: the result is {what}, no picture. Choose one of: {', '.join(TABLES)}.")
+        what = "a table of numbers" if tables_only else "a table" if is_table else "rows of numbers"
+        raise InvalidParameterError(
+            f"-o {path}: the result is {what}, no picture. Choose one of: {', '.join(possible)}."
+        )
 
 
 def is_picture(path: str) -> bool:
@@ -57,7 +76,7 @@ def is_picture(path: str) -> bool:
     return Path(path).suffix.lower() == ".png" and not path.endswith("/")
 
 
-def write_data(data: Any, path: str, schema: ArraySchema) -> list[Path]:
+def write_data(data: Any, path: str, schema: Any) -> list[Path]:
     """Write data in the user's form and return the files."""
     from latentkit.data import write
 
@@ -114,13 +133,22 @@ def write_blocks(
     return [Path(path)]
 
 
-def _to_stdout(data: Any, *, schema: ArraySchema | None = None, names: list[str] | None = None) -> list[Path]:
+def _to_stdout(data: Any, *, schema: Any = None, names: list[str] | None = None) -> list[Path]:
+    from latentkit.data import TextTable, write
+
+    encoding, ending = "utf-8", ".csv"
+    if isinstance(data, TextTable):  # in the form of the file that was fitted
+        encoding, ending = data.dialect.encoding, ".tsv" if data.dialect.delimiter == "\t" else ".csv"
+    return write_to_stdout(lambda path: write(data, path, schema=schema, names=names), encoding, ending)
+
+
+def write_to_stdout(write: Callable[[Path], object], encoding: str = "utf-8", ending: str = ".csv") -> list[Path]:
+    """Print what `write` writes to the path that it is given; no file is left."""
     import tempfile
 
-    from latentkit.data import write
-
     with tempfile.TemporaryDirectory() as folder:
-        [file] = write(data, Path(folder, "table.csv"), schema=schema, names=names)
-        sys.stdout.write(file.read_text(encoding="utf-8"))
+        file = Path(folder, f"table{ending}")
+        write(file)
+        sys.stdout.write(file.read_bytes().decode(encoding))
     sys.stdout.flush()
     return []

@@ -14,10 +14,21 @@ from latentkit.core.errors import DataError, InvalidParameterError
 if TYPE_CHECKING:
     import numpy as np
 
-    from latentkit.data import ArraySchema, Dataset, TableSchema
+    from latentkit.data import ArraySchema, Dataset
     from latentkit.data.dataset import Tables
 
-__all__ = ["Reading", "as_array", "naming", "parse_condition", "parse_rows", "parse_size", "read_data"]
+__all__ = [
+    "Reading",
+    "as_array",
+    "as_examples",
+    "choose_rows",
+    "naming",
+    "parse_condition",
+    "parse_rows",
+    "parse_size",
+    "read_data",
+    "read_to_learn",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +42,8 @@ class Reading:
         color: ``"auto"``, ``"grey"`` or ``"rgb"``.
         fit: How images are brought to size.
         skip_bad: Whether images that cannot be read are left out.
+        tables: What becomes of tables that are not numbers alone, as for :func:`latentkit.data.read`; None leaves it to
+            that.
     """
 
     labels: str | None = None
@@ -39,6 +52,7 @@ class Reading:
     color: str = "auto"
     fit: str = "crop"
     skip_bad: bool = False
+    tables: Tables | None = None
 
     def describe(self) -> dict[str, Any]:
         """The options as YAML values."""
@@ -53,13 +67,15 @@ class Reading:
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         return cls(size=None if size is None else (int(size[0]), int(size[1])), **known)
 
-    def for_model(
-        self, schema: ArraySchema | TableSchema, *, labels: str | None, array: str | None, skip_bad: bool
-    ) -> Reading:
+    def for_model(self, schema: Any, *, labels: str | None, array: str | None, skip_bad: bool) -> Reading:
         """The options with which other data are read for a fitted model."""
         # A file of labels belongs to the data it was made for; a column or a member may be there again.
         own = self.labels if self.labels is None or not Path(self.labels).is_file() else None
-        kept = replace(self, labels=labels or own, array=array or self.array, skip_bad=skip_bad)
+        tables: Tables = "always" if schema.kind == "table" else "numbers"
+        kept = replace(self, labels=labels or own, array=array or self.array, skip_bad=skip_bad, tables=tables)
+        if schema.kind == "table":
+            return kept
+        kept = replace(kept, fit=schema.fit)
         if schema.kind != "images":
             return kept
         channels, height, width = schema.event_shape
@@ -70,8 +86,8 @@ class Reading:
         return replace(self, labels=None, array=None)
 
 
-def read_data(source: str, reading: Reading, printer: Printer, *, tables: Tables | None = None) -> Dataset:
-    """Read DATA, with a bar where many images are decoded, and print what was noted; see `read` for `tables`."""
+def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
+    """Read DATA, with a bar where many images are decoded, and print what was noted."""
     from latentkit.data import read
     from latentkit.data.dataset import TABLES
 
@@ -86,11 +102,23 @@ def read_data(source: str, reading: Reading, printer: Printer, *, tables: Tables
             fit=reading.fit,  # type: ignore[arg-type]
             skip_bad=reading.skip_bad,
             progress=progress,
-            tables=tables or TABLES,
+            tables=reading.tables or TABLES,
         )
     place = Path(source).expanduser()
     known_as = str(place.resolve()) if place.exists() else source
     return replace(dataset, reading={"source": known_as, **reading.describe()})
+
+
+def read_to_learn(source: str, reading: Reading, printer: Printer) -> Dataset:
+    """Read DATA that a model is to be learnt from.
+
+    Raises:
+        InvalidParameterError: If it shall be a table of mixed kinds, and is none.
+    """
+    dataset = read_data(source, reading, printer)
+    if reading.tables == "always" and dataset.kind != "table":
+        raise InvalidParameterError(f"--table is for tables, and {source} holds {dataset.kind}. Leave it out.")
+    return dataset
 
 
 @contextmanager
@@ -102,6 +130,18 @@ def naming(dataset: Dataset) -> Iterator[None]:
         if dataset.source in str(error):
             raise
         raise type(error)(f"{dataset.source}: {error}") from error
+
+
+def as_examples(dataset: Dataset, schema: Any) -> Any:
+    """The data as examples that can be counted and chosen: a table as it is, else an array as the model orders it."""
+    return dataset.data if schema.kind == "table" else as_array(dataset, schema)
+
+
+def choose_rows(examples: Any, rows: Sequence[int]) -> Any:
+    """Some of the examples, in their container."""
+    from latentkit.data.table.frames import take_rows
+
+    return take_rows(examples, rows)
 
 
 def as_array(dataset: Dataset, schema: ArraySchema) -> np.ndarray[Any, Any]:

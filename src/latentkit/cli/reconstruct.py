@@ -7,7 +7,7 @@ from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad
 from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import as_array
+from latentkit.cli.reading import as_array, naming
 
 __all__ = ["reconstruct"]
 
@@ -42,7 +42,8 @@ def reconstruct(
         printer.written(f"{len(shown)} originals above their reconstructions", files)
         printer.document({"n": len(shown), "files": files})
         return
-    result = opened.estimator.reconstruct(dataset)
+    with naming(dataset):
+        result = opened.estimator.reconstruct(dataset)
     files = write_data(result, output, opened.schema)
     printer.written(f"{dataset.n} reconstructions", files)
     printer.document({"n": dataset.n, "files": files})

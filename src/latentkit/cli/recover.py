@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad
-from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
+from latentkit.cli.outputs import (
+    STDOUT,
+    check_output,
+    is_picture,
+    pictures,
+    write_blocks,
+    write_data,
+    write_to_stdout,
+)
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import as_array
+from latentkit.cli.reading import as_array, naming
 from latentkit.core.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from latentkit.data import Dataset
 
 __all__ = ["Result", "observed_mask", "recover", "write_recovery"]
 
 #: Completions that a picture shows.
 SHOWN_DRAWS = 4
+#: Steps of the chain, where no number is given.
+STEPS = 50
 
 
 class Result(StrEnum):
@@ -32,6 +45,7 @@ class Result(StrEnum):
 @command(
     "recover",
     "latentkit recover run table.csv -o filled.csv",
+    "latentkit recover run table.csv -o filled.csv --result draws --draws 5",
     "latentkit recover run photos/ --mask mask.png -o inpainted.png",
     "latentkit recover run noisy.npy -o denoised.npy",
 )
@@ -58,9 +72,15 @@ def recover(
             min=1,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of the chain per draw.", min=1)] = 50,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Steps of the chain per draw. [default: 50]", min=1),
+    ] = None,
     result: Annotated[
-        Result, typer.Option("--result", help="Mean of the completions, or all of them (.npy: draws first).")
+        Result,
+        typer.Option(
+            "--result", help="Mean of the completions, or all of them (.npy: draws first; mixed tables: a file each)."
+        ),
     ] = Result.mean,
     n: Pictures = 16,
     labels: Labels = None,
@@ -71,10 +91,20 @@ def recover(
     """Fill in what is missing, given what is there; or take noise away.
 
     Empty cells of tables count as missing; with nothing missing, noise is taken away. A .png shows the damaged images,
-    the mean of their completions and some of these.
+    the mean of their completions and some of these. Of a table of mixed kinds only missing cells are written anew, each
+    with its mean or most probable category; all others stay as they are, byte for byte.
     """
     opened = open_run(run)
     check_output(output, schema=opened.schema)
+    if opened.schema.kind == "table":
+        if steps is not None:
+            raise InvalidParameterError(
+                "--steps belongs to a chain, and cells of tables are drawn without. Leave it out."
+            )
+        printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
+        dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
+        _recover_table(opened, dataset, data, output, printer, mask=mask, n_draws=draws, result=result)
+        return
     if result is Result.draws and not (is_picture(output) or output.endswith(".npy")):
         raise InvalidParameterError("--result draws goes into a .npy (draws first) or a .png; the mean goes anywhere.")
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
@@ -83,13 +113,77 @@ def recover(
     observed = None if mask is None else observed_mask(opened.schema, mask, len(examples))
     if is_picture(output):
         examples, observed = examples[:n], None if observed is None else observed[:n]
-        files, _ = write_recovery(opened, examples, observed, output, n_draws=draws, n_steps=steps)
+        files, _ = write_recovery(opened, examples, observed, output, n_draws=draws, n_steps=steps or STEPS)
         printer.written(f"{len(examples)} damaged images above their completions", files)
     else:
-        filled = opened.estimator.recover(examples, observed, n_draws=draws, n_steps=steps, result=result.value)
+        filled = opened.estimator.recover(
+            examples, observed, n_draws=draws, n_steps=steps or STEPS, result=result.value
+        )
         files = write_data(_stacked(filled) if result is Result.draws else filled, output, opened.schema)
         printer.written(f"{len(examples)} recovered examples", files)
     printer.document({"n": len(examples), "draws": draws, "masked": mask is not None, "files": files})
+
+
+def _recover_table(
+    opened: OpenedRun,
+    dataset: Dataset,
+    source: str,
+    output: str,
+    printer: Printer,
+    *,
+    mask: str | None,
+    n_draws: int | None,
+    result: Result,
+) -> None:
+    """Fill the missing cells of a table, and those that a mask hides, and write it as it was otherwise."""
+    import numpy as np
+
+    with naming(dataset):
+        holes = opened.schema.missing(dataset.data)
+        observed = None if mask is None else np.load(mask, allow_pickle=False)
+        filled = opened.estimator.recover(dataset, observed, n_draws=n_draws, result=result.value)
+    if observed is not None:
+        learnt = np.array([not column.is_left_out for column in opened.schema.columns])
+        holes = holes | (~np.broadcast_to(np.asarray(observed, np.bool_), holes.shape) & learnt)
+    n_cells, n_rows = int(holes.sum()), int(holes.any(axis=1).sum())
+    if not n_cells:
+        printer.note("no cell is missing: the table is written as it is")
+    if result is Result.draws:
+        if output == STDOUT:
+            raise InvalidParameterError("--result draws makes a table for each draw. Give a file: -o filled.csv.")
+        place = Path(output)
+        names = [str(place.with_stem(f"{place.stem}-{number}")) for number in range(1, len(filled) + 1)]
+    else:
+        filled, names = [filled], [output]
+    files = [
+        file for part, name in zip(filled, names, strict=True) for file in _write_filled(part, source, name, opened)
+    ]
+    printer.written(f"{n_cells} cells filled in {n_rows} of {dataset.n} rows", files)
+    printer.document(
+        {
+            "n": dataset.n,
+            "draws": n_draws,
+            "masked": mask is not None,
+            "filled_cells": n_cells,
+            "filled_rows": n_rows,
+            "files": files,
+        }
+    )
+
+
+def _write_filled(filled: Any, source: str, output: str, opened: OpenedRun) -> list[Path]:
+    """Write a filled table; into a copy of the file that it came from, where that is of text as well."""
+    from latentkit.data import TextTable, write_filled
+
+    original = Path(source).expanduser()
+    if isinstance(filled, TextTable) and original.is_file():
+        is_tabbed = filled.dialect.delimiter == "\t"
+        if output == STDOUT:
+            return write_to_stdout(lambda path: write_filled(original, filled, path), filled.dialect.encoding)
+        if Path(output).suffix.lower() == (".tsv" if is_tabbed else ".csv"):
+            write_filled(original, filled, output)
+            return [Path(output)]
+    return write_data(filled, output, opened.schema)
 
 
 def observed_mask(schema: Any, mask: str, n: int) -> Any:
@@ -104,7 +198,7 @@ def observed_mask(schema: Any, mask: str, n: int) -> Any:
 
 
 def write_recovery(
-    opened: OpenedRun, examples: Any, observed: Any, output: str, *, n_draws: int | None, n_steps: int = 50
+    opened: OpenedRun, examples: Any, observed: Any, output: str, *, n_draws: int | None, n_steps: int = STEPS
 ) -> tuple[list[Path], Any]:
     """Write damaged images, the mean of their completions and some completions under each other.
 

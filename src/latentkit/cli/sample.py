@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,8 +12,13 @@ from latentkit.cli.options import Json, Output, Prior, Run, Seed
 from latentkit.cli.outputs import STDOUT, check_output, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import parse_condition
+from latentkit.cli.where import parse_where
+from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["sample"]
+
+#: Probability of a condition below which it is told.
+RARE = 0.01
 
 
 @command(
@@ -22,6 +27,7 @@ __all__ = ["sample"]
     "latentkit sample run -n 1000 -o new/ --temperature 0.8",
     "latentkit sample run -n 10000 -o new.parquet --label setosa --seed 1",
     "latentkit sample run -n 16 -o sevens.png --condition 7",
+    "latentkit sample run -o new.csv --where 'sex=Female,age=30..40'",
 )
 def sample(
     run: Run,
@@ -36,6 +42,16 @@ def sample(
             "--condition",
             metavar="C",
             help="What the examples shall be given: LABEL, or NAME=VALUE for each attribute.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="W",
+            help="What columns of a table shall hold: NAME=VALUE, NAME=LOW..HIGH (LOW.. is open), NAME=A|B; commas "
+            "between columns, quotes around names and values that hold such marks.",
             show_default=False,
         ),
     ] = None,
@@ -58,22 +74,35 @@ def sample(
     opened = open_run(run)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
+    asked: Any = parse_condition(condition)
+    if where:
+        if condition:
+            raise InvalidParameterError("--where and --condition are two ways to say the same. Use one of them.")
+        asked = parse_where(where, opened.schema)
     data = opened.estimator.sample(
         n,
         label=label,
-        condition=parse_condition(condition),
+        condition=asked,
         temperature=temperature,
         guidance=guidance,
         prior=prior.value,
         random_state=seed,
     )
     files = write_data(data, output, opened.schema)
+    probability = opened.estimator.probability(asked, label=label, prior=prior.value) if where else None
+    if probability is not None and probability < RARE:
+        printer.note(
+            f"the condition is rare: the model gives it a probability of {probability:.2g}, so little of the data says "
+            "what such rows are like"
+        )
     printer.written(f"{n} new examples", files)
     printer.document(
         {
             "n": n,
             "label": label,
             "condition": condition,
+            "where": where,
+            "probability": probability,
             "temperature": temperature,
             "guidance": guidance,
             "prior": prior.value,

@@ -11,7 +11,7 @@ from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Json, Labels, Output, Run, SkipBad, Steps
 from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import as_array, parse_rows
+from latentkit.cli.reading import as_examples, choose_rows, parse_rows
 from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["traverse"]
@@ -49,8 +49,8 @@ def traverse(
     dims = list(range(n_dims)) if dim == "all" else parse_rows("--dim", dim, n_dims)
     start = None
     if data is not None:
-        examples = as_array(opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad), opened.schema)
-        start = examples[parse_rows("--row", str(row), len(examples))[0]]
+        examples = as_examples(opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad), opened.schema)
+        start = choose_rows(examples, parse_rows("--row", str(row), len(examples)))
     elif row != 0:
         raise InvalidParameterError("--row needs the DATA that it counts in.")
     lines = [opened.estimator.traverse(start, dim=index, steps=steps, span=span) for index in dims]
@@ -66,5 +66,8 @@ def _joined(lines: list[Any], schema: Any) -> Any:
     import numpy as np
 
     from latentkit.data.containers import to_array
+    from latentkit.data.table.frames import join_tables
 
+    if schema.kind == "table":
+        return join_tables(lines)
     return schema.container.rebuild(np.concatenate([to_array(line) for line in lines]))

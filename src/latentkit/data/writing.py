@@ -20,7 +20,7 @@ from latentkit.data.containers import is_frame, to_array, to_table
 from latentkit.data.dataset import AnyArray
 from latentkit.data.pictures import image_grid, to_image
 from latentkit.data.schema import ArraySchema
-from latentkit.data.table import TableSchema, TextTable, render
+from latentkit.data.table import TableSchema, TextTable, render, typed_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +41,8 @@ def write(
 
     Args:
         data: User form: array, tensor, data frame or table of texts; the latter is written to ``.csv`` and ``.tsv`` as
-            the file that it came from: delimiter, encoding, quotes and line ends.
+            the file that it came from: delimiter, encoding, quotes and line ends; elsewhere its cells become numbers
+            and dates by the schema.
         path: Where to; folders that are missing are made. A file that was there is replaced when the new one is whole.
         schema: Schema of the data; it says how values become pixels and how columns are named. Without it images have
             to be uint8.
@@ -180,7 +181,7 @@ def _table(data: Any, schema: ArraySchema | TableSchema | None, names: Sequence[
     import pyarrow as pa
 
     if isinstance(data, TextTable):
-        return data.to_arrow()
+        return typed_table(data, schema) if isinstance(schema, TableSchema) else data.to_arrow()
     if is_frame(data):
         return to_table(data)
     array = to_array(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,16 @@ from latentkit.estimators.registry import name_of
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["RUN_FORMAT", "describe", "environment", "from_yaml", "model_card", "to_yaml", "with_article"]
+__all__ = [
+    "RUN_FORMAT",
+    "columns_in_words",
+    "describe",
+    "environment",
+    "from_yaml",
+    "model_card",
+    "to_yaml",
+    "with_article",
+]
 
 #: Number of the run format; a reader refuses the numbers it does not know.
 RUN_FORMAT = 1
@@ -66,6 +76,9 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     last = estimator.history_[fitted["best_epoch"] - 1] if estimator.history_ else None
     data = config.get("data", {})
     shape = " x ".join(str(size) for size in specification.event_shape)
+    is_table = estimator.schema_.kind == "table"
+    columns = f"- Columns: {columns_in_words(estimator.schema_)}\n" if is_table else ""
+    shape += " columns" if is_table else ""
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
     name, unit = estimator._value_name, estimator._value_unit  # noqa: SLF001 (of our own)
     value = f"- {name[0].upper()}{name[1:]}"
@@ -82,7 +95,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     return (
         f"# A{with_article(type(estimator).__name__)[1:]} of latentkit\n\n"
         f"- Data: {data.get('examples', '?')} examples of {shape}, read from {data.get('source', 'memory')}\n"
-        f"- Latent dimensions: {specification.latent_dim}\n"
+        f"{columns}- Latent dimensions: {specification.latent_dim}\n"
         f"- {parts}{afterwards}\n"
         f"- {networks}\n"
         f"- {objective}{fitted['epochs']} epochs, best {fitted['best_epoch']}, "
@@ -91,6 +104,14 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
         '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'
         "All settings stand in `config.yaml`; versions in `environment.json`.\n"
     )
+
+
+def columns_in_words(schema: Any) -> str:
+    """Return how many columns of each kind a table has, and which of them the model does not see."""
+    seen = Counter(column.kind for column in schema.columns if not column.is_left_out)
+    left_out = ", ".join(f"{column.name} ({column.kind})" for column in schema.columns if column.is_left_out)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(seen.items()))
+    return f"{kinds}{f'; left out: {left_out}' if left_out else ''}"
 
 
 def with_article(name: str) -> str:

@@ -23,6 +23,7 @@ from latentkit.core.protocols import LatentVariableModel, Objective, Schema
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
 from latentkit.data import Dataset, learn_schema, learn_table_schema
 from latentkit.data.conditions import learn_conditions
+from latentkit.data.containers import is_frame
 from latentkit.estimators.inputs import DataIntake
 from latentkit.estimators.parameters import TrainingParameters, validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
@@ -193,6 +194,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             is_interrupted=lambda: interruption.requested,
             on_epoch=None if writer is None else writer.epoch,
         )
+        for note in self.schema_.notes if self.schema_.kind == "table" else ():
+            reporter.note(note)
         reporter.start(self._headline(dataset, len(train), plan))
         if writer is not None:
             writer.begin(self, dataset, plan)
@@ -238,7 +241,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     def _learn_schema(self, dataset: Dataset) -> Schema:
         """How these data become tensors; tables of mixed kinds are for members that have networks for them."""
         if dataset.kind != "table":
-            return learn_schema(dataset.data)
+            # A frame with holes would be a table of mixed kinds; here its cells have to be numbers.
+            return learn_schema(dataset.data, kind="rows" if is_frame(dataset.data) else "auto")
         if not self._takes_tables:
             raise DataError(
                 f"{type(self).__name__} takes numbers and images, and these data are a table of mixed kinds. Use VAE, "
@@ -376,6 +380,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
+        shape += " columns" if self.schema_.kind == "table" else ""
         parts = self.specification_.parts
         likelihood = f"{parts['likelihood']} likelihood" if "likelihood" in parts else "no likelihood"
         latents = f"codes: {parts['codes']}" if "codes" in parts else f"{self.latent_dim_} latent dimensions"

@@ -34,6 +34,8 @@ __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
 Draw = Literal["auto", "mean", "sample"]
 
+#: Rows by which the probability of a condition is measured.
+_COUNTED = 512
 #: Width of a network from which on oneDNN's float32 products are the faster ones.
 WIDE = 256
 
@@ -119,17 +121,13 @@ class GenerativeTasks(ABC):
         n = check_integer("n", n, low=1)
         seed = draw_seed(self.random_state if random_state is None else random_state)
         if condition is not None and self._asks_of_columns(condition):
-            check_choice("prior", prior, ("auto", *self._prior_names()))
             if draw == "mean" or guidance != 1.0:
                 raise InvalidParameterError(
                     f"rows given a condition on columns are drawn as they are; got draw={draw!r}, "
                     f"guidance={guidance!r}. Leave them out."
                 )
-            latents = tempered(self._prior_module(label, prior)(), temperature)
-            regions = regions_of(self.schema_, condition)
-            random = generator(seed, "sample")
-            rows, _ = sample_within(self._model(torch.float32), latents, n, regions, generator=random)
-            return self.schema_.decode(rows.cpu())
+            latents = tempered(self._column_prior(label, prior), temperature)
+            return self.schema_.decode(self._within(condition, n, latents, seed)[0].cpu())
         if condition is not None:
             bound = self.given(condition)
             return bound.sample(
@@ -160,6 +158,31 @@ class GenerativeTasks(ABC):
             for rows in iterate_batches(n, self._batch_size)
         ]
         return self.schema_.decode(torch.cat(parts))
+
+    def probability(self, condition: Mapping[Any, Any], *, label: Any = None, prior: str = "auto") -> float:
+        r"""Return how probable it is that a new row fits a condition on columns.
+
+        .. math:: P(x_A \in A) = E_{p(z)}[P(x_A \in A \mid z)]
+
+        Args:
+            condition: What columns of a table of mixed kinds shall hold, as :meth:`sample` takes it.
+            label: As for :meth:`sample`.
+            prior: As for :meth:`sample`.
+        Returns:
+            A probability, estimated with some thousand draws of z; small ones with more.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to a table of mixed kinds, or with conditions.
+            InvalidParameterError: If a column or category is unknown, or the condition is so improbable that no draw
+                counts.
+        """
+        check_is_fitted(self)
+        if not self._asks_of_columns(condition):
+            raise UnsupportedOperationError(
+                "a condition asks for values of columns, as in {'sex': 'Female'}, of a model that was fitted to a "
+                "table of mixed kinds without conditions of its own."
+            )
+        latents = self._column_prior(label, prior)
+        return self._within(condition, _COUNTED, latents, draw_seed(self.random_state))[1]
 
     @python_random_kept()
     def attribute_control(
@@ -213,6 +236,16 @@ class GenerativeTasks(ABC):
         return self.schema_.decode(self._map_latents(decode, z))
 
     # Tensors through the model
+
+    def _within(self, condition: Mapping[Any, Any], n: int, latents: Any, seed: int) -> tuple[Tensor, float]:
+        """Rows that fit a condition on columns, model units, shape (n, columns), and its probability."""
+        regions = regions_of(self.schema_, condition)
+        return sample_within(self._model(torch.float32), latents, n, regions, generator=generator(seed, "sample"))
+
+    def _column_prior(self, label: Any, prior: str) -> Any:
+        """The distribution of z that rows given a condition on columns are drawn from."""
+        check_choice("prior", prior, ("auto", *self._prior_names()))
+        return self._prior_module(label, prior)()
 
     def _asks_of_columns(self, condition: Any) -> bool:
         """Whether a condition is one on columns of the table that was fitted."""

@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
-from latentkit.data import Dataset, read
+from latentkit.data import Dataset, TextTable, read
 from latentkit.data.containers import is_frame, to_array, to_table
 from latentkit.data.tables import is_plain
 
@@ -116,7 +116,7 @@ class DataIntake:
         """One example as a batch of one."""
         if hasattr(x, "to_frame") and hasattr(x, "index"):
             x = x.to_frame().T.infer_objects()  # a row of a pandas frame; its index holds the names of the columns
-        if isinstance(x, (str, os.PathLike)) or is_frame(x):
+        if isinstance(x, (str, os.PathLike, TextTable)) or is_frame(x):
             return x
         array = x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x)
         if tuple(array.shape) == tuple(self.schema_.user_shape):

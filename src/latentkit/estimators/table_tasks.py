@@ -42,9 +42,9 @@ def recover_table(
             completions of whole rows, in a list.
         seed: Seed of the draws.
     """
-    storage, observed = schema.encode_observed(X)
-    if mask is not None:
-        observed = observed & shown(schema, mask, len(storage))
+    storage = schema.encode_observed(X)[0]
+    observed = None if mask is None else shown(schema, mask, len(storage))
+    if observed is not None:
         storage = storage.masked_fill(~observed, torch.nan)
     if result == "mean":
         points = map_rows(lambda model, x: expect_cells(model, x, n_draws=n_draws or 8, seed=seed), storage)

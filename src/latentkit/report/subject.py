@@ -17,6 +17,7 @@ from latentkit.core.protocols import Distribution
 from latentkit.core.seeds import generator
 from latentkit.data import Dataset, TextTable, learn_table_schema
 from latentkit.data.containers import is_frame, to_array
+from latentkit.data.table.frames import take_rows
 from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import in_words
@@ -482,11 +483,5 @@ def _n_trained(module: nn.Module) -> int:
 
 
 def _rows_of(data: Any, rows: NDArray[np.int64]) -> Any:
-    """Some rows of an array, tensor, frame or table of texts, in the same form."""
-    if isinstance(data, TextTable):
-        return data.take(rows)
-    if not is_frame(data):
-        return data[rows]
-    import narwhals as nw
-
-    return nw.from_native(data, eager_only=True)[rows.tolist()].to_native()
+    """Some rows of an array, tensor, frame or table of text, in the same form."""
+    return take_rows(data, rows.tolist()) if isinstance(data, TextTable) or is_frame(data) else data[rows]

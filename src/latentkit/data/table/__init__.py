@@ -7,6 +7,7 @@ from latentkit.data.table.recognition import ColumnKind, learn_table_schema
 from latentkit.data.table.schema import Combined, TableNumbers, TableSchema
 from latentkit.data.table.sources import read_mixed_table
 from latentkit.data.table.text import TextTable, render
+from latentkit.data.table.typed import typed_table
 
 __all__ = [
     "Allowed",
@@ -19,5 +20,6 @@ __all__ = [
     "learn_table_schema",
     "read_mixed_table",
     "render",
+    "typed_table",
     "write_filled",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -16,7 +16,7 @@ from latentkit.data.dataset import AnyArray, Dataset
 from latentkit.data.table.text import Dialect, TextTable
 from latentkit.data.validation import from_source, show
 
-__all__ = ["Columns", "TableContainer", "learn_table_container", "to_columns"]
+__all__ = ["Columns", "TableContainer", "join_tables", "learn_table_container", "take_rows", "to_columns"]
 
 Arrow: TypeAlias = Any
 
@@ -47,8 +47,11 @@ class Columns:
             >>> Columns(("a", "b"), (), 0).place(3, "b")
             "row 3 (counted from 0), column 2 ('b')"
         """
-        line = f"line {self.text.line(row)}" if self.text is not None else f"row {row} (counted from 0)"
-        return f"{from_source(self.source)}{line}, column {self.names.index(name) + 1} ({show(name)})"
+        return f"{from_source(self.source)}{self.row(row)}, column {self.names.index(name) + 1} ({show(name)})"
+
+    def row(self, row: int) -> str:
+        """Return where a row stands: its line in a file of text, else its number."""
+        return f"line {self.text.line(row)}" if self.text is not None else f"row {row} (counted from 0)"
 
     def ordered(self, names: Sequence[Name]) -> Columns:
         """Return the columns of these names, in this order.
@@ -91,6 +94,33 @@ def to_columns(data: Any, *, source: str = "") -> Columns:
             f"{from_source(source)}the table has {columns.n} rows and {len(columns.names)} columns; give one with data"
         )
     return columns
+
+
+def take_rows(data: Any, rows: Sequence[int]) -> Any:
+    """Return some rows of a table, array or tensor, by number, in the same container."""
+    import narwhals as nw
+
+    if isinstance(data, TextTable):
+        return data.take(np.asarray(rows, np.int64))
+    return nw.from_native(data, eager_only=True)[list(rows)].to_native() if is_frame(data) else data[list(rows)]
+
+
+def join_tables(parts: Sequence[Any]) -> Any:
+    """Return tables or arrays of the same columns as one, their rows below each other."""
+    import narwhals as nw
+    import pyarrow as pa
+
+    first = parts[0]
+    if isinstance(first, TextTable):
+        columns = zip(*(part.arrays for part in parts), strict=True)
+        return replace(first, arrays=tuple(pa.concat_arrays(list(map(_whole, column))) for column in columns))
+    if is_frame(first):
+        return nw.concat([nw.from_native(part, eager_only=True) for part in parts]).to_native()
+    return np.concatenate([to_array(part) for part in parts])
+
+
+def _whole(array: Arrow) -> Arrow:
+    return array.combine_chunks() if hasattr(array, "chunks") else array
 
 
 def _from_array(data: Any, source: str) -> Columns:

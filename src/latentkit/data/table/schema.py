@@ -20,7 +20,7 @@ from latentkit.core.parameters import check_choice, suggestion
 from latentkit.data.containers import Name
 from latentkit.data.table.cells import LabelCells
 from latentkit.data.table.codings import Allowed, CategoryCoding, DigitsCoding, NumberCoding
-from latentkit.data.table.columns import Column
+from latentkit.data.table.columns import Column, nulls
 from latentkit.data.table.frames import Columns, TableContainer, to_columns
 from latentkit.data.table.sources import read_table_data
 from latentkit.data.validation import from_source, show
@@ -231,7 +231,7 @@ class TableSchema:
         if new:
             warnings.warn(
                 f"{from_source(table.source)}categories that the model was not fitted on are taken as unknown: "
-                f"{'; '.join(new[:5])}{'; ...' if len(new) > 5 else ''}. Use unseen='error' to refuse them",
+                f"{'; '.join(new[:5])}{'; ...' if len(new) > 5 else ''}",
                 UserWarning,
                 stacklevel=4,
             )
@@ -269,7 +269,7 @@ class TableSchema:
                 f"{shown}.{suggestion(str(cells[row].as_py()), names)} Correct it, or take it as unknown with "
                 "unseen='unknown'"
             )
-        new.append(f"column {show(column.name)} in {int(unknown.sum())} rows, the first is {value}")
+        new.append(f"column {show(column.name)} in {int(unknown.sum())} rows, the first is {value} in {table.row(row)}")
 
     def to_model(self, storage: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return storage in model units: they are the same."""
@@ -306,8 +306,8 @@ class TableSchema:
         Args:
             draws: Codes with positions, shape (draws, n, model columns).
         Returns:
-            Means of numbers, dates and times, and most frequent categories. A cell that is missing in more than half of
-            the draws (for categories: most often) is missing.
+            Means of numbers, dates and times (of levels the one nearest to it), and most frequent categories. A cell
+            that is missing in more than half of the draws (for categories: most often) is missing.
         Raises:
             SchemaMismatchError: If the shape does not fit.
         """
@@ -327,8 +327,10 @@ class TableSchema:
             each = values.reshape(m, n)
             if column.is_left_out:
                 middles.append((column, each[0], np.full(n, np.nan)))
+            elif isinstance(column.cells, LabelCells):
+                middles.append((column, *_mode(each)))
             else:
-                middles.append((column, *(_mode if isinstance(column.cells, LabelCells) else _mean)(each)))
+                middles.append((column, *(_level if column.kind == "ordinal" else _mean)(each)))
         return middles
 
     def fill(self, data: Any, x: Tensor, *, observed: Tensor | None = None) -> Any:
@@ -338,7 +340,8 @@ class TableSchema:
             data: As in :meth:`encode`.
             x: Codes of the completed rows, shape (n, model columns), or draws of them, shape (draws, n, model columns),
                 of which the middle is taken as in :meth:`combine`.
-            observed: Which codes were observed, bool, shape (n, model columns); None for all that are not missing.
+            observed: Which codes to keep, bool, shape (n, model columns); None for all. Missing cells are filled in any
+                case, and cells of categories that are not known stay.
         Returns:
             The table in the user's container; columns that the model does not see are as they were.
         """
@@ -362,6 +365,21 @@ class TableSchema:
             arrays.append(pc.if_else(pa.array(missing), column.write(filling).cast(plain.type), plain))
         container = self.container if table.text is None else replace(self.container, dialect=table.text.dialect)
         return container.rebuild([cells.combine_chunks() if hasattr(cells, "chunks") else cells for cells in arrays])
+
+    def missing(self, data: Any) -> NDArray[np.bool_]:
+        """Return which cells of a table :meth:`fill` would fill: the missing ones of the columns that are learnt.
+
+        Args:
+            data: As in :meth:`encode`.
+        Returns:
+            Shape (n, columns).
+        """
+        table = to_columns(read_table_data(data)).ordered(self.feature_names)
+        nothing = np.zeros(table.n, np.bool_)
+        pairs = zip(self.columns, table.arrays, strict=True)
+        return np.stack(
+            [nothing if column.is_left_out else nulls(cells, column.missing.markers) for column, cells in pairs], axis=1
+        )
 
     # -- as plain numbers ------------------------------------------------------------------------------------------
 
@@ -497,6 +515,14 @@ def _mean(draws: Floats) -> tuple[Floats, Floats]:
     mean = np.where(2 * n > len(draws), total / np.maximum(n, 1), np.nan)
     squares = np.where(known, (draws - np.where(np.isnan(mean), 0.0, mean)) ** 2, 0.0).sum(axis=0)
     return mean, np.where(np.isnan(mean), np.nan, np.sqrt(squares / np.maximum(n, 1)))
+
+
+def _level(draws: Floats) -> tuple[Floats, Floats]:
+    """Return of each column the value nearest to its mean, and the standard deviation."""
+    mean, spread = _mean(draws)
+    distance = np.where(np.isnan(draws), np.inf, np.abs(draws - mean))
+    nearest = np.take_along_axis(draws, distance.argmin(axis=0)[None], axis=0)[0]
+    return np.where(np.isnan(mean), np.nan, nearest), spread
 
 
 def _mode(draws: Floats) -> tuple[Floats, Floats]:

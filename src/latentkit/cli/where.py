@@ -1,0 +1,121 @@
+"""Conditions on columns, as they are typed: ``sex=Female,age=30..40``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from latentkit.data import TableSchema
+
+__all__ = ["parse_where"]
+
+#: A text in quotes (doubled inside), a mark, or what stands between.
+_TOKEN = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|\.\.|[=|,]|(?:(?!\.\.)[^=|,"\'])+|.', re.DOTALL)
+_FORMS = "Write NAME=VALUE, NAME=LOW..HIGH (LOW.. and ..HIGH are open), or NAME=A|B, with commas between columns"
+
+
+class _Token(NamedTuple):
+    text: str
+    is_mark: bool
+    is_quoted: bool = False
+
+
+def parse_where(texts: Sequence[str], schema: Any) -> dict[Any, Any]:
+    """Return conditions on columns as :meth:`latentkit.VAE.sample` takes them.
+
+    Args:
+        texts: Each one or several conditions with commas between them: ``name=value``, ``name=low..high`` with both
+            ends or one, ``name=a|b``. Names and values that hold one of ``, = | ..`` stand in quotes, single or double.
+            A value that is empty or a marker of what is missing, such as ``?``, asks for a missing cell.
+        schema: Of the run.
+    Raises:
+        InvalidParameterError: If it cannot be read, or a column is named twice.
+        UnsupportedOperationError: If the run is none of a table of mixed kinds.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from latentkit.data import learn_table_schema
+        >>> schema = learn_table_schema(pa.table({"age": [31, 45, 62] * 9, "from": ["Bonn", "Ulm", "Bonn, south"] * 9}))
+        >>> parse_where(["age=30..40,from=Bonn|'Bonn, south'"], schema)
+        {'age': ('30', '40'), 'from': ['Bonn', 'Bonn, south']}
+    """
+    if schema.kind != "table":
+        raise UnsupportedOperationError(
+            f"--where asks for values of columns, and this run is one of {schema.kind}, which has no columns to ask. "
+            "Fit a table of mixed kinds (fit --table, for one of numbers alone), or use --condition or --label."
+        )
+    wanted: dict[Any, Any] = {}
+    for text in texts:
+        for part in _split(_tokens(text), ",", text):
+            name, value = _condition(part, schema, text)
+            if name in wanted:
+                raise InvalidParameterError(f"--where names {name!r} twice. Ask for several values with {name}=A|B.")
+            wanted[name] = value
+    return wanted
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens = []
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token[0] in "\"'":
+            if len(token) < 2 or token[-1] != token[0]:
+                raise InvalidParameterError(f"--where {text}: a quote is not closed. {_FORMS}.")
+            tokens.append(_Token(token[1:-1].replace(token[0] * 2, token[0]), is_mark=False, is_quoted=True))
+        elif token in ("..", "=", "|", ","):
+            tokens.append(_Token(token, is_mark=True))
+        elif token.strip():
+            tokens.append(_Token(token.strip(), is_mark=False))
+    return tokens
+
+
+def _split(tokens: Sequence[_Token], mark: str, text: str) -> list[list[_Token]]:
+    parts: list[list[_Token]] = [[]]
+    for token in tokens:
+        if token.is_mark and token.text == mark:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    if mark == "," and not all(parts):
+        raise InvalidParameterError(f"--where {text}: there is nothing between two commas, or at an end. {_FORMS}.")
+    return parts
+
+
+def _condition(tokens: Sequence[_Token], schema: TableSchema, text: str) -> tuple[Any, Any]:
+    if len(tokens) < 2 or tokens[0].is_mark or tokens[1] != _Token("=", is_mark=True):
+        shown = "".join(token.text for token in tokens)
+        raise InvalidParameterError(f"--where {text}: {shown!r} is no condition. {_FORMS}; quote what holds a mark.")
+    name = next((name for name in schema.feature_names if str(name) == tokens[0].text), tokens[0].text)
+    schema.locate(name)
+    markers = next(column.missing.markers for column in schema.columns if column.name == name)
+    alternatives = _split(tokens[2:], "|", text)
+    ranges = [_split(part, "..", text) for part in alternatives]
+    if len(ranges) == 1 and len(ranges[0]) == 2:
+        low, high = (None if not end else _one(end, text) for end in ranges[0])
+        if low is None and high is None:
+            raise InvalidParameterError(f"--where {text}: the range of {name!r} has no end. {_FORMS}.")
+        return name, (low, high)
+    if any(len(part) > 1 for part in ranges):
+        raise InvalidParameterError(
+            f"--where {text}: one range, or several values, can be asked of {name!r}. {_FORMS}."
+        )
+    values = [_value(part, markers, text) for part in alternatives]
+    return name, values if len(values) > 1 else values[0]
+
+
+def _one(tokens: Sequence[_Token], text: str) -> str:
+    if len(tokens) != 1 or tokens[0].is_mark:
+        shown = "".join(token.text for token in tokens)
+        raise InvalidParameterError(f"--where {text}: {shown!r} is no value. {_FORMS}; quote what holds a mark.")
+    return tokens[0].text
+
+
+def _value(tokens: Sequence[_Token], markers: Sequence[str], text: str) -> str | None:
+    if not tokens:
+        return None
+    value = _one(tokens, text)
+    return None if value in markers and not tokens[0].is_quoted else value
