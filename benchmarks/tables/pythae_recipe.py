@@ -29,7 +29,7 @@ RECIPE: dict[str, Any] = {
     "batch_size": 100,
     "optimizer": "adamw",
     "learning_rate": 1e-3,
-    "weight_decay": 0.3,
+    "weight_decay": 0.05,
     "weight_averaging": 0.999,
     "validation_fraction": 0.0,
     "kl_schedule": "constant",

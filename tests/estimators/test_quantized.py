@@ -186,7 +186,7 @@ def test_what_codes_cannot_do_is_refused(images: VQVAE) -> None:
 
 def test_sizes_follow_the_data() -> None:
     model = small(n_codes="auto").fit(pixels(N, 8, 8))
-    assert (model.n_codes_, model.latent_dim_) == (64, 16 * 8)
+    assert (model.n_codes_, model.latent_dim_) == (32, 16 * 8), "eight codes for each of the four pixels of a place"
     model = small(n_codes="auto").fit(rows())
     assert (model.n_codes_, model.grid_, model.latent_dim_) == (8, (2,), 8)
     assert small(latent_dim=6, code_dim=2).fit(rows()).grid_ == (3,)

@@ -34,8 +34,11 @@ from latentkit.training.progress import Reporter
 
 __all__ = ["VQVAE"]
 
-#: Codes that "auto" takes, for grids and for slots, where the data have eight vectors for each.
+#: Codes that "auto" takes at most, for grids and for slots, where the data have that many vectors for each: the prior
+#: over codes has to learn what goes beside each of them.
 CODES_OF_GRID, CODES_OF_SLOTS, VECTORS_PER_CODE = 512, 64, 8
+#: Codes for every number that one code of a grid describes: more than it can tell apart only burden the prior.
+CODES_PER_VALUE = 8
 #: Length of a code vector, for grids and for slots.
 CODE_DIM_OF_GRID, CODE_DIM_OF_SLOTS = 8, 4
 #: Weight of the commitment term.
@@ -67,7 +70,8 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
             own, which is copied. Only ``"conv"`` gives a grid.
         quantizer: ``"ema"`` (a codebook of moving averages), ``"rotation"`` (the same with the rotation trick's
             gradient), ``"gumbel"`` (codes drawn by Gumbel-softmax) or ``"fsq"`` (finite scalar quantisation).
-        n_codes: Size of the codebook.
+        n_codes: Size of the codebook; ``"auto"`` is 8 for each number that a code of a grid describes, at most 512, and
+            64 for slots, or fewer for little data.
         code_dim: Length of a code vector.
         levels: Of ``"fsq"``: levels of each number; their product is n_codes.
         quantizer_options: Further arguments of the quantiser, such as ``{"decay": 0.99, "restart_below": 0.1}``.
@@ -168,7 +172,8 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
             specification = replace(specification, latent_dim=specification.default_places * code_dim)
         n_vectors = n_rows * math.prod(specification.grid)
         if n_codes is None:
-            wanted = CODES_OF_GRID if is_grid else CODES_OF_SLOTS
+            described = math.prod(event_shape) / math.prod(specification.grid)
+            wanted = min(CODES_OF_GRID, _power_of_two(CODES_PER_VALUE * described)) if is_grid else CODES_OF_SLOTS
             n_codes = max(2, min(wanted, _power_of_two(n_vectors / VECTORS_PER_CODE)))
             specification = replace(specification, quantizer_options={**choices, "n_codes": n_codes})
         if n_codes > n_vectors:
@@ -308,10 +313,10 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
             max_epochs=epochs,
             batch_size=min(PRIOR_BATCH if self.batch_size == "auto" else int(self.batch_size), n_rows),
             max_time=max_time,
-            learning_rate=5e-3,
+            learning_rate=1e-2,
             weight_decay=1e-2,
-            optimizer="adamw",
-            optimizer_options={"betas": (0.9, 0.95)},
+            optimizer="muon",
+            optimizer_options={"adjust_lr_fn": "match_rms_adamw"},
             gradient_clip=1.0,
             patience=max(5, min(epochs, 100) // 10),
             seed=derive_seed(self.seed_, "code prior"),
