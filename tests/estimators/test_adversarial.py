@@ -98,7 +98,7 @@ def test_a_gan_has_what_it_can_do_and_nothing_else(clouds: GAN) -> None:
         ({"patience": 5}, "patience=5 waits for an improvement"),
         ({"compile": True}, "compile=True cannot be honoured.*second derivatives"),
         ({"normalization": "batch"}, "judge an example by the others"),
-        ({"discriminator": "mpl"}, "discriminator must be 'auto', one of: conv, mlp.* Did you mean 'mlp'"),
+        ({"discriminator": "mpl"}, "discriminator must be 'auto', one of: columns, conv, mlp.* Did you mean 'mlp'"),
         ({"discriminator": (8, 0)}, r"discriminator widths\[1\] must be an integer of at least 1; got 0"),
         ({"discriminator": "conv"}, "discriminator='conv' needs images"),
         ({"objective": "hing"}, "'objective' .* Did you mean 'hinge'"),
