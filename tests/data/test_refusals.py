@@ -33,7 +33,7 @@ def test_nan_and_infinity_are_counted_and_placed():
     ):
         learn_schema(data)
     with pytest.raises(DataError, match=r"row 4, column 1 \('b'\).*SimpleImputer"):
-        learn_schema(pd.DataFrame(data, columns=list("abc")))
+        learn_schema(pd.DataFrame(data, columns=list("abc")), kind="rows")
     schema = learn_schema(rows())
     with pytest.raises(DataError, match="contain 1 infinity.*row 7, column 2"):
         schema.encode(np.where(np.isnan(data), 0, data))
@@ -56,7 +56,7 @@ def test_nan_in_images():
 
 def test_missing_values_of_a_frame():
     with pytest.raises(DataError, match=r"1 NaN \(missing values\).*row 1, column 0 \('a'\)"):
-        learn_schema(pl.DataFrame({"a": [1, None, 3], "b": [1.0, 2.0, 3.0]}))
+        learn_schema(pl.DataFrame({"a": [1, None, 3], "b": [1.0, 2.0, 3.0]}), kind="rows")
 
 
 @pytest.mark.parametrize("data", [np.zeros((1, 4)), torch.zeros(1, 4), np.zeros((1, 4, 4), np.uint8)])
@@ -90,19 +90,20 @@ def test_text_in_frames_names_column_row_and_value():
     frame = pd.DataFrame({"a": [1, 2], "b": ["3", "x"], "c": ["u", "v"]})
     message = r"column 1 \('b'\) holds text: row 1 \(counted from 0\) is 'x'. So do 1 other columns: 'c'.*labels='c'"
     with pytest.raises(DataError, match=message):
-        learn_schema(frame)
+        learn_schema(frame, kind="rows")
     with pytest.raises(DataError, match=message):
-        learn_schema(pl.from_pandas(frame))
+        learn_schema(pl.from_pandas(frame), kind="rows")
     mixed = pd.DataFrame({"a": pd.Series([1, 2.5, "many"], dtype=object)})
     with pytest.raises(DataError, match=r"column 0 \('a'\) holds text: row 2 .* is 'many'"):
-        learn_schema(mixed)
+        learn_schema(mixed, kind="rows")
 
 
 def test_numbers_written_as_text_and_dates_are_refused():
     with pytest.raises(DataError, match=r"column 0 \('a'\) holds numbers written as text: row 0 .* is '1'"):
-        learn_schema(pl.DataFrame({"a": ["1", "2"]}))
+        learn_schema(pl.DataFrame({"a": ["1", "2"]}), kind="rows")
+    frame = pl.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2021-01-01"])})
     with pytest.raises(DataError, match=r"column 1 \('when'\) holds values of type Datetime"):
-        learn_schema(pl.DataFrame({"a": [1, 2], "when": pd.to_datetime(["2020-01-01", "2021-01-01"])}))
+        learn_schema(frame, kind="rows")
 
 
 def test_text_and_other_things_in_arrays():
@@ -121,7 +122,7 @@ def test_text_and_other_things_in_arrays():
     with pytest.raises(DataError, match="several columns of one name"):
         learn_schema(pd.DataFrame(np.zeros((2, 2)), columns=["a", "a"]))
     with pytest.raises(DataError, match="the data frame has no columns"):
-        learn_schema(pd.DataFrame(index=[0, 1]))
+        learn_schema(pd.DataFrame(index=[0, 1]), kind="rows")
 
 
 def test_objects_that_are_numbers_are_numbers():

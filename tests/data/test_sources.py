@@ -282,13 +282,13 @@ def test_text_in_a_table_names_file_column_row_and_value(tmp_path):
         DataError,
         match=r"a\.csv: numbers are needed, but column 1 \('y'\) holds text: row 1 \(counted from 0\) is 'many'",
     ):
-        read(tmp_path / "a.csv")
+        read(tmp_path / "a.csv", tables="numbers")
 
 
 def test_missing_cells_are_placed(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n,4\n5,6\n")
     with pytest.raises(DataError, match=r"a\.csv: the data contain 1 NaN.*row 1, column 0 \('x'\)"):
-        learn_schema(read(tmp_path / "a.csv"))
+        learn_schema(read(tmp_path / "a.csv", tables="numbers"), kind="rows")
 
 
 def test_tables_without_header_or_with_other_separators(tmp_path):
@@ -320,7 +320,7 @@ def test_tables_without_header_or_with_other_separators(tmp_path):
 def test_files_that_are_no_tables(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableDataError, match=message):
-        read(tmp_path / name)
+        read(tmp_path / name, tables="numbers")
 
 
 # Other sources

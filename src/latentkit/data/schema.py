@@ -275,7 +275,7 @@ class ArraySchema:
 
     def _read(self, path: str | Path, color: Literal["grey"] | None = None) -> Dataset:
         if self.kind != "images":
-            return read(path)
+            return read(path, tables="numbers")
         own: Literal["auto", "grey", "rgb"] = "grey" if self.event_shape[0] == 1 else "rgb"
         own = own if self.event_shape[0] in (1, 3) else "auto"
         _, height, width = self.event_shape

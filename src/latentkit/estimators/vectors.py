@@ -230,7 +230,8 @@ class VectorTasks(EncodingTasks, VectorPriors):
             return recover_table(self.schema_, self._map_cells, data, mask, n_draws=n_draws, result=result, seed=seed)
         dtype = self._dtype(data)
         if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
-            data = read(os.fspath(data)).data  # kept, so that what was observed can be put back as it was given
+            # kept, so that what was observed can be put back as it was given
+            data = read(os.fspath(data), tables="numbers").data
         storage, observed = observe(self.schema_, data, mask, dtype)
         self._check_conditions(storage.shape[0])
         if bool(observed.all()):

@@ -331,8 +331,8 @@ def median(logits: Tensor) -> Tensor:
     """Return the median of a distribution that is uniform inside every code, shape (*batch,).
 
     Example:
-        >>> median(torch.tensor([0.0, 0.0, 0.0, 0.0]))
-        tensor(2.)
+        >>> median(torch.zeros(5))
+        tensor(2.5000)
     """
     masses = torch.softmax(logits, -1)
     below = masses.cumsum(-1)
