@@ -90,6 +90,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     """Read DATA, with a bar where many images are decoded, and print what was noted."""
     from latentkit.data import read
     from latentkit.data.dataset import TABLES
+    from latentkit.data.sources import recorded_source
 
     with ExitStack() as stack:
         progress = _bar(stack, printer)
@@ -104,9 +105,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             progress=progress,
             tables=reading.tables or TABLES,
         )
-    place = Path(source).expanduser()
-    known_as = str(place.resolve()) if place.exists() else source
-    return replace(dataset, reading={"source": known_as, **reading.describe()})
+    return replace(dataset, reading={"source": recorded_source(source), **reading.describe()})
 
 
 def read_to_learn(source: str, reading: Reading, printer: Printer) -> Dataset:

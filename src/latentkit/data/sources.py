@@ -22,7 +22,7 @@ from latentkit.data.table import read_mixed_table
 from latentkit.data.tables import encode_labels, is_plain, load_table, read_table
 from latentkit.data.validation import check_numeric
 
-__all__ = ["read"]
+__all__ = ["read", "recorded_source"]
 
 _ENDINGS = (".npy", ".npz", ".idx", *TABLE_ENDINGS)
 
@@ -81,6 +81,12 @@ def read(
             f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
         )
     return dataset if labels is None else _with_labels(dataset, _labels_file(labels))
+
+
+def recorded_source(source: str) -> str:
+    """Return a source as a run remembers it: a file or folder by its whole path, anything else as it was given."""
+    place = Path(source).expanduser()
+    return str(place.resolve()) if place.exists() else source
 
 
 def _builtin(name: str, path: Path) -> Dataset:

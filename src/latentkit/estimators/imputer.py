@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
+from latentkit.core.errors import InvalidParameterError
 from latentkit.data import Dataset
-from latentkit.data.containers import is_frame, to_array
+from latentkit.data.containers import is_frame
+from latentkit.estimators.inputs import validated
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.vae import VAE
 
@@ -104,21 +105,7 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         """X checked, with NaN or null for what is missing."""
         if is_frame(X):
             return self._marked_frame(X, reset=reset)
-        try:
-            array = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype="numeric",
-                ensure_all_finite="allow-nan",
-                ensure_min_samples=2 if reset else 1,
-            )
-        except ValueError as error:
-            if isinstance(error, LatentkitError):
-                raise
-            to_array(X)  # where the cause is text, this says in which row and column
-            kind = DataError if reset else SchemaMismatchError
-            raise kind(str(error)) from error
+        array = validated(self, X, reset=reset, finite="allow-nan")
         if isinstance(self.missing_values, float) and np.isnan(self.missing_values):
             return array
         if isinstance(self.missing_values, str):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,10 +15,11 @@ from torch import Tensor
 
 from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
 from latentkit.data import Dataset, TextTable, read
-from latentkit.data.containers import is_frame, to_array, to_table
+from latentkit.data.containers import eager, is_frame, to_array, to_table
+from latentkit.data.sources import recorded_source
 from latentkit.data.tables import is_plain
 
-__all__ = ["DataIntake", "attribute_values"]
+__all__ = ["DataIntake", "attribute_values", "validated"]
 
 
 class DataIntake:
@@ -39,13 +39,11 @@ class DataIntake:
             dataset = X
         elif isinstance(X, (str, os.PathLike)):
             dataset = read(os.fspath(X), tables="mixed" if self._takes_tables else "numbers")
-            place = Path(X).expanduser()
-            known_as = str(place.resolve()) if place.exists() else os.fspath(X)
-            dataset = replace(dataset, reading={"source": known_as})
+            dataset = replace(dataset, reading={"source": recorded_source(os.fspath(X))})
         elif self._is_table(X, reset=reset):
             dataset = Dataset(data=X, source="memory", kind="table")
             if reset:
-                self.feature_names_in_ = np.asarray(list(to_table(X).column_names), dtype=object)
+                self.feature_names_in_ = np.asarray([str(name) for name in eager(X).columns], dtype=object)
         else:
             dataset = Dataset(data=self._checked(X, reset=reset), source="memory", kind="rows")
         if y is not None:
@@ -80,16 +78,7 @@ class DataIntake:
             if reset:
                 self.n_features_in_ = math.prod(X.shape[1:])
             return X
-        try:
-            values = validate_data(
-                self, X, reset=reset, dtype="numeric", ensure_all_finite=False, ensure_min_samples=2 if reset else 1
-            )
-        except ValueError as error:
-            if isinstance(error, LatentkitError):
-                raise
-            to_array(X)  # where the cause is text, this says in which row and column
-            kind = DataError if reset else SchemaMismatchError
-            raise kind(str(error)) from error
+        values = validated(self, X, reset=reset, finite=False)
         # A frame stays a frame, so that results come back as one; anything else is an array from here on.
         return X if hasattr(X, "columns") or hasattr(X, "column_names") else values
 
@@ -126,6 +115,31 @@ class DataIntake:
                 f"one example of shape {self.schema_.user_shape} is wanted; got shape {tuple(array.shape)}."
             )
         return array
+
+
+def validated(estimator: Any, X: Any, *, reset: bool, finite: Literal[False, "allow-nan"]) -> NDArray[Any]:
+    """Return rows of numbers after scikit-learn's own checks.
+
+    Args:
+        estimator: Whose number and names of features are learnt or held against X.
+        X: Rows, shape (n, features).
+        reset: Whether X is what is fitted to.
+        finite: Whether infinity is let through, and NaN; ``"allow-nan"`` refuses infinity.
+    Raises:
+        DataError: If `reset`, and the data cannot be used; text is named with its row and column.
+        SchemaMismatchError: If they are not like those of fit.
+    """
+    try:
+        rows: NDArray[Any] = validate_data(
+            estimator, X, reset=reset, dtype="numeric", ensure_all_finite=finite, ensure_min_samples=2 if reset else 1
+        )
+    except ValueError as error:
+        if isinstance(error, LatentkitError):
+            raise
+        to_array(X)  # where the cause is text, this says in which row and column
+        kind = DataError if reset else SchemaMismatchError
+        raise kind(str(error)) from error
+    return rows
 
 
 def _is_double(data: Any) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentkit.core.errors import SchemaMismatchError
 from latentkit.data import TableSchema
+from latentkit.data.table.sources import read_table_data
 from latentkit.distributions import Region
 from latentkit.tasks import draw_cells, expect_cells
 
@@ -42,6 +43,7 @@ def recover_table(
             completions of whole rows, in a list.
         seed: Seed of the draws.
     """
+    X = read_table_data(X)  # once, for the codes and for every filled copy
     storage = schema.encode_observed(X)[0]
     observed = None if mask is None else shown(schema, mask, len(storage))
     if observed is not None:

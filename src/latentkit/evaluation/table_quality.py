@@ -136,21 +136,19 @@ def table_privacy_figures(
     near = closest_records(train, held_out, synthetic, max_rows=max_rows, seed=seed)
     copies = copied_cells(train, held_out, synthetic)
     unseen, fresh = "a model that cannot know the training rows", "held-out rows in place of the synthetic ones"
+    guesses = [
+        ("share nearer to training rows", near.nearer_to_training, near.standard_error),
+        ("membership AUC", near.membership_auc, near.membership_standard_error),
+    ]
     figures = [
         Measurement(
-            name="share nearer to training rows",
-            value=near.nearer_to_training,
+            name=name,
+            value=value,
             better="nearer to the floor",
-            standard_error=near.standard_error,
+            standard_error=error,
             computed_with=near.computed_with,
-        ).beside(0.5, unseen),
-        Measurement(
-            name="membership AUC",
-            value=near.membership_auc,
-            better="nearer to the floor",
-            standard_error=near.membership_standard_error,
-            computed_with=near.computed_with,
-        ).beside(0.5, unseen),
+        ).beside(0.5, unseen)
+        for name, value, error in guesses
     ]
     shares = [
         ("share of repeated rows", copies.rows, copies.rows_floor),

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from latentkit.core.protocols import Distribution
 from latentkit.core.seeds import generator
-from latentkit.data import Dataset, TextTable, learn_table_schema
-from latentkit.data.containers import is_frame, to_array
+from latentkit.data import Dataset, learn_table_schema
+from latentkit.data.containers import to_array
 from latentkit.data.table.frames import take_rows
 from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.encoding import EncodingTasks
@@ -133,14 +133,14 @@ class Subject:
         if size < n:
             rows = torch.randperm(n, generator=generator(self.seed, "report", "rows"))[:size].sort().values
         labels = None if data.labels is None else np.asarray(data.labels, np.int64)[rows.numpy()]
-        chosen = _rows_of(data.data, rows.numpy()) if size < n else data.data
+        chosen = take_rows(data.data, rows.tolist()) if size < n else data.data
         x = self.schema.to_model(self.schema.encode(chosen)).float()
         return Sample(chosen, x, rows.numpy(), labels, n, data.source)
 
     def rows_of(self, rows: NDArray[np.int64]) -> Any:
         """Rows of the data in the user's form."""
         assert self._data is not None, "asked only where there are data"
-        return _rows_of(self._data.data, rows)
+        return take_rows(self._data.data, rows.tolist())
 
     @cached_property
     def split(self) -> tuple[Tensor, Tensor] | None:
@@ -363,7 +363,7 @@ class Subject:
         """The scores of the rows of :attr:`scored`: the same figures that the estimator gives."""
         assert self.sample is not None, "asked only where there are data"
         places, n_importance = self.scored
-        chosen = self.sample.data if len(places) == self.sample.n else _rows_of(self.sample.data, places)
+        chosen = self.sample.data if len(places) == self.sample.n else take_rows(self.sample.data, places.tolist())
         estimate: LikelihoodEstimate = self.estimator.log_likelihood(
             chosen, n_importance=None if self._is_point else n_importance
         )
@@ -465,7 +465,7 @@ class Subject:
 
     def _rows(self, rows: Tensor) -> Tensor:
         assert self._data is not None, "asked only where there are data"
-        x: Tensor = self.schema.to_model(self.schema.encode(_rows_of(self._data.data, rows.numpy()))).float()
+        x: Tensor = self.schema.to_model(self.schema.encode(take_rows(self._data.data, rows.tolist()))).float()
         return x
 
     @property
@@ -480,8 +480,3 @@ class Subject:
 
 def _n_trained(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
-def _rows_of(data: Any, rows: NDArray[np.int64]) -> Any:
-    """Some rows of an array, tensor, frame or table of text, in the same form."""
-    return take_rows(data, rows.tolist()) if isinstance(data, TextTable) or is_frame(data) else data[rows]

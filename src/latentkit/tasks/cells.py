@@ -14,6 +14,7 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Distribution, LatentVariableModel
 from latentkit.core.seeds import RowGenerator, derive_seed, row_keys
 from latentkit.distributions import Columns, Region
+from latentkit.distributions.likelihood.columns import quantiles
 
 __all__ = ["draw_cells", "expect_cells", "sample_within", "score_cells"]
 
@@ -91,9 +92,8 @@ def expect_cells(
             masses = parts[:, holes].mean(0)
             code = p.family.missing_codes[column]
             if code is not None:
-                masses = masses.clone()
                 masses[:, code] = 0.0
-            points[:, holes, column] = _quantiles(masses, levels).to(x.dtype)
+            points[:, holes, column] = quantiles(masses, levels).to(x.dtype)
     return points
 
 
@@ -193,20 +193,3 @@ def _decoded(model: LatentVariableModel, z: Tensor) -> Columns:
     p: Any = model.decode(z)
     assert isinstance(p, Columns), "cells are those of tables"
     return p
-
-
-def _quantiles(masses: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles of distributions that are uniform inside every code.
-
-    Args:
-        masses: Shape (rows, codes); they need not sum to one.
-        levels: In (0, 1), shape (points,).
-    Returns:
-        Shape (points, rows).
-    """
-    ends = masses.cumsum(-1)
-    wanted = levels * ends[:, -1:]
-    codes = torch.searchsorted(ends, wanted, right=True).clamp_max(masses.shape[-1] - 1)
-    mass = masses.gather(-1, codes).clamp_min(torch.finfo(masses.dtype).tiny)
-    inside = ((wanted - ends.gather(-1, codes) + mass) / mass).clamp(0.0, 0.999)
-    return (codes + inside).T

@@ -354,10 +354,10 @@ class TableSchema:
             raise SchemaMismatchError(f"the table has {table.n} rows, the codes have {len(values[0][1])}")
         holes = None if observed is None else ~observed.cpu().numpy()
         arrays = []
-        for (column, filling), cells, place in zip(values, table.arrays, self._slices, strict=True):
-            missing = column.encode(cells)[1] if not column.is_left_out else np.zeros(table.n, np.bool_)
+        absent = self._missing(table)
+        for (column, filling), cells, place, missing in zip(values, table.arrays, self._slices, absent, strict=True):
             if holes is not None and not column.is_left_out:
-                missing = missing | holes[:, place].any(axis=1)
+                missing |= holes[:, place].any(axis=1)
             if not missing.any():
                 arrays.append(cells)
                 continue
@@ -374,12 +374,14 @@ class TableSchema:
         Returns:
             Shape (n, columns).
         """
-        table = to_columns(read_table_data(data)).ordered(self.feature_names)
-        nothing = np.zeros(table.n, np.bool_)
-        pairs = zip(self.columns, table.arrays, strict=True)
-        return np.stack(
-            [nothing if column.is_left_out else nulls(cells, column.missing.markers) for column, cells in pairs], axis=1
-        )
+        return np.stack(self._missing(to_columns(read_table_data(data)).ordered(self.feature_names)), axis=1)
+
+    def _missing(self, table: Columns) -> list[NDArray[np.bool_]]:
+        """Which cells of each column are missing, shape (n,); none of a column that is left out."""
+        return [
+            np.zeros(table.n, np.bool_) if column.is_left_out else nulls(cells, column.missing.markers).copy()
+            for column, cells in zip(self.columns, table.arrays, strict=True)
+        ]
 
     # -- as plain numbers ------------------------------------------------------------------------------------------
 

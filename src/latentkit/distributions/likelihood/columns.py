@@ -16,7 +16,7 @@ from latentkit.distributions.likelihood.family import Likelihood, likelihoods
 from latentkit.distributions.noise import drawn_shape, uniform
 from latentkit.distributions.precision import at_least_float32
 
-__all__ = ["Columns", "ColumnsLikelihood", "Context", "Region"]
+__all__ = ["Columns", "ColumnsLikelihood", "Context", "Region", "median", "quantiles"]
 
 #: Share of training rows whose known cells are the first ones of the order in which rows are drawn.
 ORDERED = 0.5
@@ -122,12 +122,9 @@ class Columns:
     def log_prob_columns(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Parts of :meth:`log_prob` by column, shape (*batch, columns), in the order of the columns."""
         value = value if mask is None else value.masked_fill(~mask, math.nan)
-        lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
-        value = value.expand(*lead, value.shape[-1])
         if self._context is None:
-            return self._log_masses(self._split(self.parameters), value)
-        rows = value.reshape(-1, value.shape[-1])
-        h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
+            return self._log_masses(self._split(self.parameters), value.expand(*self._lead(value), value.shape[-1]))
+        lead, rows, h = self._flattened(value)
         parts = self._estimate(rows, h, self._context) if self._training else self._chain(rows, h, self._context)
         return parts.reshape(*lead, -1)
 
@@ -243,10 +240,18 @@ class Columns:
             return chain.rows.reshape(*chain.lead, -1), log_mass.reshape(chain.lead)
 
     def _begin(self, value: Tensor) -> _Chain:
-        lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
-        rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1]).clone()
-        h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
-        return _Chain(tuple(lead), rows, h, self.family, self._context)
+        lead, rows, h = self._flattened(value)
+        return _Chain(lead, rows.clone(), h, self.family, self._context)
+
+    def _flattened(self, value: Tensor) -> tuple[tuple[int, ...], Tensor, Tensor]:
+        """The common batch shape of `value` and the parameters, and both in it as rows, shapes (rows, ...)."""
+        lead = self._lead(value)
+        rows, h = (part.expand(*lead, part.shape[-1]).reshape(-1, part.shape[-1]) for part in (value, self.parameters))
+        return lead, rows, h
+
+    def _lead(self, value: Tensor) -> tuple[int, ...]:
+        """The common batch shape of `value` and the parameters."""
+        return tuple(torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1]))  # type: ignore[no-untyped-call]
 
     def _uniform(self, lead: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         """A number in [0, 1) for each row, shape (rows,)."""
@@ -270,9 +275,7 @@ class Columns:
     def _all_logits(self, value: Tensor) -> Tensor:
         if self._context is None:
             return self.parameters
-        lead = torch.broadcast_shapes(value.shape[:-1], self.parameters.shape[:-1])  # type: ignore[no-untyped-call]
-        rows = value.expand(*lead, value.shape[-1]).reshape(-1, value.shape[-1])
-        h = self.parameters.expand(*lead, self.parameters.shape[-1]).reshape(len(rows), -1)
+        lead, rows, h = self._flattened(value)
         return self._context.logits(h, rows).reshape(*lead, -1)
 
 
@@ -294,8 +297,8 @@ class _Chain:
         """Logits of a column given what is known, shape (rows, cardinality)."""
         if self._context is not None:
             return at_least_float32(self._context.column_logits(self._state, column))
-        end = sum(self._family.sizes[: column + 1])
-        return at_least_float32(self._state[:, end - self._family.sizes[column] : end])
+        parts: tuple[Tensor, ...] = self._state.split(self._family.sizes, -1)  # type: ignore[no-untyped-call]
+        return at_least_float32(parts[column])
 
     def know(self, cells: Tensor, column: int) -> None:
         """Take in cells of a column, shape (rows,); NaN changes nothing."""
@@ -334,12 +337,28 @@ def median(logits: Tensor) -> Tensor:
         >>> median(torch.zeros(5))
         tensor(2.5000)
     """
-    masses = torch.softmax(logits, -1)
-    below = masses.cumsum(-1)
-    code = (below < 0.5).sum(-1).clamp_max(logits.shape[-1] - 1)
-    mass = masses.gather(-1, code.unsqueeze(-1)).squeeze(-1)
-    before = below.gather(-1, code.unsqueeze(-1)).squeeze(-1) - mass
-    return code + ((0.5 - before) / mass).clamp(0.0, INSIDE)
+    return quantiles(torch.softmax(logits, -1), logits.new_tensor([0.5]))[0]
+
+
+def quantiles(masses: Tensor, levels: Tensor) -> Tensor:
+    """Return quantiles of distributions that are uniform inside every code.
+
+    Args:
+        masses: Shape (*batch, codes); they need not sum to one.
+        levels: In (0, 1), shape (points,).
+    Returns:
+        Shape (points, *batch).
+
+    Example:
+        >>> quantiles(torch.tensor([1.0, 3.0]), torch.tensor([0.125, 0.625]))
+        tensor([0.5000, 1.5000])
+    """
+    ends = masses.cumsum(-1)
+    wanted = levels * ends[..., -1:]
+    codes = torch.searchsorted(ends, wanted).clamp_max(masses.shape[-1] - 1)
+    mass = masses.gather(-1, codes).clamp_min(torch.finfo(masses.dtype).tiny)
+    inside = ((wanted - ends.gather(-1, codes) + mass) / mass).clamp(0.0, INSIDE)
+    return (codes + inside).movedim(-1, 0)
 
 
 @likelihoods.register("columns")
