@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.nn import CellEmbedding, CodeVectors, ColumnDecoder, ColumnEncoder, build_decoder, build_encoder
-from latentkit.nn.columns import codes_of, default_column_widths
+from latentkit.nn.columns import default_column_widths
 
 SIZES = (2, 3, 7)
+COLUMNS = ColumnCodes(SIZES)
 NAN = math.nan
 
 
@@ -22,14 +24,8 @@ def _rows(n: int = 6, seed: int = 0) -> Tensor:
     return torch.rand(n, len(SIZES), generator=generator) * torch.tensor(SIZES)
 
 
-def test_codes_are_floors_and_stay_inside_their_column() -> None:
-    x = torch.tensor([[0.0, 1.999, 6.5], [-4.0, 3.0, 99.0], [NAN, NAN, 0.1]])
-    last = torch.tensor([1, 2, 5])
-    assert codes_of(x, torch.tensor(SIZES), last).tolist() == [[0, 1, 6], [0, 2, 5], [2, 3, 0]]
-
-
 def test_a_row_is_embedded_as_the_sum_of_its_cells() -> None:
-    embedding = CellEmbedding(SIZES, 5)
+    embedding = CellEmbedding(COLUMNS, 5)
     x = _rows().masked_fill(torch.rand(6, 3, generator=torch.Generator().manual_seed(1)) < 0.4, NAN)
     assert x.isnan().any()
     cells = [embedding.cell(x[:, column], column) for column in range(3)]
@@ -37,7 +33,7 @@ def test_a_row_is_embedded_as_the_sum_of_its_cells() -> None:
 
 
 def test_the_position_inside_a_code_moves_the_vector_evenly() -> None:
-    embedding = CellEmbedding(SIZES, 5)
+    embedding = CellEmbedding(COLUMNS, 5)
     low, middle, high = (embedding.cell(torch.tensor([4.0 + part]), 2) for part in (0.1, 0.5, 0.9))
     torch.testing.assert_close(low + high, 2 * middle)
     assert (low != high).any()
@@ -47,7 +43,7 @@ def test_the_position_inside_a_code_moves_the_vector_evenly() -> None:
 
 
 def test_the_chain_gives_the_logits_of_one_pass() -> None:
-    decoder = ColumnDecoder(SIZES, 4, widths=(8, 8)).eval()
+    decoder = ColumnDecoder(COLUMNS, 4, widths=(8, 8)).eval()
     h, x = decoder(torch.randn(6, 4))[:, 0], _rows()
     state = decoder.begin(h)
     for column, logits in enumerate(decoder.logits(h, torch.full_like(x, NAN)).split(SIZES, -1)):
@@ -61,7 +57,7 @@ def test_the_chain_gives_the_logits_of_one_pass() -> None:
 
 
 def test_an_encoder_hides_cells_while_it_is_trained() -> None:
-    encoder = ColumnEncoder(SIZES, 4, widths=(8,))
+    encoder = ColumnEncoder(COLUMNS, 4, widths=(8,))
     x = _rows(1).expand(400, -1)
     hidden = encoder.train()(x)
     whole = encoder.eval()(x)
@@ -69,13 +65,13 @@ def test_an_encoder_hides_cells_while_it_is_trained() -> None:
     # half of the rows, and of the others those in which no cell was hidden: E[(1 - u)^3] = 1/4
     assert 0.5 < shown.float().mean() < 0.75
     assert torch.equal(whole[0], whole[-1])
-    open_encoder = ColumnEncoder(SIZES, 4, widths=(8,), hides=False)
+    open_encoder = ColumnEncoder(COLUMNS, 4, widths=(8,), hides=False)
     torch.testing.assert_close(open_encoder.train()(x), open_encoder.eval()(x))
 
 
 def test_networks_are_built_by_name() -> None:
-    encoder = build_encoder("columns", (3,), 4, cardinalities=SIZES, n_rows=100)
-    decoder = build_decoder("columns", 4, (1, sum(SIZES)), cardinalities=SIZES, widths=(16, 16))
+    encoder = build_encoder("columns", (3,), 4, columns=COLUMNS, n_rows=100)
+    decoder = build_decoder("columns", 4, (1, sum(SIZES)), columns=COLUMNS, widths=(16, 16))
     assert isinstance(encoder, ColumnEncoder)
     assert isinstance(decoder, ColumnDecoder)
     assert encoder.embedding.vectors.free.shape[1] == 64
@@ -87,12 +83,11 @@ def test_networks_are_built_by_name() -> None:
     ("options", "message"),
     [
         ({}, "'columns' networks need a table of mixed kinds"),
-        ({"cardinalities": SIZES, "normalization": "batch"}, "normalised by layer; got normalization='batch'"),
+        ({"columns": COLUMNS, "normalization": "batch"}, "normalised by layer; got normalization='batch'"),
         (
-            {"cardinalities": SIZES, "widths": (8, 16)},
+            {"columns": COLUMNS, "widths": (8, 16)},
             r"of the same number, one a block; got \(8, 16\). Use \(16, 16\)",
         ),
-        ({"cardinalities": (2, 0)}, r"cardinalities\[1\] must be an integer of at least 1"),
     ],
 )
 def test_wrong_settings(options: dict[str, object], message: str) -> None:
@@ -102,7 +97,7 @@ def test_wrong_settings(options: dict[str, object], message: str) -> None:
 
 def test_vectors_of_ordered_codes_are_smooth_before_training() -> None:
     torch.manual_seed(0)
-    vectors = CodeVectors((40, 40, 3), 16, missing_codes=(None, 39, None), is_ordered=(True, True, True), n_more=1)
+    vectors = CodeVectors(ColumnCodes((40, 40, 3), (None, 39, None), (True, True, True)), 16, n_more=1)
     for column, last in ((0, 40), (1, 39)):
         rows = vectors.rows(column)
         assert rows.shape == (41, 16)
@@ -110,5 +105,5 @@ def test_vectors_of_ordered_codes_are_smooth_before_training() -> None:
         assert near > 0.9
         assert far < 0.5
     assert torch.equal(vectors.weight, torch.cat([vectors.rows(column) for column in range(3)]))
-    unordered = CodeVectors((40,), 16).rows(0)
+    unordered = CodeVectors(ColumnCodes((40,)), 16).rows(0)
     assert functional.cosine_similarity(unordered[:-1], unordered[1:]).mean() < 0.3

@@ -140,11 +140,7 @@ def _likelihood_of_columns(name: str, options: Mapping[str, Any] | None, schema:
         raise InvalidParameterError(
             f"likelihood_options={dict(options)!r}: the likelihood of a table follows from its columns. Leave them out."
         )
-    return "columns", {
-        "cardinalities": list(schema.sizes),
-        "missing_codes": list(schema.missing_codes),
-        "is_ordered": list(schema.is_ordered),
-    }
+    return "columns", schema.codes.describe()
 
 
 def resolve_objective(

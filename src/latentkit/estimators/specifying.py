@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentkit.core.columns import ColumnCodes
+from latentkit.distributions import likelihoods
 from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import VaeSpecification, resolve_network, settle
 
@@ -47,11 +49,11 @@ def specify_autoencoder(
     """
     event_shape = tuple(estimator.schema_.event_shape)
     likelihood, options = estimator._resolve_likelihood()  # noqa: SLF001 (of the group of parameters)
-    columns = {name: options[name] for name in ("cardinalities", "missing_codes", "is_ordered") if name in options}
+    columns = ColumnCodes.from_description(options) if likelihoods[likelihood].of_tables else None
     plain = "none" if has_spectral_decoder and estimator.normalization == "auto" else estimator.normalization
     encoder, decoder = (
         settle(
-            resolve_network(network, event_shape, n_rows=n_rows, **columns),
+            resolve_network(network, event_shape, n_rows=n_rows, columns=columns),
             activation=estimator.activation,
             normalization=normalization,
         )

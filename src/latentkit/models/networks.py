@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
+from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder, normalize_spectrally
@@ -25,7 +26,7 @@ __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Sizes that a resolved network may have.
-SIZES = ("widths", "channels", "cardinalities", "missing_codes", "is_ordered")
+SIZES = ("widths", "channels")
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
 _AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")}
 
@@ -35,14 +36,11 @@ def resolve_network(
     event_shape: Sequence[int],
     *,
     n_rows: int | None = None,
-    cardinalities: Sequence[int] | None = None,
-    missing_codes: Sequence[int | None] | None = None,
-    is_ordered: Sequence[bool] | None = None,
+    columns: ColumnCodes | None = None,
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
-    A table of mixed kinds, of which `cardinalities` are the numbers of codes of its columns, `missing_codes` those of
-    them that stand for "missing", and `is_ordered` says which are in an order, has its own network.
+    A table of mixed kinds, of which `columns` are the codes of its columns, has its own network.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -55,13 +53,10 @@ def resolve_network(
     name: object = spec
     if isinstance(spec, str) and spec == "auto":
         is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
-        name = "columns" if cardinalities is not None else "conv" if is_image else "mlp"
-    if name == "columns" and cardinalities is not None:
-        widths = default_column_widths(len(cardinalities), n_rows=n_rows)
-        gaps = [None] * len(cardinalities) if missing_codes is None else list(missing_codes)
-        order = [False] * len(cardinalities) if is_ordered is None else list(is_ordered)
-        sizes = {"cardinalities": list(cardinalities), "missing_codes": gaps, "is_ordered": order}
-        return {"network": "columns", "widths": list(widths), **sizes}
+        name = "columns" if columns is not None else "conv" if is_image else "mlp"
+    if name == "columns" and columns is not None:
+        widths = default_column_widths(len(columns), n_rows=n_rows)
+        return {"network": "columns", "widths": list(widths), **columns.describe()}
     if name == "mlp":
         return {"network": "mlp", "widths": list(default_widths(prod(event_shape), n_rows=n_rows))}
     if name == "conv" and len(event_shape) == 3:
@@ -178,6 +173,8 @@ class NetworkSettings:
         if "widths" in choice:
             check_sizes(f"{role} widths", choice["widths"])
         sizes: dict[str, Any] = {name: tuple(choice[name]) for name in SIZES if name in choice}
+        if "cardinalities" in choice:
+            sizes["columns"] = ColumnCodes.from_description(choice)
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
+from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.nn.columns import ColumnDecoder
@@ -37,9 +38,7 @@ def build_encoder(
     dropout: float = 0.0,
     residual: bool | Literal["auto"] = "auto",
     n_rows: int | None = None,
-    cardinalities: Sequence[int] | None = None,
-    missing_codes: Sequence[int | None] | None = None,
-    is_ordered: Sequence[bool] | None = None,
+    columns: ColumnCodes | None = None,
 ) -> nn.Module:
     """Return a network from x of shape (batch, *event) to (batch, n_outputs).
 
@@ -56,9 +55,7 @@ def build_encoder(
         dropout: Probability in [0, 1).
         residual: "auto" is False for "mlp" and True for "conv".
         n_rows: Number of training examples, where known.
-        cardinalities: For "columns", as missing_codes and is_ordered.
-        missing_codes: See :class:`NetworkOptions`.
-        is_ordered: See :class:`NetworkOptions`.
+        columns: For "columns".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, or does not belong to this network.
@@ -78,9 +75,7 @@ def build_encoder(
         dropout=dropout,
         residual=residual,
         n_rows=n_rows,
-        cardinalities=cardinalities,
-        missing_codes=missing_codes,
-        is_ordered=is_ordered,
+        columns=columns,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("encoder", options)
@@ -102,9 +97,7 @@ def build_decoder(
     residual: bool | Literal["auto"] = "auto",
     upsampling: Literal["transposed", "nearest"] = "transposed",
     n_rows: int | None = None,
-    cardinalities: Sequence[int] | None = None,
-    missing_codes: Sequence[int | None] | None = None,
-    is_ordered: Sequence[bool] | None = None,
+    columns: ColumnCodes | None = None,
 ) -> nn.Module:
     """Return a network from z of shape (batch, latent) to (batch, *output_shape).
 
@@ -121,9 +114,7 @@ def build_decoder(
         residual: "auto" is False for "mlp" and True for "conv".
         upsampling: For "conv".
         n_rows: Number of training examples, where known.
-        cardinalities: For "columns", as missing_codes and is_ordered.
-        missing_codes: See :class:`NetworkOptions`.
-        is_ordered: See :class:`NetworkOptions`.
+        columns: For "columns".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, does not belong to this network, or your
@@ -149,9 +140,7 @@ def build_decoder(
         residual=residual,
         upsampling=upsampling,
         n_rows=n_rows,
-        cardinalities=cardinalities,
-        missing_codes=missing_codes,
-        is_ordered=is_ordered,
+        columns=columns,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("decoder", options)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentkit.core.columns import ColumnCodes, codes_of
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.nn.activations import BRANCH_SCALE, activations, initialise
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_dropout, check_sizes, networks
 
-__all__ = ["CellEmbedding", "CodeVectors", "ColumnDecoder", "ColumnEncoder", "codes_of"]
+__all__ = ["CellEmbedding", "CodeVectors", "ColumnDecoder", "ColumnEncoder"]
 
 #: Standard deviation of the entries of a code's vector, and of its slope, before training.
 VECTOR_SCALE, SLOPE_SCALE = 0.3, 0.03
@@ -26,26 +27,6 @@ FAR = 1.5
 BUMPS, FEW, FREE = 12, 4, 0.1
 
 
-def codes_of(x: Tensor, cardinalities: Tensor, last: Tensor) -> Tensor:
-    """Return the code of every cell, an integer from 0 to K - 1; K stands for a cell that is unknown (NaN).
-
-    A number beyond the codes of its column, on either side, has the code at that end.
-
-    Args:
-        x: Cells, shape (*batch, columns).
-        cardinalities: Number of codes K of each column, shape (columns,).
-        last: The last code that is a value: K - 1, or K - 2 where K - 1 stands for "missing".
-
-    Example:
-        >>> codes_of(torch.tensor([[0.5, 2.9], [float("nan"), 7.0]]), torch.tensor([2, 3]), torch.tensor([1, 1]))
-        tensor([[0, 2],
-                [2, 1]])
-    """
-    unknown = x.isnan()
-    codes = x.masked_fill(unknown, 0.0).floor().long().clamp_min(0)
-    return torch.where(unknown, cardinalities, torch.where(codes < cardinalities, codes, last))
-
-
 @final
 class CodeVectors(nn.Module):
     r"""A matrix with a row for each code; along the codes of an ordered column the rows change smoothly.
@@ -53,18 +34,17 @@ class CodeVectors(nn.Module):
     .. math:: V = F + \Phi B, \qquad \Phi_{cm} \propto e^{-\frac12 (M p_c - m - 1/2)^2}
 
     with free rows F, which begin small in ordered columns, and M bumps B along the places p of their codes from 0 to 1:
-    what is learnt of one code then holds for its neighbours, until there are rows enough to tell them apart.
+    what is learnt of one code then holds for its neighbours, until there are rows enough to tell them apart. "Missing"
+    has no place among the others.
 
     Args:
-        cardinalities: Number of codes of each column.
+        columns: Codes of the columns.
         width: Length of a row.
-        missing_codes: The code that stands for "missing" in each column, or None; it has no place among the others.
-        is_ordered: Whether the codes of each column are in an order.
         n_more: Rows without a place behind those of each column.
         scale: Standard deviation of the entries before training.
 
     Example:
-        >>> CodeVectors((2, 30), 8, is_ordered=(False, True)).rows(1).shape
+        >>> CodeVectors(ColumnCodes((2, 30), is_ordered=(False, True)), 8).rows(1).shape
         torch.Size([30, 8])
     """
 
@@ -72,21 +52,18 @@ class CodeVectors(nn.Module):
 
     def __init__(
         self,
-        cardinalities: Sequence[int],
+        columns: ColumnCodes,
         width: int,
         *,
-        missing_codes: Sequence[int | None] | None = None,
-        is_ordered: Sequence[bool] | None = None,
         n_more: int = 0,
         scale: float = VECTOR_SCALE,
     ) -> None:
         super().__init__()
-        sizes = check_sizes("cardinalities", cardinalities)
-        n = len(sizes)
-        gaps = [code is not None for code in missing_codes or [None] * n]
+        sizes = columns.cardinalities
+        gaps = [code is not None for code in columns.missing_codes]
         bases = [
             _bumps(size - gap) if ordered and size - gap > FEW else torch.zeros(size - gap, 0)
-            for size, gap, ordered in zip(sizes, gaps, is_ordered or [False] * n, strict=True)
+            for size, gap, ordered in zip(sizes, gaps, columns.is_ordered, strict=True)
         ]
         whole = torch.block_diag(*(functional.pad(b, (0, 0, 0, g + n_more)) for b, g in zip(bases, gaps, strict=True)))  # type: ignore[no-untyped-call]
         ends = [0, *itertools.accumulate(size + n_more for size in sizes)]
@@ -126,16 +103,14 @@ class CellEmbedding(nn.Module):
     so that vectors change along a numeric column within its codes, too. A cell that is unknown has a vector of its own.
 
     Args:
-        cardinalities: Number of codes of each column.
+        columns: Codes of the columns.
         width: Length of a vector.
-        missing_codes: The code that stands for "missing" in each column, or None; see :func:`codes_of`.
-        is_ordered: Whether the codes of each column are in an order; see :class:`CodeVectors`.
 
     References:
         Gorishniy et al., 2022, On Embeddings for Numerical Features in Tabular Deep Learning, arXiv:2203.05556.
 
     Example:
-        >>> CellEmbedding((2, 3), 8)(torch.tensor([[0.5, float("nan")]])).shape
+        >>> CellEmbedding(ColumnCodes((2, 3)), 8)(torch.tensor([[0.5, float("nan")]])).shape
         torch.Size([1, 8])
     """
 
@@ -145,22 +120,15 @@ class CellEmbedding(nn.Module):
 
     def __init__(
         self,
-        cardinalities: Sequence[int],
+        columns: ColumnCodes,
         width: int,
-        *,
-        missing_codes: Sequence[int | None] | None = None,
-        is_ordered: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
-        sizes = check_sizes("cardinalities", cardinalities)
-        starts = [0, *itertools.accumulate(size + 1 for size in sizes)]
-        gaps = [False] * len(sizes) if missing_codes is None else [code is not None for code in missing_codes]
-        last = [size - 1 - gap for size, gap in zip(sizes, gaps, strict=True)]
-        self.register_buffer("cardinalities", torch.tensor(sizes), persistent=False)
-        self.register_buffer("_last", torch.tensor(last), persistent=False)
+        starts = [0, *itertools.accumulate(size + 1 for size in columns.cardinalities)]
+        self.register_buffer("cardinalities", torch.tensor(columns.cardinalities), persistent=False)
+        self.register_buffer("_last", torch.tensor(columns.last_values), persistent=False)
         self.register_buffer("_starts", torch.tensor(starts[:-1]), persistent=False)
-        kinds: dict[str, Any] = {"missing_codes": missing_codes, "is_ordered": is_ordered}
-        self.vectors = CodeVectors(sizes, width, n_more=1, **kinds)
+        self.vectors = CodeVectors(columns, width, n_more=1)
         self.slopes = nn.Embedding(starts[-1], width)
         nn.init.normal_(self.slopes.weight, std=SLOPE_SCALE)
 
@@ -219,11 +187,9 @@ class ColumnEncoder(nn.Module):
     probability that is drawn for its row, from 0 to 1.
 
     Args:
-        cardinalities: Number of codes of each column.
+        columns: Codes of the columns.
         n_outputs: Number of outputs.
         widths: Width of each residual block, all equal.
-        missing_codes: The code that stands for "missing" in each column, or None.
-        is_ordered: Whether the codes of each column are in an order.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
         hides: Whether cells are hidden while training.
@@ -235,25 +201,23 @@ class ColumnEncoder(nn.Module):
         Ivanov et al., 2019, Variational Autoencoder with Arbitrary Conditioning, arXiv:1806.02382 (random masks).
 
     Example:
-        >>> ColumnEncoder((2, 3), 4, widths=(16,))(torch.tensor([[0.5, float("nan")]])).shape
+        >>> ColumnEncoder(ColumnCodes((2, 3)), 4, widths=(16,))(torch.tensor([[0.5, float("nan")]])).shape
         torch.Size([1, 4])
     """
 
     def __init__(
         self,
-        cardinalities: Sequence[int],
+        columns: ColumnCodes,
         n_outputs: int,
         *,
         widths: Sequence[int],
-        missing_codes: Sequence[int | None] | None = None,
-        is_ordered: Sequence[bool] | None = None,
         activation: str = "silu",
         dropout: float = 0.0,
         hides: bool = True,
     ) -> None:
         super().__init__()
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.embedding = CellEmbedding(cardinalities, widths[0], missing_codes=missing_codes, is_ordered=is_ordered)
+        self.embedding = CellEmbedding(columns, widths[0])
         self.head = nn.Linear(widths[0], check_integer("n_outputs", n_outputs, low=1))
         initialise(self.head, None)
         self.hides = hides
@@ -279,11 +243,9 @@ class ColumnDecoder(nn.Module):
     cells, and a chain of :meth:`begin`, :meth:`column_logits` and :meth:`add` draws a row column by column.
 
     Args:
-        cardinalities: Number of codes of each column.
+        columns: Codes of the columns.
         latent_dim: Length of z.
         widths: Width of each residual block, all equal.
-        missing_codes: The code that stands for "missing" in each column, or None.
-        is_ordered: Whether the codes of each column are in an order.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
 
@@ -291,29 +253,26 @@ class ColumnDecoder(nn.Module):
         InvalidParameterError: If an argument has a value that it cannot have.
 
     Example:
-        >>> decoder = ColumnDecoder((2, 3), 4, widths=(16,))
+        >>> decoder = ColumnDecoder(ColumnCodes((2, 3)), 4, widths=(16,))
         >>> decoder.logits(decoder(torch.zeros(1, 4))[:, 0], torch.tensor([[0.5, float("nan")]])).shape
         torch.Size([1, 5])
     """
 
     def __init__(
         self,
-        cardinalities: Sequence[int],
+        columns: ColumnCodes,
         latent_dim: int,
         *,
         widths: Sequence[int],
-        missing_codes: Sequence[int | None] | None = None,
-        is_ordered: Sequence[bool] | None = None,
         activation: str = "silu",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.sizes = check_sizes("cardinalities", cardinalities)
+        self.sizes = tuple(columns.cardinalities)
         self.latent_map = nn.Linear(check_integer("latent_dim", latent_dim, low=1), widths[0])
-        kinds: dict[str, Any] = {"missing_codes": missing_codes, "is_ordered": is_ordered}
-        self.embedding = CellEmbedding(self.sizes, widths[0], **kinds)
+        self.embedding = CellEmbedding(columns, widths[0])
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.head = CodeVectors(self.sizes, widths[0], scale=widths[0] ** -0.5, **kinds)
+        self.head = CodeVectors(columns, widths[0], scale=widths[0] ** -0.5)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         initialise(self.latent_map, None)
         self._ends = tuple(itertools.accumulate(self.sizes))
@@ -363,9 +322,9 @@ def default_column_widths(n_columns: int, *, n_rows: int | None = None) -> tuple
     return (64,) if few else (192,) if n_columns <= 64 else (256,)
 
 
-def _settings(options: NetworkOptions) -> dict[str, Any]:
-    """What encoder and decoder are both made with."""
-    if options.cardinalities is None:
+def _settings(options: NetworkOptions) -> tuple[ColumnCodes, dict[str, Any]]:
+    """The columns, and what encoder and decoder are both made with."""
+    if options.columns is None:
         raise InvalidParameterError(
             "'columns' networks need a table of mixed kinds; these data are numbers or images. Use 'auto' or 'mlp'."
         )
@@ -373,25 +332,22 @@ def _settings(options: NetworkOptions) -> dict[str, Any]:
         raise InvalidParameterError(
             f"'columns' networks are normalised by layer; got normalization={options.normalization!r}. Leave it out."
         )
-    n_columns = len(options.cardinalities)
-    widths = default_column_widths(n_columns, n_rows=options.n_rows) if options.widths == "auto" else options.widths
-    return {
-        "widths": check_sizes("widths", widths),
-        "missing_codes": options.missing_codes,
-        "is_ordered": options.is_ordered,
+    default = default_column_widths(len(options.columns), n_rows=options.n_rows)
+    return options.columns, {
+        "widths": check_sizes("widths", default if options.widths == "auto" else options.widths),
         "activation": "silu" if options.activation == "auto" else options.activation,
         "dropout": options.dropout,
     }
 
 
 def _encoder(event_shape: tuple[int, ...], n_outputs: int, options: NetworkOptions) -> ColumnEncoder:
-    settings = _settings(options)
-    return ColumnEncoder(options.cardinalities or (), n_outputs, **settings)
+    columns, settings = _settings(options)
+    return ColumnEncoder(columns, n_outputs, **settings)
 
 
 def _decoder(latent_dim: int, output_shape: tuple[int, ...], options: NetworkOptions) -> ColumnDecoder:
-    settings = _settings(options)
-    return ColumnDecoder(options.cardinalities or (), latent_dim, **settings)
+    columns, settings = _settings(options)
+    return ColumnDecoder(columns, latent_dim, **settings)
 
 
 networks.register("columns")(NetworkFamily(encoder=_encoder, decoder=_decoder))

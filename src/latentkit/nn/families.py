@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.registry import Registry
@@ -36,9 +37,7 @@ class NetworkOptions:
         upsampling: How a convolutional decoder doubles its grid: "transposed" convolution or "nearest" neighbour
             followed by a convolution.
         n_rows: Number of training examples, where known: few examples get a smaller network.
-        cardinalities: Number of codes of each column, of a table of mixed kinds.
-        missing_codes: The code that stands for "missing" in each column of it, or None.
-        is_ordered: Whether the codes of each column of it are in an order.
+        columns: Codes of the columns of a table of mixed kinds.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -52,9 +51,7 @@ class NetworkOptions:
     residual: bool | Literal["auto"] = "auto"
     upsampling: str = "transposed"
     n_rows: int | None = None
-    cardinalities: Sequence[int] | None = None
-    missing_codes: Sequence[int | None] | None = None
-    is_ordered: Sequence[bool] | None = None
+    columns: ColumnCodes | None = None
 
     def __post_init__(self) -> None:
         if self.activation != "auto":
@@ -68,8 +65,6 @@ class NetworkOptions:
             check_sizes("channels", self.channels)
         if not (isinstance(self.residual, bool) or self.residual == "auto"):
             raise InvalidParameterError(f"residual must be True, False or 'auto'; got {self.residual!r}.")
-        if self.cardinalities is not None:
-            check_sizes("cardinalities", self.cardinalities)
         if self.n_rows is not None:
             check_integer("n_rows", self.n_rows, low=1)
 

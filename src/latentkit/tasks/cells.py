@@ -90,7 +90,7 @@ def expect_cells(
             if not bool(holes.any()):
                 continue
             masses = parts[:, holes].mean(0)
-            code = p.family.missing_codes[column]
+            code = p.family.codes.missing_codes[column]
             if code is not None:
                 masses[:, code] = 0.0
             points[:, holes, column] = quantiles(masses, levels).to(x.dtype)

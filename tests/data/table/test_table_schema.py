@@ -117,14 +117,14 @@ def test_missing_cells_are_a_code_and_holes_where_they_are_observed():
     place = schema.locate("sex")[0]
     missing = torch.tensor(FRAME["sex"].isna().tolist())
     u = schema.encode(FRAME)
-    assert (u[missing, place].floor() == schema.missing_codes[place]).all()
-    assert (u[~missing, place].floor() < schema.missing_codes[place]).all()
-    assert schema.sizes[place] == schema.missing_codes[place] + 1 == 3
+    assert (u[missing, place].floor() == schema.codes.missing_codes[place]).all()
+    assert (u[~missing, place].floor() < schema.codes.missing_codes[place]).all()
+    assert schema.sizes[place] == schema.codes.missing_codes[place] + 1 == 3
     u, observed = schema.encode_observed(FRAME)
     torch.testing.assert_close(observed[:, place], ~missing)
     assert u[missing, place].isnan().all()
     assert not u[~missing, place].isnan().any()
-    assert schema.missing_codes[schema.locate("age")[0]] is None
+    assert schema.codes.missing_codes[schema.locate("age")[0]] is None
 
 
 def test_a_hole_in_a_column_that_had_none_is_not_a_number():
@@ -203,9 +203,9 @@ def test_kinds_can_be_chosen():
 
 def test_sentinel_codes_are_missing_only_when_asked():
     frame = pd.DataFrame({"x": [-999.0, *RNG.normal(size=N - 1)]})
-    assert learn_table_schema(frame).missing_codes == (None,)
+    assert learn_table_schema(frame).codes.missing_codes == (None,)
     schema = learn_table_schema(frame, missing=("-999",))
-    assert schema.missing_codes == (schema.sizes[0] - 1,)
+    assert schema.codes.missing_codes == (schema.sizes[0] - 1,)
     assert schema.decode(schema.encode(frame))["x"][0] == -999
 
 
@@ -380,7 +380,7 @@ def test_days_of_arrow_and_times_of_the_day():
 
 def test_numbers_beyond_the_data_are_not_taken_for_missing():
     schema = learn_table_schema(pd.DataFrame({"x": [np.nan, *np.linspace(0, 10, N)]}))
-    (size,), (missing,) = schema.sizes, schema.missing_codes
+    (size,), (missing,) = schema.sizes, schema.codes.missing_codes
     u = schema.encode(pd.DataFrame({"x": [10.5, 1e6, -3.0, np.nan]}))[:, 0]
     assert (u[:2] >= size).all()
     assert u[2] < 0

@@ -142,7 +142,7 @@ def test_words_among_numbers_are_missing_with_a_warning(tmp_path):
     assert "1 cells, the first is 'unknown'" in " ".join(schema.notes)
     assert "line 202, column 1 ('x')" in " ".join(schema.notes)
     assert schema.columns[0].kind == "positive"
-    assert schema.encode(path)[-1].floor().item() == schema.missing_codes[0]
+    assert schema.encode(path)[-1].floor().item() == schema.codes.missing_codes[0]
     assert schema.decode(schema.encode(path))["x"][-1] == "unknown"
 
 

@@ -104,7 +104,7 @@ def learn_table_schema(
         >>> import pyarrow as pa
         >>> table = pa.table({"age": [31, 45, 62, 31] * 9, "smokes": ["yes", "no", None, "no"] * 9})
         >>> schema = learn_table_schema(table)
-        >>> schema.sizes, schema.missing_codes
+        >>> schema.codes.cardinalities, schema.codes.missing_codes
         ((3, 3), (None, 2))
         >>> schema.encode(table)[:2]
         tensor([[0.5000, 1.5000],

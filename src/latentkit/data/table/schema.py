@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
 from latentkit.core.parameters import check_choice, suggestion
 from latentkit.data.containers import Name
@@ -115,24 +116,23 @@ class TableSchema:
         return None
 
     @cached_property
-    def is_ordered(self) -> tuple[bool, ...]:
-        """Whether the codes of each model column are in the order of its values."""
-        return tuple(
-            (column.is_ordered or isinstance(column.coding, NumberCoding))
-            and not isinstance(column.coding, DigitsCoding)
-            for column in self.columns
-            for _ in column.sizes
+    def codes(self) -> ColumnCodes:
+        """The codes of the model columns, the missing code counted."""
+        return ColumnCodes(
+            [size for column in self.columns for size in column.sizes],
+            [code for column in self.columns for code in column.missing_codes],
+            [
+                (column.is_ordered or isinstance(column.coding, NumberCoding))
+                and not isinstance(column.coding, DigitsCoding)
+                for column in self.columns
+                for _ in column.sizes
+            ],
         )
 
-    @cached_property
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Number of codes of each model column, the missing code counted."""
-        return tuple(size for column in self.columns for size in column.sizes)
-
-    @cached_property
-    def missing_codes(self) -> tuple[int | None, ...]:
-        """The code of "missing" of each model column; None where nothing was missing."""
-        return tuple(code for column in self.columns for code in column.missing_codes)
+        return tuple(self.codes.cardinalities)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor, nn
 
+from latentkit.core.columns import ColumnCodes, codes_of
 from latentkit.core.errors import InvalidParameterError
-from latentkit.core.parameters import check_integer
 from latentkit.distributions.likelihood.family import Likelihood, likelihoods
 from latentkit.distributions.noise import drawn_shape, uniform
 from latentkit.distributions.precision import at_least_float32
@@ -101,7 +101,7 @@ class Columns:
         It is no mean: the codes of categories cannot be averaged, and the mean of a number lies where there is none.
         """
         columns = []
-        for logits, is_ordered in zip(self._marginal_logits(), self.family.is_ordered, strict=True):
+        for logits, is_ordered in zip(self._marginal_logits(), self.family.codes.is_ordered, strict=True):
             columns.append(median(logits) if is_ordered else logits.argmax(-1) + 0.5)
         return torch.stack([column.to(self._dtype) for column in columns], -1)
 
@@ -167,14 +167,10 @@ class Columns:
     def _log_mass(self, logits: Tensor, x: Tensor, column: int) -> Tensor:
         """Log-mass of the codes of cells of a column, shape (*batch,), 0 where one is unknown."""
         n = logits.shape[-1]
-        last = n - 1 if self.family.missing_codes[column] is None else n - 2
-        unknown = x.isnan()
-        cells = x.masked_fill(unknown, 0.0)
-        codes = cells.floor().long().clamp_min(0)
-        codes = torch.where(codes < n, codes, last)
+        codes = codes_of(x, n, self.family.codes.last_values[column]).clamp_max(n - 1)
         masses = torch.log_softmax(logits, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
-        beyond = torch.relu(-cells) + torch.relu(cells - n)
-        return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(unknown, 0.0)
+        beyond = torch.relu(-x) + torch.relu(x - n)
+        return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(x.isnan(), 0.0)
 
     # Draws
 
@@ -202,7 +198,7 @@ class Columns:
                 if not bool(holes.any()):
                     continue
                 logits = chain.logits(column)
-                code = self.family.missing_codes[column]
+                code = self.family.codes.missing_codes[column]
                 if not missing and code is not None:
                     logits = _without(logits, code)
                 cells = drawn_codes(logits, places) + positions.clamp_max(INSIDE)
@@ -373,8 +369,11 @@ class ColumnsLikelihood(Likelihood):
     Args:
         event_shape: (columns,).
         cardinalities: Number of codes of each column.
-        missing_codes: The code that stands for "missing" in each column, or None.
-        is_ordered: Whether the codes of each column are in an order, as those of numbers are.
+        missing_codes: See :class:`~latentkit.core.columns.ColumnCodes`.
+        is_ordered: Likewise.
+
+    Attributes:
+        codes: The three together.
 
     Raises:
         InvalidParameterError: If the lists do not have one entry for each column.
@@ -395,20 +394,17 @@ class ColumnsLikelihood(Likelihood):
         event_shape: Sequence[int],
         *,
         cardinalities: Sequence[int] = (),
-        missing_codes: Sequence[int | None] | None = None,
-        is_ordered: Sequence[bool] | None = None,
+        missing_codes: Sequence[int | None] = (),
+        is_ordered: Sequence[bool] = (),
     ) -> None:
         super().__init__(event_shape, n_parameters=1)
         n = self.n_features
-        self.sizes = [check_integer("cardinalities", size, low=1) for size in cardinalities]
-        self.missing_codes = tuple(missing_codes) if missing_codes is not None else (None,) * n
-        self.is_ordered = tuple(map(bool, is_ordered)) if is_ordered is not None else (False,) * n
-        lengths = {len(self.sizes), len(self.missing_codes), len(self.is_ordered)}
-        if lengths != {n} or len(self.event_shape) != 1:
+        self.codes = ColumnCodes(cardinalities, missing_codes, is_ordered)
+        self.sizes = list(self.codes.cardinalities)
+        if len(self.codes) != n or len(self.event_shape) != 1:
             raise InvalidParameterError(
-                f"likelihood 'columns' needs cardinalities, missing_codes and is_ordered of one entry for each of the "
-                f"{n} columns; got {len(self.sizes)}, {len(self.missing_codes)} and {len(self.is_ordered)}. Fit on a "
-                "table, from which they are learnt."
+                f"likelihood 'columns' needs cardinalities of one entry for each of the {n} columns; got "
+                f"{len(self.codes)}. Fit on a table, from which they are learnt."
             )
         self.order = tuple(sorted(range(n), key=lambda column: (self.sizes[column], column)))
         rank = torch.empty(n, dtype=torch.long)
