@@ -33,7 +33,7 @@ def test_a_row_is_embedded_as_the_sum_of_its_cells() -> None:
 
 
 def test_the_position_inside_a_code_moves_the_vector_evenly() -> None:
-    embedding = CellEmbedding(COLUMNS, 5)
+    embedding = CellEmbedding(ColumnCodes(SIZES, is_ordered=(False, False, True)), 5)
     low, middle, high = (embedding.cell(torch.tensor([4.0 + part]), 2) for part in (0.1, 0.5, 0.9))
     torch.testing.assert_close(low + high, 2 * middle)
     assert (low != high).any()
@@ -107,3 +107,32 @@ def test_vectors_of_ordered_codes_are_smooth_before_training() -> None:
     assert torch.equal(vectors.weight, torch.cat([vectors.rows(column) for column in range(3)]))
     unordered = CodeVectors(ColumnCodes((40,)), 16).rows(0)
     assert functional.cosine_similarity(unordered[:-1], unordered[1:]).mean() < 0.3
+
+
+def test_slopes_follow_the_smooth_part_of_the_vectors() -> None:
+    torch.manual_seed(0)
+    vectors = CodeVectors(ColumnCodes((240, 3, 5), (239, None, None), (True, True, False)), 4)
+    with torch.no_grad():
+        vectors.free.zero_()  # what is smooth is left
+    rows, slopes = vectors.rows(0)[:239], vectors.row_slopes(0)[:239]
+    torch.testing.assert_close((rows[2:] - rows[:-2]) / 2, slopes[1:-1], atol=5e-4, rtol=0.0)
+    assert slopes.abs().mean() > 5e-3
+    line = vectors.row_slopes(1)
+    torch.testing.assert_close(vectors.rows(1).diff(dim=0), line[1:])
+    assert not vectors.row_slopes(2).any()
+    assert torch.equal(vectors.slopes, torch.cat([vectors.row_slopes(column) for column in range(3)]))
+
+
+def test_few_rows_leave_codes_little_freedom() -> None:
+    columns = ColumnCodes((50, 50, 4), is_ordered=(True, False, True))
+
+    def roughness(n_rows: int | None) -> list[float]:
+        vectors = CodeVectors(columns, 8, n_rows=n_rows)
+        with torch.no_grad():
+            vectors.free.fill_(1.0)
+            vectors.bumps.zero_()
+        return [round(vectors.rows(column).mean().item(), 3) for column in range(3)]
+
+    assert roughness(None) == roughness(20_000) == [1.0, 1.0, 1.0]
+    assert roughness(5_000) == [0.25, 1.0, 1.0]
+    assert roughness(20) == [0.1, 1.0, 1.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from latentkit.core.columns import ColumnCodes
+from latentkit.core.errors import InvalidParameterError
 from latentkit.distributions import likelihoods
 from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import VaeSpecification, resolve_network, settle
@@ -45,7 +46,7 @@ def specify_autoencoder(
         parts: Posterior and prior, as fields of the specification.
 
     Raises:
-        InvalidParameterError: If the likelihood does not fit the data.
+        InvalidParameterError: If the likelihood or the encoder does not fit the data.
     """
     event_shape = tuple(estimator.schema_.event_shape)
     likelihood, options = estimator._resolve_likelihood()  # noqa: SLF001 (of the group of parameters)
@@ -59,6 +60,11 @@ def specify_autoencoder(
         )
         for network, normalization in ((estimator.encoder, estimator.normalization), (estimator.decoder, plain))
     )
+    if columns is not None and encoder["network"] not in ("columns", "custom"):
+        raise InvalidParameterError(
+            f"encoder={estimator.encoder!r} reads numbers, and cells of mixed tables are codes or unknown. Leave it "
+            "out, or give the widths of its blocks, such as (192, 192)."
+        )
     return VaeSpecification(
         event_shape=event_shape,
         latent_dim=latent_dim,

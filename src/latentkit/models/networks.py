@@ -40,7 +40,8 @@ def resolve_network(
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
-    A table of mixed kinds, of which `columns` are the codes of its columns, has its own network.
+    A table of mixed kinds, of which `columns` are the codes of its columns, has its own network; a tuple of widths is
+    that of its blocks.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -54,9 +55,9 @@ def resolve_network(
     if isinstance(spec, str) and spec == "auto":
         is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
         name = "columns" if columns is not None else "conv" if is_image else "mlp"
-    if name == "columns" and columns is not None:
-        widths = default_column_widths(len(columns), n_rows=n_rows)
-        return {"network": "columns", "widths": list(widths), **columns.describe()}
+    if columns is not None and (name == "columns" or not isinstance(name, str)):
+        widths = default_column_widths(len(columns), n_rows=n_rows) if isinstance(spec, str) else spec
+        return {"network": "columns", "widths": list(widths), "n_rows": n_rows, **columns.describe()}
     if name == "mlp":
         return {"network": "mlp", "widths": list(default_widths(prod(event_shape), n_rows=n_rows))}
     if name == "conv" and len(event_shape) == 3:
@@ -174,7 +175,7 @@ class NetworkSettings:
             check_sizes(f"{role} widths", choice["widths"])
         sizes: dict[str, Any] = {name: tuple(choice[name]) for name in SIZES if name in choice}
         if "cardinalities" in choice:
-            sizes["columns"] = ColumnCodes.from_description(choice)
+            sizes["columns"], sizes["n_rows"] = ColumnCodes.from_description(choice), choice.get("n_rows")
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
 

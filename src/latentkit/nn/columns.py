@@ -19,27 +19,31 @@ from latentkit.nn.families import NetworkFamily, NetworkOptions, check_dropout, 
 
 __all__ = ["CellEmbedding", "CodeVectors", "ColumnDecoder", "ColumnEncoder"]
 
-#: Standard deviation of the entries of a code's vector, and of its slope, before training.
-VECTOR_SCALE, SLOPE_SCALE = 0.3, 0.03
+#: Standard deviation of the entries of a code's vector before training.
+VECTOR_SCALE = 0.3
 #: Half widths of a code beyond its ends to which an outlier is followed.
 FAR = 1.5
-#: Bumps along an ordered column, the codes up to which it needs none, and how small its free rows begin.
-BUMPS, FEW, FREE = 12, 4, 0.1
+#: Bumps along an ordered column, wide and narrow, where it has more than a few codes.
+WIDE, NARROW, FEW = 4, 16, 4
+#: Rows for each code from which on codes are told apart freely, and the least freedom of theirs; how small it begins.
+ROWS_OF_A_CODE, LEAST, FREE = 400, 0.1, 0.1
 
 
 @final
 class CodeVectors(nn.Module):
     r"""A matrix with a row for each code; along the codes of an ordered column the rows change smoothly.
 
-    .. math:: V = F + \Phi B, \qquad \Phi_{cm} \propto e^{-\frac12 (M p_c - m - 1/2)^2}
+    .. math:: V = s F + \Phi(p) B, \qquad s = \min(1, n / 400 K)
 
-    with free rows F, which begin small in ordered columns, and M bumps B along the places p of their codes from 0 to 1:
-    what is learnt of one code then holds for its neighbours, until there are rows enough to tell them apart. "Missing"
-    has no place among the others.
+    with free rows F and smooth functions :math:`\Phi` of the place p of a code among those of its column, from 0 to 1:
+    a straight line, wide bumps, and narrow ones of height :math:`\sqrt s`. Where a column of K codes has been seen in
+    few rows n, what is learnt of one code holds for its neighbours; with many rows they are told apart. "Missing" has
+    no place among the others, and columns without an order have free rows alone.
 
     Args:
         columns: Codes of the columns.
         width: Length of a row.
+        n_rows: Number of training examples; None stands for many.
         n_more: Rows without a place behind those of each column.
         scale: Standard deviation of the entries before training.
 
@@ -49,62 +53,92 @@ class CodeVectors(nn.Module):
     """
 
     _basis: Tensor
+    _change: Tensor
+    _freedom: Tensor
 
     def __init__(
         self,
         columns: ColumnCodes,
         width: int,
         *,
+        n_rows: int | None = None,
         n_more: int = 0,
         scale: float = VECTOR_SCALE,
     ) -> None:
         super().__init__()
         sizes = columns.cardinalities
         gaps = [code is not None for code in columns.missing_codes]
+        details = [1.0 if n_rows is None else min(1.0, max(LEAST, n_rows / (ROWS_OF_A_CODE * size))) for size in sizes]
         bases = [
-            _bumps(size - gap) if ordered and size - gap > FEW else torch.zeros(size - gap, 0)
-            for size, gap, ordered in zip(sizes, gaps, columns.is_ordered, strict=True)
+            _smooth(size - gap, detail) if is_ordered else (torch.zeros(size - gap, 0),) * 2
+            for size, gap, detail, is_ordered in zip(sizes, gaps, details, columns.is_ordered, strict=True)
         ]
-        whole = torch.block_diag(*(functional.pad(b, (0, 0, 0, g + n_more)) for b, g in zip(bases, gaps, strict=True)))  # type: ignore[no-untyped-call]
+        for name, part in (("_basis", 0), ("_change", 1)):
+            blocks = (functional.pad(b[part], (0, 0, 0, gap + n_more)) for b, gap in zip(bases, gaps, strict=True))
+            self.register_buffer(name, torch.block_diag(*blocks), persistent=False)  # type: ignore[no-untyped-call]
+        freedom = torch.tensor(details).repeat_interleave(torch.tensor(sizes) + n_more)
+        has_bumps = self._basis.count_nonzero(1) > 1
+        self.register_buffer("_freedom", torch.where(has_bumps, freedom, 1.0).unsqueeze(1), persistent=False)
         ends = [0, *itertools.accumulate(size + n_more for size in sizes)]
         self._rows = [slice(start, end) for start, end in itertools.pairwise(ends)]
-        self.register_buffer("_basis", whole, persistent=False)
         self.free = nn.Parameter(torch.randn(ends[-1], check_integer("width", width, low=1)) * scale)
-        self.bumps = nn.Parameter(torch.randn(whole.shape[1], width) * scale)
+        self.bumps = nn.Parameter(torch.randn(self._basis.shape[1], width) * scale)
         with torch.no_grad():
-            self.free[whole.any(1)] *= FREE
+            self.free[has_bumps] *= FREE
 
     @property
     def weight(self) -> Tensor:
         """All rows, shape (sum of codes, width)."""
-        return torch.addmm(self.free, self._basis, self.bumps) if self.bumps.numel() else self.free
+        return self._at(slice(None))
+
+    @property
+    def slopes(self) -> Tensor:
+        """How all rows change from one code to the next, shape (sum of codes, width); 0 where there is no order."""
+        return self._change @ self.bumps
 
     def rows(self, column: int) -> Tensor:
         """The rows of one column, shape (codes, width)."""
-        place = self._rows[column]
+        return self._at(self._rows[column])
+
+    def row_slopes(self, column: int) -> Tensor:
+        """The slopes of the rows of one column, shape (codes, width)."""
+        return self._change[self._rows[column]] @ self.bumps
+
+    def _at(self, place: slice) -> Tensor:
         if not self.bumps.numel():
             return self.free[place]
-        return torch.addmm(self.free[place], self._basis[place], self.bumps)
+        return torch.addmm(self.free[place] * self._freedom[place], self._basis[place], self.bumps)
 
 
-def _bumps(n: int) -> Tensor:
-    """Heights of the bumps at n even places from 0 to 1, shape (n, bumps), each row of length 1."""
-    m = min(BUMPS, n)
-    places, centres = (torch.arange(n) + 0.5) / n, (torch.arange(m) + 0.5) / m
-    return functional.normalize(torch.exp(-0.5 * (m * (places[:, None] - centres)).square()), dim=1)
+def _smooth(n: int, detail: float) -> tuple[Tensor, Tensor]:
+    """Smooth functions at n even places from 0 to 1, and their change from one place to the next, (n, functions)."""
+    places = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    width = 12**-0.5  # standard deviation of places
+    values, changes = [(places - 0.5).unsqueeze(1) / width], [torch.full((n, 1), 1 / (n * width), dtype=torch.float64)]
+    for m, height in ((WIDE, 1.0), (NARROW, detail**0.5)):
+        if n <= FEW or n < m:
+            break
+        centres = (torch.arange(m, dtype=torch.float64) + 0.5) / m
+        away = m * (places[:, None] - centres)
+        bumps = height * torch.exp(-0.5 * away.square())
+        values.append(bumps)
+        changes.append(-bumps * away * (m / n))
+    return torch.cat(values, 1).float(), torch.cat(changes, 1).float()
 
 
 @final
 class CellEmbedding(nn.Module):
     r"""A vector for each cell of a row, and their sum.
 
-    .. math:: e(x) = \sum_j v_{j, c_j} + (x_j - c_j - 1/2)\, s_{j, c_j}, \qquad c_j = \lfloor x_j \rfloor
+    .. math:: e(x) = \sum_j v_{j, c_j} + (x_j - c_j - 1/2)\, v'_{j, c_j}, \qquad c_j = \lfloor x_j \rfloor
 
-    so that vectors change along a numeric column within its codes, too. A cell that is unknown has a vector of its own.
+    with the slopes v' of :class:`CodeVectors`, so that vectors change along a numeric column within its codes, too. A
+    cell that is unknown has a vector of its own.
 
     Args:
         columns: Codes of the columns.
         width: Length of a vector.
+        n_rows: Number of training examples; None stands for many.
 
     References:
         Gorishniy et al., 2022, On Embeddings for Numerical Features in Tabular Deep Learning, arXiv:2203.05556.
@@ -122,33 +156,33 @@ class CellEmbedding(nn.Module):
         self,
         columns: ColumnCodes,
         width: int,
+        *,
+        n_rows: int | None = None,
     ) -> None:
         super().__init__()
         starts = [0, *itertools.accumulate(size + 1 for size in columns.cardinalities)]
         self.register_buffer("cardinalities", torch.tensor(columns.cardinalities), persistent=False)
         self.register_buffer("_last", torch.tensor(columns.last_values), persistent=False)
         self.register_buffer("_starts", torch.tensor(starts[:-1]), persistent=False)
-        self.vectors = CodeVectors(columns, width, n_more=1)
-        self.slopes = nn.Embedding(starts[-1], width)
-        nn.init.normal_(self.slopes.weight, std=SLOPE_SCALE)
+        self.vectors = CodeVectors(columns, width, n_rows=n_rows, n_more=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum over the cells of x, shape (batch, columns), as shape (batch, width)."""
         codes = codes_of(x, self.cardinalities, self._last)
         places = codes + self._starts
-        vectors = functional.embedding_bag(places, self.vectors.weight, mode="sum")
         offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR)
-        return vectors + functional.embedding_bag(
-            places, self.slopes.weight, mode="sum", per_sample_weights=offsets.to(self.slopes.weight.dtype)
-        )
+        slopes = self.vectors.slopes
+        moved = functional.embedding_bag(places, slopes, mode="sum", per_sample_weights=offsets.to(slopes.dtype))
+        return functional.embedding_bag(places, self.vectors.weight, mode="sum") + moved
 
     def cell(self, x: Tensor, column: int) -> Tensor:
         """Return the vectors of cells of one column, shape (*batch,), as shape (*batch, width)."""
         codes = codes_of(x, self.cardinalities[column], self._last[column])
         offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR).unsqueeze(-1)
-        slopes = self.slopes(codes + self._starts[column])
-        result: Tensor = functional.embedding(codes, self.vectors.rows(column)) + offsets * slopes
-        return result
+        vectors, slopes = (
+            functional.embedding(codes, rows) for rows in (self.vectors.rows(column), self.vectors.row_slopes(column))
+        )
+        return vectors + offsets * slopes
 
 
 @final
@@ -192,6 +226,7 @@ class ColumnEncoder(nn.Module):
         widths: Width of each residual block, all equal.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
+        n_rows: Number of training examples; see :class:`CodeVectors`.
         hides: Whether cells are hidden while training.
 
     Raises:
@@ -213,11 +248,12 @@ class ColumnEncoder(nn.Module):
         widths: Sequence[int],
         activation: str = "silu",
         dropout: float = 0.0,
+        n_rows: int | None = None,
         hides: bool = True,
     ) -> None:
         super().__init__()
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.embedding = CellEmbedding(columns, widths[0])
+        self.embedding = CellEmbedding(columns, widths[0], n_rows=n_rows)
         self.head = nn.Linear(widths[0], check_integer("n_outputs", n_outputs, low=1))
         initialise(self.head, None)
         self.hides = hides
@@ -248,6 +284,7 @@ class ColumnDecoder(nn.Module):
         widths: Width of each residual block, all equal.
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
+        n_rows: Number of training examples; see :class:`CodeVectors`.
 
     Raises:
         InvalidParameterError: If an argument has a value that it cannot have.
@@ -266,13 +303,14 @@ class ColumnDecoder(nn.Module):
         widths: Sequence[int],
         activation: str = "silu",
         dropout: float = 0.0,
+        n_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.sizes = tuple(columns.cardinalities)
         self.latent_map = nn.Linear(check_integer("latent_dim", latent_dim, low=1), widths[0])
-        self.embedding = CellEmbedding(columns, widths[0])
+        self.embedding = CellEmbedding(columns, widths[0], n_rows=n_rows)
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
-        self.head = CodeVectors(columns, widths[0], scale=widths[0] ** -0.5)
+        self.head = CodeVectors(columns, widths[0], n_rows=n_rows, scale=widths[0] ** -0.5)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         initialise(self.latent_map, None)
         self._ends = tuple(itertools.accumulate(self.sizes))
@@ -337,6 +375,7 @@ def _settings(options: NetworkOptions) -> tuple[ColumnCodes, dict[str, Any]]:
         "widths": check_sizes("widths", default if options.widths == "auto" else options.widths),
         "activation": "silu" if options.activation == "auto" else options.activation,
         "dropout": options.dropout,
+        "n_rows": options.n_rows,
     }
 
 
