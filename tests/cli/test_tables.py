@@ -149,10 +149,10 @@ def _weight(row: dict[str, str]) -> float:
 def test_a_rare_condition_is_told(latentkit, run, tmp_path) -> None:
     file = tmp_path / "x.csv"
     rare = latentkit("sample", run, "-o", file, "--where", "born=03.04.2019,legs=2", "--json")
-    assert "the condition is rare: the model gives it a probability of " in rare.err
+    assert "what is asked is rare: the model gives it a probability of " in rare.err
     assert 0 < json.loads(rare.out)["probability"] < 0.01
     usual = latentkit("sample", run, "-o", file, "--where", "legs=4", "--json")
-    assert "the condition is rare" not in usual.err
+    assert "what is asked is rare" not in usual.err
     assert 0.7 < json.loads(usual.out)["probability"] < 0.9
 
 

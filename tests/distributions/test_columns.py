@@ -180,8 +180,8 @@ def test_draws_within_regions_are_weighted_as_the_rows_that_lie_there(looks: boo
     family = _family(looks=looks)
     n = 40_000
     regions = {
-        0: Region(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 0.25])),
         1: Region(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 1.0])),
+        0: Region(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 0.25])),
     }
     rows, log_mass = family(_parameters(family, 1).expand(n, -1, -1)).within(regions, generator=seeds.generator(8))
     assert rows[:, 2].isnan().all()

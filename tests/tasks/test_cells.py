@@ -97,7 +97,7 @@ def test_rows_within_regions_are_those_that_fit(model) -> None:
 
 def test_what_cannot_be_is_refused(model) -> None:
     nothing = {0: Region(torch.zeros(2), torch.zeros(2))}
-    with pytest.raises(InvalidParameterError, match="no row that the model knows fits the condition: its probability"):
+    with pytest.raises(InvalidParameterError, match="no row that the model knows fits what is asked: its probability"):
         sample_within(model, model.prior(), 3, nothing, generator=generator(0))
 
 
