@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.data.containers import Name
-from latentkit.data.table.asking import read_category, refuse_left_out
+from latentkit.data.table.asking import read_category, read_value, refuse_left_out
 from latentkit.data.table.cells import LabelCells
-from latentkit.data.table.codings import Allowed
+from latentkit.data.table.codings import Allowed, NumberCoding
 from latentkit.data.table.columns import Column
 from latentkit.data.table.constraints import Combinations
 from latentkit.data.table.frames import to_columns
@@ -112,10 +112,10 @@ def learn_tuples(schema: TableSchema, constraint: Combinations) -> CodeTuples:
     columns = tuple(schema.column(name) for name in constraint.columns)
     for column in columns:
         refuse_left_out(column)
-        if not isinstance(column.cells, LabelCells):
+        if not _has_few_values(column):
             raise InvalidParameterError(
-                f"combinations are of categories, and column {column.name!r} is {column.kind} ({column.reason}). Fit "
-                f"it as categories: frame[{column.name!r}].astype('category')."
+                f"combinations are of categories, and column {column.name!r} is {column.kind} ({column.reason}), with "
+                f"values that share codes. Fit it as categories: frame[{column.name!r}].astype('category')."
             )
     codes = _given(columns, constraint)
     different, counts = np.unique(codes, axis=0, return_counts=True)
@@ -128,6 +128,11 @@ def learn_tuples(schema: TableSchema, constraint: Combinations) -> CodeTuples:
     places = tuple(place for column in columns for place in schema.locate(column.name))
     missing = [-1 if code is None else code for column in columns for code in column.missing_codes]
     return CodeTuples(str(constraint), columns, places, different, np.array(missing))
+
+
+def _has_few_values(column: Column) -> bool:
+    """Whether each value of a column is a code of its own: categories, and numbers of few values."""
+    return not isinstance(column.coding, NumberCoding) or column.coding.low == column.coding.high
 
 
 def _given(columns: tuple[Column, ...], constraint: Combinations) -> Integers:
@@ -151,17 +156,27 @@ def _listed(columns: tuple[Column, ...], constraint: Combinations) -> Integers:
     for row in constraint.rows:
         if isinstance(row, str) or len(row) != len(columns):
             raise InvalidParameterError(f"{constraint} takes rows of {len(columns)} values each; got {row!r}.")
-        places.append([read_category(column, value) for column, value in zip(columns, row, strict=True)])
+        places.append([_read(column, value) for column, value in zip(columns, row, strict=True)])
     values = np.array(places, np.float64).reshape(-1, len(columns))
-    return _floored([column.coding.encode(values[:, index]) for index, column in enumerate(columns)])
+    codes = np.concatenate([_codes(column, values[:, index]) for index, column in enumerate(columns)], axis=1)
+    return codes[(codes >= 0).all(axis=1)]
+
+
+def _read(column: Column, value: Any) -> float:
+    if isinstance(column.cells, LabelCells):
+        return float(read_category(column, value))
+    return read_value(column, value, np.nan)
 
 
 def _encoded(columns: tuple[Column, ...], arrays: Mapping[Name, Any]) -> tuple[Integers, Bools]:
     """Codes of Arrow columns, shape (n, places), -1 where a category is not known; and which rows miss a cell."""
-    parts, missing = zip(*(column.encode(arrays[column.name])[:2] for column in columns), strict=True)
-    return _floored(parts), np.asarray(np.stack(missing).any(axis=0))
+    parts, missing = zip(*(column.read(arrays[column.name]) for column in columns), strict=True)
+    codes = [_codes(column, values) for column, values in zip(columns, parts, strict=True)]
+    return np.concatenate(codes, axis=1), np.asarray(np.stack(missing).any(axis=0))
 
 
-def _floored(parts: Any) -> Integers:
-    u = np.concatenate(parts, axis=1)
-    return np.where(np.isnan(u), -1, np.floor(u)).astype(np.int64)
+def _codes(column: Column, values: Floats) -> Integers:
+    """Codes of values of a column, shape (n, model columns), -1 where a value is none of the codes."""
+    u = column.coding.encode(values)
+    is_code = column.coding.decode(u) == values
+    return np.where(is_code[:, None], np.floor(np.where(np.isnan(u), -1, u)), -1).astype(np.int64)
