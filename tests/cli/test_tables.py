@@ -102,6 +102,49 @@ def test_new_rows_are_written_as_the_table_was(latentkit, run, animals, tmp_path
     assert latentkit("sample", run, "-n", 50, "-o", "-").out == content.decode()
 
 
+def test_new_rows_keep_constraints(latentkit, run, animals, tmp_path) -> None:
+    file = tmp_path / "held.csv"
+    rules = ("--constraint", "1,5 < weight <= 20", "--constraint", "born < 01.01.2019", "--constraint", "(kind, legs)")
+    outcome = latentkit("sample", run, "-n", 120, "-o", file, *rules, "--json")
+    assert outcome.code == 0, outcome.err
+    assert f"combinations (kind, legs) are those of the data of the fit, {animals}" in outcome.err
+    assert "every row keeps 1,5 < weight <= 20, born < 01.01.2019, (kind, legs); without being held" in outcome.err
+    assert "Rows that were drawn again: 0" in outcome.err
+    values = json.loads(outcome.out)
+    assert values["constraints"] == list(rules[1::2])
+    assert values["redrawn"] == 0
+    assert 0.01 < values["probability"] < 0.9
+    rows = _rows(file.read_text(encoding="cp1252"))
+    assert len(rows) == 120
+    assert all(row["weight"] == "?" or 1.5 < float(row["weight"].replace(",", ".")) <= 20 for row in rows)
+    assert all(int(row["born"][-4:]) < 2019 for row in rows)
+    assert {(row["kind"][0], row["legs"]) for row in rows} <= {("c", "4"), ("d", "4"), ("o", "2")}
+
+
+def test_combinations_come_from_the_table_that_is_given(latentkit, run, animals, tmp_path) -> None:
+    table = _write(tmp_path / "few.csv", [line for line in _lines() if ";cat;" in line])
+    told = ("--constraint", "(kind, legs)", "--combinations", table)
+    rows = _rows(latentkit("sample", run, "-n", 20, "-o", "-", *told).out)
+    assert {(row["kind"], row["legs"]) for row in rows} == {("cat", "4")}
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (["bron < 01.01.2019"], "neither 'bron' nor '01.01.2019' is a column"),
+        (["weight <= wieght"], "'wieght' cannot be read as that. Did you mean 'weight'"),
+        (["weight < 3", "weight > 9"], "no row can keep 'weight < 3' and '9 < weight' together"),
+        (["weight"], "there is no comparison in it"),
+    ],
+)
+def test_constraints_that_make_no_sense_are_wrong_usage(latentkit, run, tmp_path, rules, message) -> None:
+    told = [part for rule in rules for part in ("--constraint", rule)]
+    outcome = latentkit("sample", run, "-o", tmp_path / "x.csv", *told)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert not (tmp_path / "x.csv").exists()
+
+
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
 def test_other_formats_hold_numbers_and_dates(latentkit, run, tmp_path, ending) -> None:
     file = tmp_path / f"new.{ending}"
@@ -149,10 +192,10 @@ def _weight(row: dict[str, str]) -> float:
 def test_a_rare_condition_is_told(latentkit, run, tmp_path) -> None:
     file = tmp_path / "x.csv"
     rare = latentkit("sample", run, "-o", file, "--where", "born=03.04.2019,legs=2", "--json")
-    assert "the condition is rare: the model gives it a probability of " in rare.err
+    assert "what is asked is rare: the model gives it a probability of " in rare.err
     assert 0 < json.loads(rare.out)["probability"] < 0.01
     usual = latentkit("sample", run, "-o", file, "--where", "legs=4", "--json")
-    assert "the condition is rare" not in usual.err
+    assert "what is asked is rare" not in usual.err
     assert 0.7 < json.loads(usual.out)["probability"] < 0.9
 
 

@@ -180,8 +180,8 @@ def test_draws_within_regions_are_weighted_as_the_rows_that_lie_there(looks: boo
     family = _family(looks=looks)
     n = 40_000
     regions = {
-        0: Region(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 0.25])),
         1: Region(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 1.0])),
+        0: Region(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 0.25])),
     }
     rows, log_mass = family(_parameters(family, 1).expand(n, -1, -1)).within(regions, generator=seeds.generator(8))
     assert rows[:, 2].isnan().all()
@@ -195,6 +195,42 @@ def test_draws_within_regions_are_weighted_as_the_rows_that_lie_there(looks: boo
         assert abs(found.mean() - joint[first, second]) <= 5 * found.std() / n**0.5 + 1e-6
     assert ((rows[:, 0] < 1) | ((rows[:, 0] >= 2) & (rows[:, 0] <= 2.25))).all()
     assert (rows[:, 1] >= 0.5).all()
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_regions_may_follow_from_the_cells_before(looks: bool) -> None:
+    """The code of the second column is not above that of the first: weighted, the rows are those that lie there."""
+    family = _family(looks=looks)
+    n = 40_000
+
+    def not_above(rows: Tensor) -> Region:
+        allowed = torch.arange(3) <= rows[:, 1].floor().unsqueeze(1)
+        return Region(torch.zeros(n, 3), allowed.float())
+
+    everywhere = Region(torch.zeros(2), torch.ones(2))
+    p = family(_parameters(family, 1).expand(n, -1, -1))
+    rows, log_mass = p.within({1: everywhere, 0: not_above}, generator=seeds.generator(8))
+    first, second = rows[:, 0].long(), rows[:, 1].long()
+    assert (first <= second).all()
+    joint = _every_row(family).reshape(SIZES).sum(2)
+    weights = log_mass.exp()
+    for codes in ((0, 0), (0, 1), (1, 1)):
+        found = weights * ((first == codes[0]) & (second == codes[1]))
+        assert abs(found.mean() - joint[codes]) <= 5 * found.std() / n**0.5 + 1e-6
+
+
+def test_cells_that_are_set_stand_unless_they_are_missing() -> None:
+    family = _family(missing_codes=(None, None, 3))
+    n = 4000
+    value = torch.full((n,), 1.25)
+    value[: n // 2] = NAN
+    region = Region(torch.zeros(4), torch.ones(4), value)
+    rows, log_mass = family(_parameters(family, 1).expand(n, -1, -1)).within({2: region}, generator=seeds.generator(8))
+    missing = rows[:, 2] >= 3
+    assert 0.02 < missing.float().mean() < 0.98
+    assert (rows[n // 2 :, 2][~missing[n // 2 :]] == 1.25).all()
+    assert rows[: n // 2, 2][~missing[: n // 2]].unique().numel() > 100
+    assert log_mass.abs().max() < 1e-5
 
 
 def test_draws_of_a_row_are_the_same_in_any_batch() -> None:

@@ -12,7 +12,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import generator
 from latentkit.distributions import Region
 from latentkit.models import VaeSpecification, VariationalAutoencoder
-from latentkit.tasks import draw_cells, expect_cells, sample_within, score_cells
+from latentkit.tasks import cells, draw_cells, expect_cells, sample_within, score_cells
 
 SIZES = [2, 3]
 NETWORK = {"network": "columns", "widths": [8], "cardinalities": SIZES, "missing_codes": [None, 2]}
@@ -95,9 +95,26 @@ def test_rows_within_regions_are_those_that_fit(model) -> None:
     assert torch.equal(rows, again)
 
 
+def test_no_candidate_is_chosen_twice_while_there_are_enough(model) -> None:
+    everywhere = {0: Region(torch.zeros(2), torch.ones(2))}
+    rows, probability = sample_within(model, model.prior(), 2000, everywhere, generator=generator(0))
+    assert len(rows[:, 0].unique()) > 1985, "but for the few positions that single precision takes for the same"
+    assert abs(probability - 1) < 1e-5
+
+
+def test_many_rows_are_drawn_in_blocks(model, monkeypatch) -> None:
+    monkeypatch.setattr(cells, "_BLOCK", 1000)
+    regions = {1: Region(torch.tensor([0.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))}
+    rows, probability = sample_within(model, model.prior(), 2500, regions, generator=generator(0))
+    assert rows.shape == (2500, 2)
+    assert len(rows[:, 1].unique()) > 2490
+    assert abs((rows[:, 0] >= 1).float().mean() - 0.9) < 0.05
+    assert abs(probability - 0.4) < 0.05
+
+
 def test_what_cannot_be_is_refused(model) -> None:
     nothing = {0: Region(torch.zeros(2), torch.zeros(2))}
-    with pytest.raises(InvalidParameterError, match="no row that the model knows fits the condition: its probability"):
+    with pytest.raises(InvalidParameterError, match="no row that the model knows fits what is asked: its probability"):
         sample_within(model, model.prior(), 3, nothing, generator=generator(0))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentkit.cli.application import command
+from latentkit.cli.constraints import read_constraints
 from latentkit.cli.opening import open_run
 from latentkit.cli.options import Json, Output, Prior, Run, Seed
 from latentkit.cli.outputs import STDOUT, check_output, write_data
@@ -28,6 +29,7 @@ RARE = 0.01
     "latentkit sample run -n 10000 -o new.parquet --label setosa --seed 1",
     "latentkit sample run -n 16 -o sevens.png --condition 7",
     "latentkit sample run -o new.csv --where 'sex=Female,age=30..40'",
+    "latentkit sample run -o new.csv --constraint 'start <= end'",
 )
 def sample(
     run: Run,
@@ -55,6 +57,25 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constraint",
+            metavar="R",
+            help="What every row of a table shall keep: 'start <= end', '0 <= age < 90', 'total = net + tax', or "
+            "'(city, country)' for combinations that are there in the data.",
+            show_default=False,
+        ),
+    ] = None,
+    combinations: Annotated[
+        str | None,
+        typer.Option(
+            "--combinations",
+            metavar="DATA",
+            help="Table of which the combinations are the allowed ones; else that of the fit.",
+            show_default=False,
+        ),
+    ] = None,
     temperature: Annotated[
         float, typer.Option("--temperature", metavar="T", help="Below 1 safer, above 1 bolder.", min=0.0)
     ] = 1.0,
@@ -79,22 +100,24 @@ def sample(
         if condition:
             raise InvalidParameterError("--where and --condition are two ways to say the same. Use one of them.")
         asked = parse_where(where, opened.schema)
+    rules = read_constraints(constraint or [], combinations, opened, printer)
     data = opened.estimator.sample(
         n,
         label=label,
         condition=asked,
+        constraints=rules,
         temperature=temperature,
         guidance=guidance,
         prior=prior.value,
         random_state=seed,
     )
     files = write_data(data, output, opened.schema)
-    probability = opened.estimator.probability(asked, label=label, prior=prior.value) if where else None
-    if probability is not None and probability < RARE:
-        printer.note(
-            f"the condition is rare: the model gives it a probability of {probability:.2g}, so little of the data says "
-            "what such rows are like"
+    probability = None
+    if where or rules:
+        probability = opened.estimator.probability(
+            asked if where else None, constraints=rules, label=label, prior=prior.value
         )
+        _tell(printer, constraint or [], probability, opened.estimator.n_redrawn_)
     printer.written(f"{n} new examples", files)
     printer.document(
         {
@@ -102,10 +125,26 @@ def sample(
             "label": label,
             "condition": condition,
             "where": where,
+            "constraints": constraint,
             "probability": probability,
+            "redrawn": opened.estimator.n_redrawn_,
             "temperature": temperature,
             "guidance": guidance,
             "prior": prior.value,
             "files": files,
         }
     )
+
+
+def _tell(printer: Printer, constraints: list[str], probability: float, n_redrawn: int) -> None:
+    """Tell how rare it is what was asked, and how many rows had to be drawn again."""
+    if constraints:
+        printer.note(
+            f"every row keeps {', '.join(constraints)}; without being held to it, {probability:.1%} would (sums not "
+            f"counted). Rows that were drawn again: {n_redrawn}"
+        )
+    if probability < RARE:
+        printer.note(
+            f"what is asked is rare: the model gives it a probability of {probability:.2g}, so little of the data says "
+            "what such rows are like"
+        )

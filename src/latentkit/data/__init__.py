@@ -5,12 +5,25 @@ from latentkit.data.pictures import image_grid
 from latentkit.data.recognition import learn_schema
 from latentkit.data.schema import ArraySchema, schema_from_description
 from latentkit.data.sources import read
-from latentkit.data.table import TableSchema, TextTable, learn_table_schema, write_filled
+from latentkit.data.table import (
+    Combinations,
+    Inequality,
+    Range,
+    Sum,
+    TableSchema,
+    TextTable,
+    learn_table_schema,
+    write_filled,
+)
 from latentkit.data.writing import write
 
 __all__ = [
     "ArraySchema",
+    "Combinations",
     "Dataset",
+    "Inequality",
+    "Range",
+    "Sum",
     "TableSchema",
     "TextTable",
     "image_grid",

@@ -26,6 +26,7 @@ from latentkit.distributions.likelihood import (
     Likelihood,
     ObservationDistribution,
     Region,
+    RegionOf,
     likelihoods,
 )
 from latentkit.distributions.mixture import MixturePrior, PosteriorMixture, VampPrior
@@ -76,6 +77,7 @@ __all__ = [
     "MixturePrior",
     "ObservationDistribution",
     "Region",
+    "RegionOf",
     "PointMass",
     "PointPosterior",
     "PosteriorFamily",

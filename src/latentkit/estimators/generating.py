@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Self, cast
 
@@ -25,10 +25,10 @@ from latentkit.estimators.ex_post import in_words
 from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
-from latentkit.estimators.table_tasks import regions_of
+from latentkit.estimators.table_tasks import HeldRows, sample_held
 from latentkit.evaluation import AttributeControl
 from latentkit.models import inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, ex_post_priors, sample_latents, sample_within, tempered
+from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -54,6 +54,8 @@ class GenerativeTasks(ABC):
     classes_: tuple[str, ...]
     random_state: int | np.random.RandomState | None
     seed_: int
+    #: Rows that the last call of :meth:`sample` drew again, because they broke a constraint.
+    n_redrawn_: int = 0
 
     def given(self, condition: Any) -> Self:
         """Return this estimator with a condition: all that the result does is given it.
@@ -90,6 +92,7 @@ class GenerativeTasks(ABC):
         *,
         label: Any = None,
         condition: Any = None,
+        constraints: Any = (),
         temperature: float = 1.0,
         guidance: float = 1.0,
         draw: Draw = "auto",
@@ -104,6 +107,12 @@ class GenerativeTasks(ABC):
             condition: What the examples shall be given, as :meth:`given` takes it. For a table that was fitted without
                 conditions, what its columns shall hold: ``{"sex": "Female", "age": (30, 40)}``, a value, a range with
                 both ends, or a set of values for each column. Rows are drawn given that, none is thrown away for it.
+            constraints: What every row of a table of mixed kinds shall keep, one or a list: texts such as
+                ``"start <= end"``, ``"0 <= age < 90"``, ``"total = net + tax"``; :class:`~latentkit.data.Inequality`,
+                :class:`~latentkit.data.Range`, :class:`~latentkit.data.Sum`, :class:`~latentkit.data.Combinations`; or,
+                as the last resort, functions from rows to a truth value for each. Rows are drawn given the former, and
+                drawn again until they pass the latter; ``n_redrawn_`` then says how many were. A constraint with a
+                missing cell holds.
             temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
             guidance: Weight of the condition (or label) against none, at least 0; above 1 gives plainer and less
                 varied cases of it. Only where z is drawn given the condition, as the codes of a :class:`VQVAE` are.
@@ -114,31 +123,39 @@ class GenerativeTasks(ABC):
                 latter where there is one. A deterministic autoencoder has no other.
             random_state: Seed; None uses the estimator's own.
         Raises:
-            InvalidParameterError: If the label or an option is unknown.
-            UnsupportedOperationError: If the model has no such prior, or it cannot be guided.
+            InvalidParameterError: If the label or an option is unknown, or what is asked of columns makes no sense,
+                contradicts itself or is too rare.
+            UnsupportedOperationError: If the model has no such prior, or it cannot be guided or constrained.
         """
         check_is_fitted(self)
         n = check_integer("n", n, low=1)
         seed = draw_seed(self.random_state if random_state is None else random_state)
-        if condition is not None and self._asks_of_columns(condition):
-            if draw == "mean" or guidance != 1.0:
-                raise InvalidParameterError(
-                    f"rows given a condition on columns are drawn as they are; got draw={draw!r}, "
-                    f"guidance={guidance!r}. Leave them out."
-                )
-            latents = tempered(self._column_prior(label, prior), temperature)
-            return self.schema_.decode(self._within(condition, n, latents, seed)[0].cpu())
-        if condition is not None:
+        asks = self._asks_of_columns(condition)
+        if condition is not None and not asks:
             bound = self.given(condition)
-            return bound.sample(
+            data = bound.sample(
                 n,
                 label=label,
+                constraints=constraints,
                 temperature=temperature,
                 guidance=guidance,
                 draw=draw,
                 prior=prior,
                 random_state=seed,
             )
+            self.n_redrawn_ = bound.n_redrawn_
+            return data
+        rules = _several(constraints)
+        if asks or rules:
+            if draw == "mean" or guidance != 1.0:
+                raise InvalidParameterError(
+                    f"rows given a condition on columns or constraints are drawn as they are; got draw={draw!r}, "
+                    f"guidance={guidance!r}. Leave them out."
+                )
+            latents = tempered(self._column_prior(label, prior), temperature)
+            held = self._held(n, condition or {}, rules, latents, seed)
+            self.n_redrawn_ = held.n_redrawn
+            return held.data
         if guidance != 1.0 and self.condition_ is None and label is None:
             raise InvalidParameterError(
                 f"guidance={guidance!r} needs a condition to be guided by, and there is none. Give condition= (or "
@@ -159,13 +176,21 @@ class GenerativeTasks(ABC):
         ]
         return self.schema_.decode(torch.cat(parts))
 
-    def probability(self, condition: Mapping[Any, Any], *, label: Any = None, prior: str = "auto") -> float:
-        r"""Return how probable it is that a new row fits a condition on columns.
+    def probability(
+        self,
+        condition: Mapping[Any, Any] | None = None,
+        *,
+        constraints: Any = (),
+        label: Any = None,
+        prior: str = "auto",
+    ) -> float:
+        r"""Return how probable it is that a new row fits a condition on columns, and keeps constraints by itself.
 
         .. math:: P(x_A \in A) = E_{p(z)}[P(x_A \in A \mid z)]
 
         Args:
             condition: What columns of a table of mixed kinds shall hold, as :meth:`sample` takes it.
+            constraints: As for :meth:`sample`, but no functions. Sums count as kept: they are computed.
             label: As for :meth:`sample`.
             prior: As for :meth:`sample`.
         Returns:
@@ -176,13 +201,18 @@ class GenerativeTasks(ABC):
                 counts.
         """
         check_is_fitted(self)
+        condition, rules = {} if condition is None else condition, _several(constraints)
         if not self._asks_of_columns(condition):
             raise UnsupportedOperationError(
                 "a condition asks for values of columns, as in {'sex': 'Female'}, of a model that was fitted to a "
                 "table of mixed kinds without conditions of its own."
             )
+        if any(map(callable, rules)):
+            raise InvalidParameterError(
+                "the probability of a function is not known. Draw rows without it and count how many pass."
+            )
         latents = self._column_prior(label, prior)
-        return self._within(condition, _COUNTED, latents, draw_seed(self.random_state))[1]
+        return self._held(_COUNTED, condition, rules, latents, draw_seed(self.random_state)).probability
 
     @python_random_kept()
     def attribute_control(
@@ -237,10 +267,21 @@ class GenerativeTasks(ABC):
 
     # Tensors through the model
 
-    def _within(self, condition: Mapping[Any, Any], n: int, latents: Any, seed: int) -> tuple[Tensor, float]:
-        """Rows that fit a condition on columns, model units, shape (n, columns), and its probability."""
-        regions = regions_of(self.schema_, condition)
-        return sample_within(self._model(torch.float32), latents, n, regions, generator=generator(seed, "sample"))
+    def _held(self, n: int, condition: Mapping[Any, Any], rules: list[Any], latents: Any, seed: int) -> HeldRows:
+        """Rows that fit a condition on columns and keep constraints."""
+        if self.schema_.kind != "table":
+            raise UnsupportedOperationError(
+                "constraints are between columns of a table of mixed kinds, and this model was fitted to "
+                f"{self.schema_.kind}. Fit a table of mixed kinds (one of numbers alone as Dataset(frame, 'memory', "
+                "'table'), or fit --table)."
+            )
+        if self.condition_ is not None and len(self.condition_) > 1:
+            raise DataError(
+                f"rows that keep constraints are drawn given one condition; got {len(self.condition_)}. Give one "
+                "condition at a time."
+            )
+        model, order = self._model(torch.float32), self.model_.likelihood.order
+        return sample_held(self.schema_, model, latents, n, condition, rules, order=order, seed=seed)
 
     def _column_prior(self, label: Any, prior: str) -> Any:
         """The distribution of z that rows given a condition on columns are drawn from."""
@@ -316,6 +357,12 @@ class GenerativeTasks(ABC):
     @property
     def _batch_size(self) -> int:
         return inference_batch_size(self.specification_.width)
+
+
+def _several(constraints: Any) -> list[Any]:
+    """Constraints as a list; one may stand alone."""
+    is_list = isinstance(constraints, Iterable) and not isinstance(constraints, str)
+    return list(constraints) if is_list else [constraints]
 
 
 class VectorPriors(GenerativeTasks):

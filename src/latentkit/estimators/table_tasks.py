@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentkit.core.errors import SchemaMismatchError
+from latentkit.core.errors import InvalidParameterError, SchemaMismatchError
+from latentkit.core.seeds import generator
 from latentkit.data import TableSchema
+from latentkit.data.table.holding import HeldTable
 from latentkit.data.table.sources import read_table_data
 from latentkit.distributions import Region
-from latentkit.tasks import draw_cells, expect_cells
+from latentkit.tasks import draw_cells, expect_cells, sample_within
 
-__all__ = ["by_column", "recover_table", "regions_of", "shown"]
+__all__ = ["HeldRows", "by_column", "recover_table", "sample_held", "shown"]
+
+_MOST_DRAWN: Final = 1 << 14  # rows drawn at once for checks, and in any case before giving up
+_MOST_TRIES: Final = 100  # rows drawn for each that is wanted, before giving up
 
 
 def recover_table(
@@ -80,16 +88,96 @@ def by_column(schema: TableSchema, scores: Tensor) -> NDArray[np.float64]:
     return torch.stack(summed, 1).double().numpy()
 
 
-def regions_of(schema: TableSchema, condition: Mapping[Any, Any]) -> dict[int, Region]:
-    """Return what a condition on columns leaves of each model column.
+@final
+@dataclass(frozen=True, slots=True)
+class HeldRows:
+    """New rows that keep what was asked of them.
 
-    Raises:
-        InvalidParameterError: If there is no such column or category, or nothing is left.
+    Attributes:
+        data: The rows in the user's container.
+        n_redrawn: How many rows broke a check and were drawn again.
+        probability: How probable it is that a row of the model keeps conditions and constraints, functions not counted.
     """
-    regions = {}
-    for name, wanted in condition.items():
-        for column, allowed in schema.allowed(name, wanted).items():
-            low = np.where(allowed.codes, allowed.low, 0.0)
-            high = np.where(allowed.codes, allowed.high, 0.0)
-            regions[column] = Region(torch.from_numpy(low).float(), torch.from_numpy(high).float())
-    return regions
+
+    data: Any
+    n_redrawn: int
+    probability: float
+
+
+def sample_held(
+    schema: TableSchema,
+    model: Any,
+    latents: Any,
+    n: int,
+    condition: Mapping[Any, Any],
+    constraints: Sequence[Any],
+    *,
+    order: Sequence[int],
+    seed: int,
+) -> HeldRows:
+    """Draw rows of a table that keep conditions and constraints.
+
+    Args:
+        schema: Schema of the table.
+        model: Its fitted model.
+        latents: Distribution of z.
+        n: Number of rows.
+        condition: What columns shall hold.
+        constraints: What rows shall keep: as :class:`~latentkit.data.table.holding.HeldTable` takes it, or functions
+            from rows in the user's container to truth values.
+        order: The model columns in the order in which the model draws them.
+        seed: Seed of the draws.
+    Raises:
+        InvalidParameterError: If what is asked makes no sense, cannot be, or is too rare; the share of rows that passed
+            the functions is named.
+    """
+    checks = [constraint for constraint in constraints if callable(constraint)]
+    rules = [constraint for constraint in constraints if not callable(constraint)]
+    held = HeldTable(schema, rules, condition, order=order)
+    regions = {column: partial(_region, held, column) for column in held.columns}
+    kept: list[Tensor] = []
+    n_drawn = n_kept = attempt = 0
+    while True:
+        size = _next_size(n, n_kept, n_drawn)
+        random = generator(seed, "sample", *([attempt] if attempt else []))
+        rows, probability = sample_within(model, latents, size, regions, generator=random)
+        rows = rows.cpu()
+        data = held.decode(rows)
+        passed = held.holds(data)
+        for check in checks:
+            passed &= _checked(check, data, size)
+        kept.append(rows[torch.from_numpy(passed)])
+        n_drawn, n_kept, attempt = n_drawn + size, n_kept + int(passed.sum()), attempt + 1
+        if n_kept >= n:
+            data = data if passed.all() and attempt == 1 else held.decode(torch.cat(kept)[:n])
+            return HeldRows(data, n_drawn - n_kept, probability)
+        if n_drawn >= max(_MOST_DRAWN, _MOST_TRIES * n):
+            raise InvalidParameterError(
+                f"{n_kept} of {n_drawn} rows ({n_kept / n_drawn:.2%}) passed the constraints that are checked, and "
+                f"{n} are wanted. Ask for fewer rows or less of each, or say it as an inequality, a range, a sum or "
+                "combinations, which cost no rows."
+            )
+
+
+def _next_size(n: int, n_kept: int, n_drawn: int) -> int:
+    """How many rows to draw next, by the share of those before that were kept."""
+    if not n_drawn:
+        return n
+    share = max(n_kept, 1) / n_drawn
+    return min(_MOST_DRAWN, math.ceil(1.2 * (n - n_kept) / share) + 8)
+
+
+def _checked(check: Callable[[Any], Any], data: Any, n: int) -> NDArray[np.bool_]:
+    passed = np.asarray(check(data))
+    if passed.shape != (n,) or passed.dtype != np.bool_:
+        raise InvalidParameterError(
+            f"a constraint that is a function takes rows and returns a truth value for each, shape ({n},); got shape "
+            f"{passed.shape} of {passed.dtype}. As in: lambda rows: rows['a'] != rows['b']."
+        )
+    return passed
+
+
+def _region(held: HeldTable, column: int, rows: Tensor) -> Region:
+    left = held.region(column, rows.cpu().double().numpy())
+    value = None if left.value is None else torch.from_numpy(left.value)
+    return Region(torch.from_numpy(left.low), torch.from_numpy(left.high), value)

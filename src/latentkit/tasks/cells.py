@@ -13,7 +13,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import Distribution, LatentVariableModel
 from latentkit.core.seeds import RowGenerator, derive_seed, row_keys
-from latentkit.distributions import Columns, Region
+from latentkit.distributions import Columns, RegionOf
 from latentkit.distributions.likelihood.columns import quantiles
 
 __all__ = ["draw_cells", "expect_cells", "sample_within", "score_cells"]
@@ -21,6 +21,7 @@ __all__ = ["draw_cells", "expect_cells", "sample_within", "score_cells"]
 _CANDIDATES: Final = 8  # for each row that is wanted within regions
 _FEWEST: Final = 4096  # candidates in all
 _MOST: Final = 1 << 18
+_BLOCK: Final = 1 << 15  # rows whose candidates are drawn together, and candidates that are decoded together
 _ROUNDS: Final = 4  # each with four times the candidates of the one before
 _EFFECTIVE: Final = 0.5  # effective number of candidates for each row that is wanted
 
@@ -135,7 +136,7 @@ def sample_within(
     model: LatentVariableModel,
     prior: Distribution,
     n: int,
-    regions: Mapping[int, Region],
+    regions: Mapping[int, RegionOf],
     *,
     generator: torch.Generator,
 ) -> tuple[Tensor, float]:
@@ -144,41 +145,75 @@ def sample_within(
     .. math:: z_i \sim p(z), \quad w_i = P(x_A \in A \mid z_i), \quad \text{rows chosen by } w_i / \sum_j w_j
 
     Every candidate is drawn inside its regions and weighted by how probable that was, so that no row is thrown away for
-    missing a region; rows are then chosen among the candidates and their other columns drawn given those.
+    missing a region; rows are then chosen among the candidates and their other columns drawn given those. They are
+    chosen at even distances along the sum of the weights, so that as few as can be are chosen twice.
 
     Args:
         model: Fitted model of a table, in evaluation mode.
         prior: Where latent vectors come from.
         n: Number of rows, at least 1.
-        regions: What columns are held to, by their numbers.
+        regions: What columns are held to, by their numbers, in the order in which they are drawn; a function gives the
+            region for the cells that are known so far.
         generator: Source of randomness.
     Returns:
         Model units, shape (n, columns), and the probability of the regions.
     Raises:
         InvalidParameterError: If the regions are so improbable that no candidate counts; the probability is named.
     References:
-        Rubin, 1988, Using the SIR Algorithm to Simulate Posterior Distributions.
+        Rubin, 1988, Using the SIR Algorithm to Simulate Posterior Distributions. Kitagawa, 1996, Monte Carlo Filter and
+        Smoother for Non-Gaussian Nonlinear State Space Models, appendix (systematic resampling).
     """
     check_integer("n", n, low=1)
-    count = min(_MOST, max(_FEWEST, _CANDIDATES * n))
-    device = next(iter(model.parameters())).device
+    sizes = [min(_BLOCK, n - start) for start in range(0, n, _BLOCK)]
     with torch.no_grad():
-        for _ in range(_ROUNDS):
-            z = prior.sample(count, generator=generator).to(device)
-            rows, log_weights = _decoded(model, z).within(regions, generator=generator)
-            weights = torch.softmax(log_weights.double(), 0)
-            probability = float(log_weights.double().exp().mean())
-            effective = float(1.0 / weights.square().sum()) if probability > 0 else 0.0
-            if effective >= min(_EFFECTIVE * n, 200) or count >= _MOST:
-                break
-            count = min(_MOST, 4 * count)
-        if not probability > 0 or not math.isfinite(probability):
-            raise InvalidParameterError(
-                f"no row that the model knows fits the condition: its probability is below {1 / count:.1g}. Ask for "
-                "less at once, or for a wider range."
-            )
-        chosen = torch.multinomial(weights.cpu(), n, replacement=True, generator=generator).to(device)
-        return _decoded(model, z[chosen]).complete(rows[chosen], generator=generator), probability
+        blocks = [_block_within(model, prior, size, regions, generator) for size in sizes]
+    rows, probabilities = zip(*blocks, strict=True)
+    return torch.cat(rows), sum(size * p for size, p in zip(sizes, probabilities, strict=True)) / n
+
+
+def _block_within(
+    model: LatentVariableModel, prior: Distribution, n: int, regions: Mapping[int, RegionOf], generator: torch.Generator
+) -> tuple[Tensor, float]:
+    """Rows of which the candidates fit into memory, and the probability of the regions."""
+    count = min(_MOST, max(_FEWEST, _CANDIDATES * n))
+    for _ in range(_ROUNDS):
+        z, rows, log_weights = _candidates(model, prior, count, regions, generator)
+        weights = torch.softmax(log_weights, 0)
+        probability = float(log_weights.exp().mean())
+        effective = float(1.0 / weights.square().sum()) if probability > 0 else 0.0
+        if effective >= min(_EFFECTIVE * n, 200) or count >= _MOST:
+            break
+        count = min(_MOST, 4 * count)
+    if not probability > 0 or not math.isfinite(probability):
+        raise InvalidParameterError(
+            f"no row that the model knows fits what is asked: its probability is below {1 / count:.1g}. Ask for less "
+            "at once, or for a wider range."
+        )
+    chosen = _chosen(weights.cpu(), n, generator).to(rows.device)
+    return _decoded(model, z[chosen]).complete(rows[chosen], generator=generator), probability
+
+
+def _candidates(
+    model: LatentVariableModel,
+    prior: Distribution,
+    count: int,
+    regions: Mapping[int, RegionOf],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latent vectors of the prior, rows within the regions given them, and their log-weights in double precision."""
+    device = next(iter(model.parameters())).device
+    z = prior.sample(count, generator=generator).to(device)
+    parts = [_decoded(model, part).within(regions, generator=generator) for part in torch.split(z, _BLOCK)]
+    rows, log_weights = (torch.cat(each) for each in zip(*parts, strict=True))
+    return z, rows, log_weights.double()
+
+
+def _chosen(weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """N places drawn by weights at even distances, in any order: none twice whose weight is below 1 / n."""
+    ends = weights.cumsum(0)
+    places = (torch.arange(n) + torch.rand(1, generator=generator)) / n
+    chosen = torch.searchsorted(ends, places.double() * ends[-1], right=True).clamp_max(len(weights) - 1)
+    return chosen[torch.randperm(n, generator=generator)]
 
 
 def _given_known(model: LatentVariableModel, x: Tensor, n_draws: int, source: RowGenerator) -> Columns:

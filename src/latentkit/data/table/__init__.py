@@ -2,6 +2,7 @@
 
 from latentkit.data.table.codings import Allowed
 from latentkit.data.table.columns import Column
+from latentkit.data.table.constraints import Combinations, Inequality, Range, Sum, parse_constraint
 from latentkit.data.table.filling import write_filled
 from latentkit.data.table.recognition import ColumnKind, learn_table_schema
 from latentkit.data.table.schema import Combined, TableNumbers, TableSchema
@@ -12,6 +13,11 @@ from latentkit.data.table.typed import typed_table
 __all__ = [
     "Allowed",
     "Column",
+    "Combinations",
+    "Inequality",
+    "Range",
+    "Sum",
+    "parse_constraint",
     "ColumnKind",
     "Combined",
     "TableNumbers",

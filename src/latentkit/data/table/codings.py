@@ -137,14 +137,15 @@ class NumberCoding:
         if self.step:
             # Half a step in from the ends of a bin lie the first and last points of the grid in it.
             inner = np.minimum(width[code] / 2, self.step / 2)
-            values = np.clip(self._snap(values), low[code] + inner, low[code] + width[code] - inner)
+            values = np.clip(self.snap(values), low[code] + inner, low[code] + width[code] - inner)
         below, above = known < 0, known >= len(low)
         values = np.where(below, self.low[0] + known * self._end_widths[0], values)
         values = np.where(above, self.high[-1] + (known - len(low)) * self._end_widths[1], values)
-        values = np.clip(self._snap(values), self.lowest, self.highest)
+        values = np.clip(self.snap(values), self.lowest, self.highest)
         return np.where(np.isnan(flat), np.nan, values)
 
-    def _snap(self, values: Floats) -> Floats:
+    def snap(self, values: Floats) -> Floats:
+        """Return values rounded to the grid, where there is one."""
         if not self.step:
             return values
         if self.step >= 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, final
@@ -19,8 +18,9 @@ from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
 from latentkit.core.parameters import check_choice, suggestion
 from latentkit.data.containers import Name
+from latentkit.data.table.asking import ask
 from latentkit.data.table.cells import LabelCells
-from latentkit.data.table.codings import Allowed, CategoryCoding, DigitsCoding, NumberCoding
+from latentkit.data.table.codings import Allowed, DigitsCoding, NumberCoding
 from latentkit.data.table.columns import Column, nulls
 from latentkit.data.table.frames import Columns, TableContainer, to_columns
 from latentkit.data.table.sources import read_table_data
@@ -164,6 +164,14 @@ class TableSchema:
         place = self._slices[self._index(name)]
         return tuple(range(place.start, place.stop))
 
+    def column(self, name: Name) -> Column:
+        """Return the column of a name.
+
+        Raises:
+            InvalidParameterError: If there is none; the nearest is suggested.
+        """
+        return self.columns[self._index(name)]
+
     def _index(self, name: Name) -> int:
         for index, column in enumerate(self.columns):
             if column.name == name:
@@ -288,7 +296,21 @@ class TableSchema:
         Raises:
             SchemaMismatchError: If the last dimension of `x` is not the number of model columns.
         """
-        return self.container.rebuild([column.write(values) for column, values in self._values(self._flat(x))])
+        return self.write(self.read_codes(x))
+
+    def read_codes(self, x: Tensor) -> list[Floats]:
+        """Return the values of each column that codes stand for, shape (rows,) each, NaN where a cell is missing.
+
+        Args:
+            x: As in :meth:`decode`.
+        Returns:
+            Numbers, seconds, and places of categories.
+        """
+        return [values for _, values in self._values(self._flat(x))]
+
+    def write(self, values: Sequence[Floats]) -> Any:
+        """Return the values of each column, as :meth:`read_codes` gives them, as a table in the user's container."""
+        return self.container.rebuild([column.write(cells) for column, cells in zip(self.columns, values, strict=True)])
 
     def _flat(self, x: Tensor) -> Floats:
         if x.ndim < 2 or x.shape[-1] != len(self.sizes):
@@ -450,21 +472,7 @@ class TableSchema:
             >>> schema.allowed("age", (40, 70))[0].codes
             array([False,  True,  True])
         """
-        column = self.columns[self._index(name)]
-        if column.is_left_out:
-            raise InvalidParameterError(
-                f"column {name!r} is left out ({column.kind}: {column.reason}), so nothing can be asked of it. Fit "
-                f"with kinds={{{name!r}: ...}} if it is something else"
-            )
-        has_missing, condition = _without_missing(condition)
-        if has_missing and not column.missing.has_code:
-            raise InvalidParameterError(f"column {name!r} was never missing, so it cannot be asked to be")
-        parts = _chosen(column, condition)
-        if column.missing.has_code:
-            parts = tuple(
-                Allowed(np.append(part.codes, has_missing), np.append(part.low, 0.0), np.append(part.high, 1.0))
-                for part in parts
-            )
+        parts = ask(self.column(name), condition)
         return dict(zip(self.locate(name), parts, strict=True))
 
     # -- for people and files -------------------------------------------------------------------------------------
@@ -535,95 +543,3 @@ def _mode(draws: Floats) -> tuple[Floats, Floats]:
         run = np.where(value == before, run + 1, 1)
         best, count = np.where(run > count, value, best), np.maximum(run, count)
     return np.where(np.isinf(best), np.nan, best), count / len(draws)
-
-
-def _without_missing(condition: Any) -> tuple[bool, Any]:
-    """Return whether a condition allows "missing", and the rest of it."""
-    if condition is None:
-        return True, frozenset()
-    if isinstance(condition, AbstractSet | list):
-        return None in condition, [value for value in condition if value is not None]
-    return False, condition
-
-
-def _chosen(column: Column, condition: Any) -> tuple[Allowed, ...]:
-    is_range = isinstance(condition, tuple)
-    if is_range and len(condition) != 2:
-        raise InvalidParameterError(
-            f"a range for column {column.name!r} is a pair (low, high); got {condition!r}. Give several values as a set"
-        )
-    if isinstance(column.coding, NumberCoding):
-        wanted = [condition] if is_range else [(value, value) for value in _several(condition)]
-        parts = [
-            column.coding.interval(_value(column, low, -np.inf), _value(column, high, np.inf)) for low, high in wanted
-        ]
-        left = _union(parts, column.sizes[0] - column.missing.has_code)
-        if wanted and not left.codes.any():
-            ends = column.write(np.array([column.coding.low[0], column.coding.high[-1]])).to_pylist()
-            raise InvalidParameterError(
-                f"column {column.name!r} goes from {ends[0]} to {ends[1]}; nothing in it fits {condition!r}"
-            )
-        return (left,)
-    assert isinstance(column.coding, CategoryCoding | DigitsCoding)
-    if is_range:
-        if not column.is_ordered:
-            raise InvalidParameterError(
-                f"column {column.name!r} holds categories without order, so a range makes no sense; give a set of "
-                f"them, as in {set(condition)!r}"
-            )
-        low, high = (None if end is None else _place(column, end) for end in condition)
-        places = range(0 if low is None else low, column.coding.n if high is None else high + 1)
-        if not places:
-            raise InvalidParameterError(f"the range {condition!r} of column {column.name!r} is empty: {_order(column)}")
-        return column.coding.chosen(places)
-    return column.coding.chosen([_place(column, value) for value in _several(condition)])
-
-
-def _order(column: Column) -> str:
-    assert isinstance(column.cells, LabelCells)
-    return "the order is " + ", ".join(map(show, column.cells.categories[:12]))
-
-
-def _several(condition: Any) -> Sequence[Any]:
-    return list(condition) if isinstance(condition, AbstractSet | list) else [condition]
-
-
-def _read(column: Column, value: Any) -> float:
-    import pyarrow as pa
-
-    try:
-        return float(column.cells.read(pa.array([value.item() if isinstance(value, np.generic) else value]))[0])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, IndexError):
-        return float("nan")
-
-
-def _value(column: Column, value: Any, default: float) -> float:
-    if value is None:
-        return default
-    number = _read(column, value)
-    if np.isnan(number):
-        raise InvalidParameterError(
-            f"column {column.name!r} is {column.kind} ({column.reason}); {value!r} cannot be read as that"
-        )
-    return number
-
-
-def _place(column: Column, value: Any) -> int:
-    place = _read(column, value)
-    if np.isnan(place):
-        assert isinstance(column.cells, LabelCells)
-        names = column.cells.categories
-        shown = ", ".join(map(show, names[:12])) + (", ..." if len(names) > 12 else "")
-        raise InvalidParameterError(
-            f"column {column.name!r} has no category {value!r}; it has {shown}.{suggestion(str(value), names)}"
-        )
-    return int(place)
-
-
-def _union(parts: Sequence[Allowed], size: int) -> Allowed:
-    codes, low, high = np.zeros(size, np.bool_), np.ones(size), np.zeros(size)
-    for part in parts:
-        low = np.where(part.codes, np.minimum(low, part.low), low)
-        high = np.where(part.codes, np.maximum(high, part.high), high)
-        codes |= part.codes
-    return Allowed(codes, np.where(codes, low, 0.0), np.where(codes, high, 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.distributions.likelihood.bernoulli import Bernoulli, BernoulliLikelihood
 from latentkit.distributions.likelihood.categorical import Categorical, CategoricalLikelihood
-from latentkit.distributions.likelihood.columns import Columns, ColumnsLikelihood, Region
+from latentkit.distributions.likelihood.columns import Columns, ColumnsLikelihood, Region, RegionOf
 from latentkit.distributions.likelihood.discretized_logistic import (
     DiscretizedLogisticLikelihood,
     DiscretizedLogisticMixture,
@@ -26,5 +26,6 @@ __all__ = [
     "Likelihood",
     "ObservationDistribution",
     "Region",
+    "RegionOf",
     "likelihoods",
 ]

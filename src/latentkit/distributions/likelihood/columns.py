@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, final
+from typing import ClassVar, Protocol, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from latentkit.distributions.likelihood.family import Likelihood, likelihoods
 from latentkit.distributions.noise import drawn_shape, uniform
 from latentkit.distributions.precision import at_least_float32
 
-__all__ = ["Columns", "ColumnsLikelihood", "Context", "Region", "median", "quantiles"]
+__all__ = ["Columns", "ColumnsLikelihood", "Context", "Region", "RegionOf", "median", "quantiles"]
 
 #: Share of training rows whose known cells are the first ones of the order in which rows are drawn.
 ORDERED = 0.5
@@ -51,12 +51,18 @@ class Region:
     """What a column is held to: of each of its codes, the positions from `low` to `high`.
 
     Attributes:
-        low: Shape (cardinality,), from 0 to 1.
+        low: Shape (cardinality,), from 0 to 1; or (rows, cardinality), where each row has its own.
         high: Likewise; where it is not above `low`, the code is left out.
+        value: What stands in a row where another code than "missing" is drawn, shape (rows,); NaN where that is free.
     """
 
     low: Tensor
     high: Tensor
+    value: Tensor | None = None
+
+
+#: A region, or a function that gives it for the cells that are known so far, shape (rows, columns), NaN where unknown.
+RegionOf: TypeAlias = Region | Callable[[Tensor], Region]
 
 
 @final
@@ -206,17 +212,18 @@ class Columns:
             return chain.rows.reshape(*chain.lead, -1)
 
     def within(
-        self, regions: Mapping[int, Region], *, generator: torch.Generator | None = None
+        self, regions: Mapping[int, RegionOf], *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         r"""Draw some columns within regions, and say how probable it was that they lie there.
 
-        .. math:: w = \prod_j P(x_j \in A_j \mid z, x_1, \ldots, x_{j-1})
+        .. math:: w = \prod_j P(x_j \in A_j(x_1, \ldots, x_{j-1}) \mid z, x_1, \ldots, x_{j-1})
 
-        over the columns of `regions`, each drawn within its region A. Rows weighted by w are draws of p(x given x in A,
-        z); the mean of w over z of the prior is the probability of the regions.
+        over the columns of `regions` in their order, each drawn within its region A, which may depend on those before
+        it. Rows weighted by w are draws of p(x given x in A, z); the mean of w over z of the prior is the probability
+        of the regions.
 
         Args:
-            regions: What columns are held to, by their numbers.
+            regions: What columns are held to, by their numbers, in the order in which they are drawn.
             generator: Source of the draws.
         Returns:
             Rows, shape (*batch, columns), NaN in the other columns; and log w, nats, shape (*batch,).
@@ -225,15 +232,24 @@ class Columns:
             unknown = self.parameters.new_full((len(self.family.sizes),), math.nan, dtype=self._dtype)
             chain = self._begin(unknown)
             log_mass = chain.rows.new_zeros(len(chain.rows))
-            for column in (column for column in self.family.order if column in regions):
-                low, high = (end.to(chain.rows) for end in (regions[column].low, regions[column].high))
+            for column, given in regions.items():
+                region = given if isinstance(given, Region) else given(chain.rows)
+                low, high = (end.to(chain.rows).expand(len(chain.rows), -1) for end in (region.low, region.high))
                 places, positions = self._uniform(chain.lead, generator), self._uniform(chain.lead, generator)
                 logits = torch.log_softmax(chain.logits(column), -1) + torch.log((high - low).clamp_min(0.0))
                 log_mass = log_mass + torch.logsumexp(logits, -1)
                 codes = drawn_codes(logits, places)
-                inside = low[codes] + positions * (high - low)[codes]
-                chain.know(codes + inside.clamp_max(INSIDE), column)
+                first, last = (end.gather(1, codes.unsqueeze(1)).squeeze(1) for end in (low, high))
+                cells = codes + (first + positions * (last - first)).clamp_max(INSIDE)
+                chain.know(self._set(cells, region.value, column), column)
             return chain.rows.reshape(*chain.lead, -1), log_mass.reshape(chain.lead)
+
+    def _set(self, cells: Tensor, value: Tensor | None, column: int) -> Tensor:
+        """Cells with those that are set in their place, unless they are missing."""
+        if value is None:
+            return cells
+        is_missing = cells.floor() == (-1 if (code := self.family.missing_codes[column]) is None else code)
+        return torch.where(is_missing | value.to(cells).isnan(), cells, value.to(cells))
 
     def _begin(self, value: Tensor) -> _Chain:
         lead, rows, h = self._flattened(value)
