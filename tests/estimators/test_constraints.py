@@ -144,7 +144,7 @@ def test_constraints_that_cannot_be_are_refused(vae, bills) -> None:
 
 def test_a_model_with_conditions_of_its_own_keeps_constraints_too(bills) -> None:
     table, country = bills.drop(columns="country"), bills["country"]
-    vae = VAE(max_epochs=2, encoder="mlp", decoder="mlp", random_state=0).fit(table, condition=country)
+    vae = VAE(max_epochs=2, random_state=0).fit(table, condition=country)
     rows = vae.sample(40, condition="D", constraints=[Range("age", 20, 40), lambda rows: rows["age"] != 30])
     assert rows["age"].between(20, 40).all()
     assert not (rows["age"] == 30).any()

@@ -234,3 +234,14 @@ def test_settings_that_do_not_fit_a_table(table, vae) -> None:
     numbers = _vae(max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
     with pytest.raises(UnsupportedOperationError, match="whose features are scored together"):
         numbers.score_cells(np.zeros((2, 3)))
+
+
+def test_a_table_may_be_given_a_condition(table) -> None:
+    rows, kind = table.drop(columns="kind"), table["kind"]
+    vae = _vae(max_epochs=60).fit(rows, condition=kind)
+    for name, least, most in (("owl", 0.0, 2.0), ("dog", 10.0, 40.0)):
+        drawn = vae.sample(300, condition=name)
+        assert drawn["weight"].between(least, most).mean() > 0.85
+        assert (drawn["legs"] == (2 if name == "owl" else 4)).mean() > 0.9
+    holes = rows.head(50).assign(legs=None)
+    assert (vae.given(kind.head(50).to_numpy()).recover(holes)["legs"].to_numpy() == rows["legs"].head(50)).mean() > 0.9

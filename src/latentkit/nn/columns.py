@@ -227,6 +227,7 @@ class ColumnEncoder(nn.Module):
         activation: A name of `latentkit.nn.activations`.
         dropout: Probability in [0, 1).
         n_rows: Number of training examples; see :class:`CodeVectors`.
+        n_given: Numbers that stand behind the cells of a row, such as those of a condition; they are never hidden.
         hides: Whether cells are hidden while training.
 
     Raises:
@@ -249,6 +250,7 @@ class ColumnEncoder(nn.Module):
         activation: str = "silu",
         dropout: float = 0.0,
         n_rows: int | None = None,
+        n_given: int = 0,
         hides: bool = True,
     ) -> None:
         super().__init__()
@@ -256,15 +258,21 @@ class ColumnEncoder(nn.Module):
         self.embedding = CellEmbedding(columns, widths[0], n_rows=n_rows)
         self.head = nn.Linear(widths[0], check_integer("n_outputs", n_outputs, low=1))
         initialise(self.head, None)
+        self.given = nn.Linear(n_given, widths[0], bias=False) if n_given else None
+        if self.given is not None:
+            initialise(self.given, None)
+        self.n_columns = len(columns)
         self.hides = hides
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x of shape (batch, columns) to (batch, n_outputs)."""
+        """Map x of shape (batch, columns + n_given) to (batch, n_outputs)."""
+        x, given = x[:, : self.n_columns], x[:, self.n_columns :]
         if self.training and self.hides:
             n = len(x)
             share = torch.rand(n, 1, device=x.device) * (torch.rand(n, 1, device=x.device) < 0.5)
             x = x.masked_fill(torch.rand(x.shape, device=x.device) < share, math.nan)
-        result: Tensor = self.head(self.trunk(self.embedding(x)))
+        h = self.embedding(x)
+        result: Tensor = self.head(self.trunk(h if self.given is None else h + self.given(given)))
         return result
 
 
@@ -381,7 +389,7 @@ def _settings(options: NetworkOptions) -> tuple[ColumnCodes, dict[str, Any]]:
 
 def _encoder(event_shape: tuple[int, ...], n_outputs: int, options: NetworkOptions) -> ColumnEncoder:
     columns, settings = _settings(options)
-    return ColumnEncoder(columns, n_outputs, **settings)
+    return ColumnEncoder(columns, n_outputs, n_given=event_shape[0] - len(columns), **settings)
 
 
 def _decoder(latent_dim: int, output_shape: tuple[int, ...], options: NetworkOptions) -> ColumnDecoder:

@@ -149,7 +149,7 @@ def _draw(held: HeldTable, n: int = 3000, seed: int = 0) -> torch.Tensor:
         first, last = low[np.arange(n), codes], high[np.arange(n), codes]
         cells = codes + np.minimum(first + (last - first) * rng.random(n), 0.999)
         if value is not None:
-            missing = -1 if held.schema.missing_codes[column] is None else held.schema.missing_codes[column]
+            missing = -1 if held.schema.codes.missing_codes[column] is None else held.schema.missing_codes[column]
             cells = np.where(np.isnan(value) | (codes == missing), cells, value)
         rows[:, column] = cells
     assert alive.mean() > 0.3

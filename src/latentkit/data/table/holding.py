@@ -211,7 +211,7 @@ class HeldTable:
             column: The model column, one of `columns`.
             rows: Codes with positions, shape (n, model columns), NaN where unknown.
         """
-        size = self.schema.sizes[column]
+        size = self.schema.codes.cardinalities[column]
         low, high = np.zeros(size, np.float32), np.ones(size, np.float32)
         if column in self._asked:
             asked = self._asked[column]
@@ -236,7 +236,7 @@ class HeldTable:
         terms = np.stack([known[term.name][0] for term in rule.axes[1:]])
         is_set = (lowest <= highest) & ~np.isnan(terms).any(axis=0)
         u = axis.encode(np.where(is_set, lowest, np.nan))
-        return bounded.computed(u, allowed, self.schema.missing_codes[axis.place])
+        return bounded.computed(u, allowed, self.schema.codes.missing_codes[axis.place])
 
     def _tied(self, axis: Axis) -> dict[Name, Axis]:
         """The axes that rules tie to an axis, also by way of others."""

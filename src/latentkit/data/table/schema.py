@@ -384,7 +384,9 @@ class TableSchema:
                 arrays.append(cells)
                 continue
             plain = cells.cast(cells.type.value_type) if pa.types.is_dictionary(cells.type) else cells
-            arrays.append(pc.if_else(pa.array(missing), column.write(filling).cast(plain.type), plain))
+            written = column.write(filling)
+            kind = written.type if pa.types.is_null(plain.type) else plain.type  # of a column without any value
+            arrays.append(pc.if_else(pa.array(missing), written.cast(kind), plain.cast(kind)))
         container = self.container if table.text is None else replace(self.container, dialect=table.text.dialect)
         return container.rebuild([cells.combine_chunks() if hasattr(cells, "chunks") else cells for cells in arrays])
 

@@ -248,7 +248,7 @@ class Columns:
         """Cells with those that are set in their place, unless they are missing."""
         if value is None:
             return cells
-        is_missing = cells.floor() == (-1 if (code := self.family.missing_codes[column]) is None else code)
+        is_missing = cells.floor() == (-1 if (code := self.family.codes.missing_codes[column]) is None else code)
         return torch.where(is_missing | value.to(cells).isnan(), cells, value.to(cells))
 
     def _begin(self, value: Tensor) -> _Chain:
