@@ -40,8 +40,8 @@ ROWS: dict[str, tuple[float, list[tuple[float, dict[str, Any]]]]] = {
     "iwae50": (
         60.0,
         [
-            (0.25, {"objective": "dreg", "n_importance": 5, "schedule": "constant"}),
-            (0.75, {"objective": "dreg", "n_importance": 50, "schedule": "cosine", "learning_rate": 5e-3}),
+            (0.6, {"objective": "dreg", "n_importance": 5}),
+            (0.4, {"objective": "dreg", "n_importance": 50, "learning_rate": 2e-3}),
         ],
     ),
 }
