@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -204,9 +205,20 @@ def test_kinds_can_be_chosen():
 def test_sentinel_codes_are_missing_only_when_asked():
     frame = pd.DataFrame({"x": [-999.0, *RNG.normal(size=N - 1)]})
     assert learn_table_schema(frame).codes.missing_codes == (None,)
-    schema = learn_table_schema(frame, missing=("-999",))
+    schema = learn_table_schema(frame, na_values=-999)
     assert schema.codes.missing_codes == (schema.sizes[0] - 1,)
     assert schema.decode(schema.encode(frame))["x"][0] == -999
+
+
+def test_codes_of_what_is_missing_match_however_they_are_written():
+    texts = pa.array(["-999", " -999.00", "-999,0", "-9990", "-999.5", "unknown", "5"] * 5)
+    table = pa.table({"x": texts})
+    schema = learn_table_schema(table, kinds={"x": "categorical"}, na_values=[-999.0, "unknown", np.nan])
+    missing = schema.missing(table)[:7, 0]
+    assert missing.tolist() == [True, True, True, False, False, True, False]
+    prices = pa.array([Decimal("-1.00"), Decimal("2.50")] * 20)
+    schema = learn_table_schema(pa.table({"x": prices, "y": range(40)}), na_values="-1")
+    assert schema.columns[0].missing.share == 0.5
 
 
 def test_numbers_as_text_are_numbers_and_come_back_as_text():
@@ -347,8 +359,8 @@ def test_shapes_and_rows_that_do_not_fit():
         learn_table_schema(pd.DataFrame({"a": [1, 1, 1], "b": ["x", "x", "x"]}))
     with pytest.raises(DataError, match="several types: row 0 .* is 1, row 1 is 'x'"):
         learn_table_schema(pd.DataFrame({"a": [1, "x"]}, dtype=object))
-    with pytest.raises(InvalidParameterError, match="say kind='table'"):
-        learn_schema(np.zeros((3, 2)), missing=("-1",))
+    with pytest.raises(InvalidParameterError, match="say kind=.table."):
+        learn_schema(np.zeros((3, 2)), na_values="-1")
 
 
 @pytest.mark.parametrize("dtype", ["datetime64[ns]", "datetime64[ms]", "datetime64[us, UTC]", "timedelta64[ns]"])

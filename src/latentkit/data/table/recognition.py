@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
@@ -37,13 +38,13 @@ from latentkit.data.table.cells import (
     strings,
 )
 from latentkit.data.table.codings import LeftOutCoding, categories_coding, learn_numbers
-from latentkit.data.table.columns import TEXT_MARKERS, Column, Missing, nulls
+from latentkit.data.table.columns import TEXT_MARKERS, Column, Missing, markers_of, nulls
 from latentkit.data.table.frames import Columns, learn_table_container, to_columns
-from latentkit.data.table.schema import TableSchema
+from latentkit.data.table.schema import TableSchema, Unseen
 from latentkit.data.table.sources import read_table_data
 from latentkit.data.validation import from_source, show
 
-__all__ = ["ColumnKind", "learn_table_schema"]
+__all__ = ["KINDS", "ColumnKind", "learn_table_schema"]
 
 Arrow: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
@@ -63,6 +64,8 @@ ColumnKind: TypeAlias = Literal[
     "missing",
 ]
 
+#: All of them.
+KINDS: tuple[str, ...] = get_args(ColumnKind)
 _NUMBERS = ("real", "positive", "bounded", "integer", "count")
 #: Integers of at most this many different values are levels.
 _FEW_LEVELS = 20
@@ -75,7 +78,8 @@ def learn_table_schema(
     data: Any,
     *,
     kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
-    missing: Sequence[str] = (),
+    na_values: Any = None,
+    unseen: Unseen = "unknown",
 ) -> TableSchema:
     """Learn how the columns of a table of mixed kinds become codes and come back.
 
@@ -92,7 +96,9 @@ def learn_table_schema(
             a table.
         kinds: The kind of columns, by name, where recognition is not wanted; a sequence of categories instead of a
             kind means that they are in this order.
-        missing: Further texts or codes that stand for a missing value, such as ``"-999"``.
+        na_values: What stands for a missing value besides these: a text or number, or several, such as ``-999``.
+        unseen: What later becomes of a category that is not there, ``"unknown"`` or ``"error"``; see
+            :class:`~latentkit.data.TableSchema`.
     Returns:
         The schema.
     Raises:
@@ -118,7 +124,9 @@ def learn_table_schema(
             "anything useful; got 1 sample"
         )
     asked = _checked(kinds or {}, columns)
-    markers = tuple(dict.fromkeys([*(TEXT_MARKERS if columns.text is not None else ("",)), *map(str, missing)]))
+    check_choice("unseen", unseen, get_args(Unseen))
+    own = TEXT_MARKERS if columns.text is not None else ("",)
+    markers = tuple(dict.fromkeys([*own, *markers_of(na_values)]))
     notes: list[str] = []
     learnt = [
         _Recogniser(name, cells, columns, markers, asked.get(name), notes).column()
@@ -127,24 +135,27 @@ def learn_table_schema(
     if not any(column.coding.sizes for column in learnt):
         raise DataError(
             f"{from_source(columns.source)}there is no column to learn from: all are constant, missing, identifiers or "
-            "free text. Say what they are with kinds={...}"
+            "free text. Say what they are with kinds={...} (--kind NAME=KIND)"
         )
-    return TableSchema(tuple(learnt), learn_table_container(data), columns.n, tuple(notes))
+    return TableSchema(tuple(learnt), learn_table_container(data), columns.n, tuple(notes), unseen)
 
 
 def _checked(kinds: Mapping[Any, Any], columns: Columns) -> dict[Any, Any]:
+    """Return the kinds that are asked for by the names of the columns, which files hold as text."""
+    names: dict[Any, Name] = {str(name): name for name in columns.names}
+    names.update((name, name) for name in columns.names)
     for name, kind in kinds.items():
-        if name not in columns.names:
+        if name not in names:
             known = ", ".join(map(str, columns.names[:20]))
             raise InvalidParameterError(
                 f"kinds names column {name!r}, which there is not; choose one of: {known}."
                 f"{suggestion(str(name), map(str, columns.names))}"
             )
         if isinstance(kind, str):
-            check_choice(f"kinds[{name!r}]", kind, list(get_args(ColumnKind)))
+            check_choice(f"kinds[{name!r}]", kind, KINDS)
         elif not kind or isinstance(kind, Mapping):
             raise InvalidParameterError(f"kinds[{name!r}] must be a kind or its categories in order; got {kind!r}.")
-    return dict(kinds)
+    return {names[name]: kind for name, kind in kinds.items()}
 
 
 @dataclass(slots=True)
@@ -320,7 +331,7 @@ class _Recogniser:
             return ()
         self._warn(
             f"holds numbers but for {n} cells, the first is {show(strays[0])} ({self._where(strays[0])}); they are "
-            f"taken as missing. If they are not, say kinds={{{self.name!r}: 'categorical'}}"
+            f"taken as missing. If they are not, say {_saying(self.name, 'categorical')}"
         )
         return strays
 
@@ -367,7 +378,7 @@ class _Recogniser:
         if self.asked == "boolean" and n > 2:
             raise DataError(
                 f"column {show(self.name)} was said to be boolean, but has {n} different values, such as "
-                f"{', '.join(map(show, names[:3]))}. Call it categorical"
+                f"{', '.join(map(show, names[:3]))}. Say {_saying(self.name, 'categorical')}"
             )
         if self.asked == "ordinal" and not is_ordered:
             raise InvalidParameterError(
@@ -461,7 +472,7 @@ class _Recogniser:
         text = str(bad[0])
         raise DataError(
             f"{self._where(text)} is {show(text)}, which does not fit kinds[{self.name!r}]={self.asked!r}. Correct the "
-            "cell, say missing=(...) if it stands for a missing value, or choose another kind"
+            "cell, say na_values=[{text!r}] (--missing {text}) if it stands for a missing value, or choose another kind"
         )
 
     def _where(self, text: str) -> str:
@@ -471,6 +482,11 @@ class _Recogniser:
 
 
 _PLAIN = str.maketrans("", "", "{}")
+
+
+def _saying(name: Name, kind: str) -> str:
+    """How a kind is asked for, in Python and on the command line."""
+    return f"kinds={{{name!r}: {kind!r}}} (--kind {shlex.quote(f'{name}={kind}')})"
 
 
 def _fixed(value: float, cells: Cells, column_type: str) -> Cells:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final, get_args
 
 import numpy as np
 import torch
@@ -26,11 +26,13 @@ from latentkit.data.table.frames import Columns, TableContainer, to_columns
 from latentkit.data.table.sources import read_table_data
 from latentkit.data.validation import from_source, show
 
-__all__ = ["TABLE_VERSION", "Combined", "TableNumbers", "TableSchema"]
+__all__ = ["TABLE_VERSION", "Combined", "TableNumbers", "TableSchema", "Unseen"]
 
 Arrow: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
 
+#: What becomes of categories that were not there when a schema was learnt.
+Unseen: TypeAlias = Literal["unknown", "error"]
 #: Number of the format of descriptions; a reader knows its own and all earlier ones.
 TABLE_VERSION = 1
 
@@ -85,6 +87,8 @@ class TableSchema:
         container: What the table came in and goes back into.
         n_examples: Number of rows that the schema was learnt from.
         notes: What was recognised, and warnings, a sentence each.
+        unseen: What becomes of a category that was not there when the schema was learnt: ``"unknown"`` makes it a hole,
+            with a warning that counts; ``"error"`` refuses it.
 
     Example:
         >>> import pyarrow as pa
@@ -99,6 +103,7 @@ class TableSchema:
     container: TableContainer
     n_examples: int = 0
     notes: tuple[str, ...] = ()
+    unseen: Unseen = "unknown"
 
     @property
     def kind(self) -> Literal["table"]:
@@ -176,17 +181,14 @@ class TableSchema:
 
     # -- there ----------------------------------------------------------------------------------------------------
 
-    def encode(
-        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Literal["unknown", "error"] = "unknown"
-    ) -> Tensor:
+    def encode(self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Unseen | None = None) -> Tensor:
         """Return a table as codes.
 
         Args:
             data: Whatever the schema was learnt from, or the same columns in another container, or a path of it. The
                 columns of a data frame are found by name.
             dtype: Of the codes.
-            unseen: What becomes of a category that was not there when the schema was learnt: ``"unknown"`` makes it a
-                hole, with a warning that counts; ``"error"`` refuses it.
+            unseen: In the place of the schema's own; None for that.
         Returns:
             Codes with positions, shape (n, model columns). A missing cell has the missing code, or NaN in a column that
             had nothing missing before; numbers beyond those seen lie below 0 or from the number of codes on.
@@ -198,7 +200,7 @@ class TableSchema:
         return self._encode(data, dtype, unseen)[0]
 
     def encode_observed(
-        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Literal["unknown", "error"] = "unknown"
+        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Unseen | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return a table with holes as codes and a mask of what was observed.
 
@@ -214,8 +216,9 @@ class TableSchema:
         u[missing] = torch.nan
         return u, ~torch.isnan(u)
 
-    def _encode(self, data: Any, dtype: torch.dtype, unseen: str) -> tuple[Tensor, Tensor]:
-        check_choice("unseen", unseen, ["unknown", "error"])
+    def _encode(self, data: Any, dtype: torch.dtype, unseen: Unseen | None) -> tuple[Tensor, Tensor]:
+        unseen = self.unseen if unseen is None else unseen
+        check_choice("unseen", unseen, get_args(Unseen))
         table = to_columns(read_table_data(data)).ordered(self.feature_names)
         u = torch.empty(table.n, len(self.sizes), dtype=dtype)
         holes = torch.zeros(table.n, len(self.sizes), dtype=torch.bool)
@@ -267,7 +270,7 @@ class TableSchema:
             raise DataError(
                 f"{table.place(row, column.name)} is {value}, a category that the model was not fitted on; it knows "
                 f"{shown}.{suggestion(str(cells[row].as_py()), names)} Correct it, or take it as unknown with "
-                "unseen='unknown'"
+                "unseen='unknown' (--unseen unknown)"
             )
         new.append(f"column {show(column.name)} in {int(unknown.sum())} rows, the first is {value} in {table.row(row)}")
 
@@ -454,7 +457,7 @@ class TableSchema:
         if column.is_left_out:
             raise InvalidParameterError(
                 f"column {name!r} is left out ({column.kind}: {column.reason}), so nothing can be asked of it. Fit "
-                f"with kinds={{{name!r}: ...}} if it is something else"
+                f"with kinds={{{name!r}: ...}} (--kind {name}=...) if it is something else"
             )
         has_missing, condition = _without_missing(condition)
         if has_missing and not column.missing.has_code:
@@ -478,6 +481,7 @@ class TableSchema:
             "container": self.container.describe(),
             "n_examples": self.n_examples,
             "notes": list(self.notes),
+            "unseen": self.unseen,
         }
 
     @classmethod
@@ -488,6 +492,7 @@ class TableSchema:
             TableContainer.from_description(description["container"]),
             int(description["n_examples"]),
             tuple(description["notes"]),
+            description.get("unseen", "unknown"),
         )
 
     def summary(self) -> list[tuple[str, str]]:
