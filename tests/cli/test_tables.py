@@ -437,11 +437,11 @@ def test_what_cannot_be_asked_of_columns(latentkit, shirts, tmp_path, options, w
     assert not (tmp_path / "r").exists()
 
 
-def test_unseen_is_for_tables(latentkit, tmp_path) -> None:
+def test_what_is_asked_is_for_tables(latentkit, tmp_path) -> None:
     file = tmp_path / "numbers.csv"
     np.savetxt(file, np.random.default_rng(0).normal(size=(40, 2)), "%.3f", ",", header="a,b", comments="")
-    outcome = latentkit("fit", file, "-o", tmp_path / "r", *SHORT, "--unseen", "error")
-    assert (outcome.code, "unseen='error' is for tables" in outcome.err) == (2, True)
+    assert latentkit("fit", file, "-o", tmp_path / "t", *SHORT, "--unseen", "error").code == 0
+    assert json.loads((tmp_path / "t" / "schema.json").read_text())["type"] == "table"
     assert latentkit("fit", file, "-o", tmp_path / "r", *SHORT).code == 0
     outcome = latentkit("score", tmp_path / "r", file, "-o", "-", "--unseen", "error")
     assert (outcome.code, "--unseen is for tables of mixed kinds" in outcome.err) == (2, True)

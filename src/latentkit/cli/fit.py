@@ -122,7 +122,7 @@ def fit(
         size=parse_size(size),
         color="auto" if color is None else color.value,
         skip_bad=skip_bad,
-        tables="always" if table or given.get("kinds") or given.get("na_values") else None,
+        tables="always" if table or {"kinds", "na_values", "unseen"} & given.keys() else None,
     )
     if resume and run is None:
         raise InvalidParameterError("--resume needs the run to go on with: latentkit fit --resume -o RUN.")

@@ -66,7 +66,7 @@ class DataIntake:
             return bool(self.schema_.kind == "table")
         if self._table_options():
             return is_frame(X) or isinstance(X, TextTable | list | tuple) or np.ndim(X) == 2
-        return self._takes_tables and is_frame(X) and not is_plain(to_table(X))
+        return self._takes_tables and is_frame(X) and not _is_plain_frame(X)
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
@@ -148,6 +148,16 @@ def validated(estimator: Any, X: Any, *, reset: bool, finite: Literal[False, "al
         kind = DataError if reset else SchemaMismatchError
         raise kind(str(error)) from error
     return rows
+
+
+def _is_plain_frame(X: Any) -> bool:
+    """Whether a frame holds numbers alone; a column that Arrow cannot hold is named by the reader of tables."""
+    import pyarrow as pa
+
+    try:
+        return is_plain(to_table(X))
+    except pa.ArrowException:
+        return False
 
 
 def _is_double(data: Any) -> bool:

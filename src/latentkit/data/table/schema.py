@@ -43,9 +43,10 @@ class Combined:
     """Several draws of the same rows as one table.
 
     Attributes:
-        data: The table in the user's container: means of numbers, most frequent categories.
+        data: The table in the user's container: means of numbers, medians of ordered categories, the most frequent of
+            others.
         spread: How far the draws agree, shape (n, columns): the standard deviation of numbers and times (in seconds),
-            the share of draws that have the most frequent category; NaN for columns that the model does not see.
+            the share of draws that have the category; NaN for columns that the model does not see.
     """
 
     data: Any
@@ -272,7 +273,9 @@ class TableSchema:
                 f"{shown}.{suggestion(str(cells[row].as_py()), names)} Correct it, or take it as unknown with "
                 "unseen='unknown' (--unseen unknown)"
             )
-        new.append(f"column {show(column.name)} in {int(unknown.sum())} rows, the first is {value} in {table.row(row)}")
+        n = int(unknown.sum())
+        rows = f"{n} row{'s' * (n != 1)}"
+        new.append(f"column {show(column.name)} in {rows}, the first is {value} in {table.row(row)}")
 
     def to_model(self, storage: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return storage in model units: they are the same."""
@@ -309,8 +312,9 @@ class TableSchema:
         Args:
             draws: Codes with positions, shape (draws, n, model columns).
         Returns:
-            Means of numbers, dates and times (of levels the one nearest to it), and most frequent categories. A cell
-            that is missing in more than half of the draws (for categories: most often) is missing.
+            Means of numbers, dates and times (of levels the one nearest to it), medians of ordered categories, and the
+            most frequent of others. A cell that is missing in more than half of the draws (for categories without
+            order: most often) is missing.
         Raises:
             SchemaMismatchError: If the shape does not fit.
         """
@@ -331,7 +335,7 @@ class TableSchema:
             if column.is_left_out:
                 middles.append((column, each[0], np.full(n, np.nan)))
             elif isinstance(column.cells, LabelCells):
-                middles.append((column, *_mode(each)))
+                middles.append((column, *(_median if column.is_ordered else _mode)(each)))
             else:
                 middles.append((column, *(_level if column.kind == "ordinal" else _mean)(each)))
         return middles
@@ -507,7 +511,7 @@ class TableSchema:
         for column in self.columns:
             codes = "left out" if column.is_left_out else " x ".join(map(str, column.sizes)) + " codes"
             gaps = f", {_percent(column.missing.share)} missing" if column.missing.share else ""
-            rows.append((str(column.name), f"{column.kind}: {column.reason}{gaps}; {codes}"))
+            rows.append((str(column.name) or "''", f"{column.kind}: {column.reason}{gaps}; {codes}"))
         return rows + [("note", note) for note in self.notes]
 
 
@@ -530,6 +534,16 @@ def _level(draws: Floats) -> tuple[Floats, Floats]:
     distance = np.where(np.isnan(draws), np.inf, np.abs(draws - mean))
     nearest = np.take_along_axis(draws, distance.argmin(axis=0)[None], axis=0)[0]
     return np.where(np.isnan(mean), np.nan, nearest), spread
+
+
+def _median(draws: Floats) -> tuple[Floats, Floats]:
+    """Return the lower median of each column and the share of draws that have it; NaN where most draws are NaN."""
+    ordered = np.sort(draws, axis=0)  # NaN comes last
+    known = (~np.isnan(draws)).sum(axis=0)
+    middle = np.take_along_axis(ordered, (np.maximum(known, 1)[None] - 1) // 2, axis=0)[0]
+    median = np.where(2 * known > len(draws), middle, np.nan)
+    same = (draws == median) | (np.isnan(draws) & np.isnan(median))
+    return median, same.mean(axis=0)
 
 
 def _mode(draws: Floats) -> tuple[Floats, Floats]:
