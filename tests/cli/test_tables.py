@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pyarrow import parquet
 
 from latentkit.cli import main
@@ -359,7 +361,7 @@ def test_a_table_of_numbers_as_one_of_kinds(latentkit, tmp_path) -> None:
     assert latentkit("score", tmp_path / "r", file, "-o", "-").code == 0
     np.save(tmp_path / "x.npy", random.normal(size=(30, 3)))
     outcome = latentkit("check", tmp_path / "x.npy", "--table")
-    assert (outcome.code, "--table is for" in outcome.err) == (2, True)
+    assert (outcome.code, "--missing are for tables" in outcome.err) == (2, True)
 
 
 def test_pictures_and_arrays_are_no_form_of_tables(latentkit, run, tmp_path) -> None:
@@ -401,3 +403,90 @@ def test_categories_not_seen_before_are_told(latentkit, run, tmp_path) -> None:
     assert outcome.code == 0
     assert "new.csv: categories that the model was not fitted on" in outcome.err
     assert "'ferret' in line 2" in outcome.err
+
+
+@pytest.fixture
+def shirts(tmp_path: Path) -> Path:
+    """Sizes with an order, numbers of shops that are none, and -999 for what is missing."""
+    random = np.random.default_rng(0)
+    lines = [f"{random.choice(['S', 'M', 'L'])},{random.integers(1, 40)},{random.normal():.2f}" for _ in range(200)]
+    lines[::20] = [f"{line.rsplit(',', 1)[0]},-999" for line in lines[::20]]
+    file = tmp_path / "shirts.csv"
+    file.write_text("\n".join(["size,shop,wear", *lines, ""]))
+    return file
+
+
+SHORT = (*QUICK[:2], "--no-report", "-q")
+ASKED = ("--kind", "size=S,M,L", "--kind", "shop=categorical", "--missing", "-999")
+
+
+def test_what_is_asked_of_columns(latentkit, shirts, tmp_path) -> None:
+    values = json.loads(latentkit("check", shirts, *ASKED, "--json").out)
+    assert {column["name"]: column["kind"] for column in values["columns"]} == {
+        "size": "ordinal",
+        "shop": "categorical",
+        "wear": "real",
+    }
+    assert values["columns"][2]["missing"] == 0.05
+    assert values["suggested"] == f"latentkit fit {shirts} -o run {' '.join(ASKED)}"
+    place = tmp_path / "r"
+    outcome = latentkit("fit", shirts, "-o", place, *SHORT, *ASKED, "--set", "kinds.wear=real", "--unseen", "error")
+    assert outcome.code == 0, outcome.err
+    parameters = yaml.safe_load((place / "config.yaml").read_text())["parameters"]
+    assert parameters["kinds"] == {"wear": "real", "size": ["S", "M", "L"], "shop": "categorical"}
+    assert (parameters["na_values"], parameters["unseen"]) == (["-999"], "error")
+    rows = csv.DictReader(io.StringIO(latentkit("sample", place, "-n", 40, "-o", "-", "--where", "size=S..M").out))
+    assert {row["size"] for row in rows} == {"S", "M"}
+    assert latentkit("fit", "--resume", "-o", place).code == 0
+    assert "where unseen is 'error'" in latentkit("fit", "--resume", "-o", place, "--unseen", "unknown").err
+
+
+@pytest.mark.filterwarnings("always:.*categories that the model was not fitted on:UserWarning")
+def test_unseen_categories_are_counted_or_refused(latentkit, shirts, tmp_path) -> None:
+    place, other = tmp_path / "r", tmp_path / "other.csv"
+    assert latentkit("fit", shirts, "-o", place, *SHORT, *ASKED, "--unseen", "error").code == 0
+    other.write_text("size,shop,wear\nS,1,0.5\nXL,1,0.5\nXXL,2,\n")
+    refused = "line 3, column 1 ('size') is 'XL', a category that the model was not fitted on; it knows 'S', 'M', 'L'."
+    for verb in ("score", "encode", "recover", "reconstruct"):
+        outcome = latentkit(verb, place, other, "-o", tmp_path / f"{verb}.csv")
+        assert (outcome.code, f"other.csv: {refused}" in outcome.err) == (3, True), outcome.err
+        outcome = latentkit(verb, place, other, "-o", tmp_path / f"{verb}.csv", "--unseen", "unknown")
+        assert outcome.code == 0
+        assert "column 'size' in 2 rows, the first is 'XL' in line 3" in outcome.err
+    filled = (tmp_path / "recover.csv").read_text().splitlines()
+    assert filled[2] == "XL,1,0.5"
+    assert filled[3].startswith("XXL,2,")
+    assert filled[3][-1].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--kind", "size"), "it is no NAME=KIND. Write NAME=KIND, or NAME=A,B,C"),
+        (("--kind", "=real"), "it is no NAME=KIND"),
+        (("--kind", "size=S,,L"), "a category is empty"),
+        (("--kind", "size='S"), "a quote is not closed"),
+        (("--kind", "size=categorial"), "Did you mean 'categorical'"),
+        (("--kind", "size=real", "--kind", "size=count"), "names 'size' twice"),
+        (("--kind", "siz=categorical"), "kinds names column 'siz', which there is not.* Did you mean 'size'"),
+        (("--unseen", "eror"), "error"),
+        (("--kind", "size=categorical", "--model", "vqvae"), "--kind is for tables of mixed kinds, which --model"),
+    ],
+)
+def test_what_cannot_be_asked_of_columns(latentkit, shirts, tmp_path, options, words) -> None:
+    outcome = latentkit("fit", shirts, "-o", tmp_path / "r", *options)
+    assert outcome.code == 2
+    assert re.search(words, " ".join(outcome.err.split())), outcome.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_is_asked_is_for_tables(latentkit, tmp_path) -> None:
+    file = tmp_path / "numbers.csv"
+    np.savetxt(file, np.random.default_rng(0).normal(size=(40, 2)), "%.3f", ",", header="a,b", comments="")
+    assert latentkit("fit", file, "-o", tmp_path / "t", *SHORT, "--unseen", "error").code == 0
+    assert json.loads((tmp_path / "t" / "schema.json").read_text())["type"] == "table"
+    assert latentkit("fit", file, "-o", tmp_path / "r", *SHORT).code == 0
+    outcome = latentkit("score", tmp_path / "r", file, "-o", "-", "--unseen", "error")
+    assert (outcome.code, "--unseen is for tables of mixed kinds" in outcome.err) == (2, True)
+    outcome = latentkit("check", "digits", "--kind", "a=real")
+    assert (outcome.code, "--missing are for tables, and digits holds images" in outcome.err) == (2, True)

@@ -71,10 +71,19 @@ def test_other_marks_of_what_is_missing() -> None:
     filled = TableImputer(VAE(max_epochs=2), random_state=0, missing_values=-999).fit(X).transform(X)
     assert (filled != -999).all()
     assert np.array_equal(filled[1:7], X[1:7])
+    single = X.astype(np.float32)
+    single[::7, 0] = -99.9
+    assert TableImputer(VAE(max_epochs=2), missing_values=[-99.9, None]).fit_transform(single).min() > -99
     frame = pd.DataFrame({"a": ["x", "y", "unknown"] * 20, "b": range(60)})
     filled = TableImputer(VAE(max_epochs=2), random_state=0, missing_values="unknown").fit(frame).transform(frame)
     assert set(filled["a"]) == {"x", "y"}
     assert (filled["b"] == frame["b"]).all()
+    asked = VAE(max_epochs=2, na_values="y", unseen="error", kinds={"b": "count"})
+    imputer = TableImputer(asked, random_state=0, missing_values=["unknown", 3]).fit(frame)
+    assert imputer.estimator_.na_values == ("y", "unknown", "3")
+    assert set(imputer.transform(frame)["a"]) == {"x"}
+    with pytest.raises(DataError, match="column 1 .'a'. is 'z', a category that the model was not fitted on"):
+        imputer.transform(frame.replace("x", "z"))
 
 
 def test_errors() -> None:

@@ -21,6 +21,10 @@ from tests.estimators.cases import N, pixels, rows, small
 #: Parameter, wrong value, and words of the message besides the value itself.
 WRONG: list[tuple[str, Any, str]] = [
     ("latent_dim", 0, "'latent_dim' .*'auto'.* range .1, inf"),
+    ("kinds", "real", "'kinds' .* 'dict' or None"),
+    ("kinds", {"age": "real"}, "kinds names column 'age', which there is not; choose one of: 0, 1, 2"),
+    ("na_values", {"?": 1}, "'na_values' .* 'str'.* None"),
+    ("unseen", "eror", "'unseen' .*'unknown'.* Did you mean 'error'"),
     ("latent_dim", 2.5, "'latent_dim' .*'auto'.* range .1, inf"),
     ("encoder", "mpl", "encoder must be 'auto', one of: columns, conv, mlp, .* Did you mean 'mlp'"),
     ("encoder", 8, "'encoder' .* 'tuple'.* 'torch.nn.modules.module.Module'"),

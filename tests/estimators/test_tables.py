@@ -245,3 +245,70 @@ def test_a_table_may_be_given_a_condition(table) -> None:
         assert (drawn["legs"] == (2 if name == "owl" else 4)).mean() > 0.9
     holes = rows.head(50).assign(legs=None)
     assert (vae.given(kind.head(50).to_numpy()).recover(holes)["legs"].to_numpy() == rows["legs"].head(50)).mean() > 0.9
+
+
+def _numbers(n: int = 120):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"level": rng.integers(1, 4, n), "x": rng.normal(size=n), "y": rng.normal(size=n)})
+
+
+@pytest.mark.parametrize("form", ["frame", "array", "list", "dataset", "file"])
+def test_what_is_asked_of_columns_makes_numbers_a_table(form, tmp_path) -> None:
+    frame = _numbers()
+    frame.loc[::9, "x"] = -999
+    file = tmp_path / "x.csv"
+    frame.to_csv(file, index=False)
+    values = frame.to_numpy()
+    data = {
+        "frame": frame,
+        "array": values,
+        "list": values.tolist(),
+        "dataset": Dataset(frame, "memory", "rows"),
+        "file": str(file),
+    }[form]
+    name = "level" if form in ("frame", "dataset", "file") else "0"
+    vae = _vae(max_epochs=1, kinds={name: "categorical"}, na_values=-999).fit(data)
+    assert vae.schema_.kind == "table"
+    assert vae.schema_.columns[0].kind == "categorical"
+    assert vae.schema_.codes.missing_codes[0] is None
+    assert vae.schema_.codes.missing_codes[1] is not None
+    assert vae.n_features_in_ == 3
+    assert vae.transform(data).shape == (120, vae.latent_dim_)
+    filled = vae.recover(data)
+    if form in ("frame", "dataset"):
+        assert (filled["x"] != -999).all()
+        assert filled["y"].equals(frame["y"])
+
+
+def test_what_is_asked_of_columns_stands_in_a_run(tmp_path) -> None:
+    frame = _numbers().assign(size=lambda frame: frame["level"].map({1: "S", 2: "M", 3: "L"}))
+    asked = {"kinds": {"size": ("S", "M", "L"), "level": "count"}, "na_values": ("?", -1), "unseen": "error"}
+    vae = _vae(max_epochs=1, **asked).fit(frame)
+    vae.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    assert {name: again.get_params()[name] for name in asked} == asked
+    assert again.schema_ == vae.schema_
+    with pytest.raises(DataError, match=r"row 0 .*column 4 \('size'\) is 'XL', a category .* not fitted on"):
+        again.transform(frame.assign(size="XL"))
+    sizes = set(again.sample(60, condition={"size": ("S", "M")})["size"])
+    assert sizes == {"S", "M"}
+    assert again.set_params(unseen="unknown").fit(frame).schema_.unseen == "unknown"
+
+
+def test_what_is_asked_of_columns_is_for_tables() -> None:
+    for asked, words in (
+        ({"kinds": {"a": "real"}}, "kinds=.* is for tables of mixed kinds, and these data are numbers. Leave it out"),
+        ({"na_values": -1}, "na_values=-1 is for tables"),
+        ({"unseen": "error"}, "unseen='error' is for tables"),
+    ):
+        with pytest.raises(InvalidParameterError, match=words):
+            _vae(max_epochs=1, **asked).fit(np.random.default_rng(0).random((20, 8, 8)))
+    with pytest.raises(InvalidParameterError, match="VQVAE has no parameter 'kinds'.* VAE has it"):
+        VQVAE(kinds={"a": "real"})
+
+
+def test_a_second_fit_counts_its_own_columns() -> None:
+    frame = _numbers().assign(kind=["a", "b"] * 60)
+    vae = _vae(max_epochs=1).fit(frame)
+    assert vae.n_features_in_ == 4
+    assert vae.fit(frame[["x", "kind"]]).n_features_in_ == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentkit.cli.application import START, command
-from latentkit.cli.options import ArrayName, Color, Data, Json, Labels, SkipBad, Tables
+from latentkit.cli.columns import table_settings
+from latentkit.cli.options import ArrayName, Color, Data, Json, Kinds, Labels, MissingValues, SkipBad, Tables
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, parse_size, read_to_learn
 
@@ -21,6 +23,7 @@ __all__ = ["check", "chosen_model"]
     "check",
     "latentkit check photos/",
     "latentkit check table.csv --labels species",
+    "latentkit check people.csv --kind zip=categorical --kind size=S,M,L --missing -999",
     "latentkit check mnist.npz --array x_test --json",
     panel=START,
 )
@@ -34,25 +37,28 @@ def check(
     color: Annotated[Color, typer.Option("--color", help="How images are read.")] = Color.auto,
     skip_bad: SkipBad = False,
     table: Tables = False,
+    kind: Kinds = None,
+    missing: MissingValues = None,
     as_json: Json = False,
 ) -> None:
     """Say what the data are, and what a fit would choose; train nothing."""
     printer = Printer(as_json=as_json)
+    asked = table_settings(kind, missing)
     reading = Reading(
         labels=labels,
         array=array,
         size=parse_size(size),
         color=color.value,
         skip_bad=skip_bad,
-        tables="always" if table else None,
+        tables="always" if table or asked else None,
     )
     dataset = read_to_learn(data, reading, printer)
     from latentkit.data import TableSchema, learn_schema
 
-    schema: ArraySchema | TableSchema = learn_schema(dataset)
+    schema: ArraySchema | TableSchema = learn_schema(dataset, **asked)
     summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
     chosen = chosen_model(schema, dataset.n)
-    suggested = _suggestion(data, labels, array, size, color.value, skip_bad, table)
+    suggested = _suggestion(data, labels, array, size, color.value, skip_bad, table, kind, missing)
     printer.line(f"{dataset.source}", style="bold")
     printer.pairs(summary)
     printer.line()
@@ -121,7 +127,15 @@ def _labels_summary(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def _suggestion(
-    data: str, labels: str | None, array: str | None, size: str | None, color: str, skip_bad: bool, table: bool
+    data: str,
+    labels: str | None,
+    array: str | None,
+    size: str | None,
+    color: str,
+    skip_bad: bool,
+    table: bool,
+    kinds: Sequence[str] | None,
+    missing: Sequence[str] | None,
 ) -> str:
     import shlex
 
@@ -130,4 +144,6 @@ def _suggestion(
         words += [] if value is None else [option, value]
     words += [] if color == "auto" else ["--color", color]
     words += ["--skip-bad"] * skip_bad + ["--table"] * table
+    for option, texts in (("--kind", kinds), ("--missing", missing)):
+        words += [word for text in texts or () for word in (option, text)]
     return shlex.join(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Run, SkipBad, TableOutput
+from latentkit.cli.options import ArrayName, Data, Json, Labels, Run, SkipBad, TableOutput, UnseenCategories
 from latentkit.cli.outputs import STDOUT, check_output, write_table
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
@@ -24,12 +24,13 @@ def encode(
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
+    unseen: UnseenCategories = None,
     as_json: Json = False,
 ) -> None:
     """Turn data into latent vectors: the means of q(z given x)."""
     check_output(output, tables_only=True)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
-    opened = open_run(run)
+    opened = open_run(run, unseen=unseen)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
     with naming(dataset):
         z = opened.estimator.transform(dataset)

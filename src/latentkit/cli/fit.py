@@ -8,8 +8,19 @@ from typing import Annotated
 import typer
 
 from latentkit.cli.application import START, command
+from latentkit.cli.columns import add_table_settings, table_settings
 from latentkit.cli.fitting import fit_run
-from latentkit.cli.options import ArrayName, Color, Json, Labels, SkipBad, Tables
+from latentkit.cli.options import (
+    ArrayName,
+    Color,
+    Json,
+    Kinds,
+    Labels,
+    MissingValues,
+    SkipBad,
+    Tables,
+    UnseenCategories,
+)
 from latentkit.cli.places import choose_place, has_run
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, parse_size, read_to_learn
@@ -24,6 +35,7 @@ __all__ = ["fit"]
     "fit",
     "latentkit fit photos/ -o run --time 5m",
     "latentkit fit people.csv -o run --time 3m",
+    "latentkit fit people.csv --kind zip=categorical --kind size=S,M,L --missing -999",
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit --resume -o run",
@@ -80,6 +92,9 @@ def fit(
     color: Annotated[Color | None, typer.Option("--color", help="How images are read.", show_default=False)] = None,
     skip_bad: SkipBad = False,
     table: Tables = False,
+    kind: Kinds = None,
+    missing: MissingValues = None,
+    unseen: UnseenCategories = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted or killed.")
     ] = False,
@@ -98,14 +113,16 @@ def fit(
     Ctrl-C saves the state; --resume goes on, to the same weights, bit for bit.
     """
     printer = Printer(as_json=as_json, quiet=quiet)
-    given = parse_settings(settings or [], setting_names(model))
+    known = setting_names(model)
+    given = parse_settings(settings or [], known)
+    given = add_table_settings(given, known, model, table_settings(kind, missing, unseen))
     reading = Reading(
         labels=labels,
         array=array,
         size=parse_size(size),
         color="auto" if color is None else color.value,
         skip_bad=skip_bad,
-        tables="always" if table else None,
+        tables="always" if table or {"kinds", "na_values", "unseen"} & given.keys() else None,
     )
     if resume and run is None:
         raise InvalidParameterError("--resume needs the run to go on with: latentkit fit --resume -o RUN.")

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.columns import Unseen
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, naming, read_data
 from latentkit.core.errors import InvalidParameterError
@@ -83,14 +84,25 @@ class OpenedRun:
         return dataset
 
 
-def open_run(path: Path) -> OpenedRun:
+def open_run(path: Path, *, unseen: Unseen | None = None) -> OpenedRun:
     """Load a run.
 
+    Args:
+        path: Its folder.
+        unseen: What becomes of categories that it was not fitted on; None leaves that to the run.
     Raises:
         RunError: If it is none, damaged, unfinished or of a later version.
+        InvalidParameterError: If `unseen` is said of a run that is none of a table of mixed kinds.
     """
     from latentkit.estimators import load
     from latentkit.estimators.runs import read_config
 
     config = read_config(path)
-    return OpenedRun(load(path), config, path)
+    opened = OpenedRun(load(path), config, path)
+    if unseen is not None:
+        if opened.schema.kind != "table":
+            raise InvalidParameterError(
+                f"--unseen is for tables of mixed kinds, and this run is one of {opened.schema.kind}. Leave it out."
+            )
+        opened.estimator.schema_ = replace(opened.schema, unseen=unseen.value)
+    return opened

@@ -8,13 +8,17 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from latentkit.cli.columns import Unseen
+
 __all__ = [
     "ArrayName",
     "Color",
     "Data",
     "Json",
+    "Kinds",
     "Labels",
     "LatentPath",
+    "MissingValues",
     "Output",
     "Pictures",
     "Prior",
@@ -24,6 +28,7 @@ __all__ = [
     "Steps",
     "TableOutput",
     "Tables",
+    "UnseenCategories",
 ]
 
 
@@ -105,6 +110,36 @@ Tables: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--table", help="Take every column's kind: a table of mixed kinds, even where all columns are numbers."
+    ),
+]
+
+Kinds: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="NAME=KIND",
+        help="Kind of a column, such as zip=categorical, or its categories in order: size=S,M,L; may be repeated.",
+        show_default=False,
+    ),
+]
+
+MissingValues: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        metavar="TEXT",
+        help="What else stands for a missing cell of a table, such as -999; may be repeated.",
+        show_default=False,
+    ),
+]
+
+UnseenCategories: TypeAlias = Annotated[
+    Unseen | None,
+    typer.Option(
+        "--unseen",
+        help="Categories of a table that the fit did not see: taken as unknown, with a count, or an error. "
+        "[default: as the fit said, else unknown]",
+        show_default=False,
     ),
 ]
 

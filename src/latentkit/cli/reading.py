@@ -116,7 +116,9 @@ def read_to_learn(source: str, reading: Reading, printer: Printer) -> Dataset:
     """
     dataset = read_data(source, reading, printer)
     if reading.tables == "always" and dataset.kind != "table":
-        raise InvalidParameterError(f"--table is for tables, and {source} holds {dataset.kind}. Leave it out.")
+        raise InvalidParameterError(
+            f"--table, --kind and --missing are for tables, and {source} holds {dataset.kind}. Leave them out."
+        )
     return dataset
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad
+from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad, UnseenCategories
 from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import as_array, naming
@@ -25,13 +25,14 @@ def reconstruct(
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
+    unseen: UnseenCategories = None,
     as_json: Json = False,
 ) -> None:
     """Send data through the latent space and back.
 
     A .png shows originals above their reconstructions.
     """
-    opened = open_run(run)
+    opened = open_run(run, unseen=unseen)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)

@@ -10,7 +10,7 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import OpenedRun, open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad
+from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad, UnseenCategories
 from latentkit.cli.outputs import (
     STDOUT,
     check_output,
@@ -86,6 +86,7 @@ def recover(
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
+    unseen: UnseenCategories = None,
     as_json: Json = False,
 ) -> None:
     """Fill in what is missing, given what is there; or take noise away.
@@ -94,7 +95,7 @@ def recover(
     the mean of their completions and some of these. Of a table of mixed kinds only missing cells are written anew, each
     with its mean or most probable category; all others stay as they are, byte for byte.
     """
-    opened = open_run(run)
+    opened = open_run(run, unseen=unseen)
     check_output(output, schema=opened.schema)
     if opened.schema.kind == "table":
         if steps is not None:

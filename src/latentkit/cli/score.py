@@ -8,7 +8,7 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import OpenedRun, open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Run, SkipBad, TableOutput
+from latentkit.cli.options import ArrayName, Data, Json, Labels, Run, SkipBad, TableOutput, UnseenCategories
 from latentkit.cli.outputs import STDOUT, check_output, write_table
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
@@ -54,6 +54,7 @@ def score(
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
+    unseen: UnseenCategories = None,
     as_json: Json = False,
 ) -> None:
     """Score each example: a lower bound on log p(x).
@@ -64,7 +65,7 @@ def score(
     """
     check_output(output, tables_only=True)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
-    opened = open_run(run)
+    opened = open_run(run, unseen=unseen)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
     with naming(dataset):
         estimate = opened.estimator.log_likelihood(dataset, n_importance=importance)

@@ -11,14 +11,16 @@ from latentkit.core.errors import InvalidParameterError, UnsupportedOperationErr
 if TYPE_CHECKING:
     from latentkit.data import TableSchema
 
-__all__ = ["parse_where"]
+__all__ = ["Token", "parse_where", "split", "tokens"]
 
 #: A text in quotes (doubled inside), a mark, or what stands between.
-_TOKEN = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|\.\.|[=|,]|(?:(?!\.\.)[^=|,"\'])+|.', re.DOTALL)
+_PATTERN = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|\.\.|[=|,]|(?:(?!\.\.)[^=|,"\'])+|.', re.DOTALL)
 _FORMS = "Write NAME=VALUE, NAME=LOW..HIGH (LOW.. and ..HIGH are open), or NAME=A|B, with commas between columns"
 
 
-class _Token(NamedTuple):
+class Token(NamedTuple):
+    """A word, or one of the marks ``.. = | ,``, as it was typed."""
+
     text: str
     is_mark: bool
     is_quoted: bool = False
@@ -50,7 +52,10 @@ def parse_where(texts: Sequence[str], schema: Any) -> dict[Any, Any]:
         )
     wanted: dict[Any, Any] = {}
     for text in texts:
-        for part in _split(_tokens(text), ",", text):
+        parts = split(tokens(text, f"--where {text}", _FORMS), ",")
+        if not all(parts):
+            raise InvalidParameterError(f"--where {text}: there is nothing between two commas, or at an end. {_FORMS}.")
+        for part in parts:
             name, value = _condition(part, schema, text)
             if name in wanted:
                 raise InvalidParameterError(f"--where names {name!r} twice. Ask for several values with {name}=A|B.")
@@ -58,42 +63,50 @@ def parse_where(texts: Sequence[str], schema: Any) -> dict[Any, Any]:
     return wanted
 
 
-def _tokens(text: str) -> list[_Token]:
-    tokens = []
-    for match in _TOKEN.finditer(text):
+def tokens(text: str, where: str, forms: str) -> list[Token]:
+    """Return what was typed in words and marks; what stands in quotes is one word.
+
+    Args:
+        text: As typed.
+        where: What messages begin with.
+        forms: What messages say can be written.
+    Raises:
+        InvalidParameterError: If a quote is not closed.
+    """
+    found = []
+    for match in _PATTERN.finditer(text):
         token = match.group()
         if token[0] in "\"'":
             if len(token) < 2 or token[-1] != token[0]:
-                raise InvalidParameterError(f"--where {text}: a quote is not closed. {_FORMS}.")
-            tokens.append(_Token(token[1:-1].replace(token[0] * 2, token[0]), is_mark=False, is_quoted=True))
+                raise InvalidParameterError(f"{where}: a quote is not closed. {forms}.")
+            found.append(Token(token[1:-1].replace(token[0] * 2, token[0]), is_mark=False, is_quoted=True))
         elif token in ("..", "=", "|", ","):
-            tokens.append(_Token(token, is_mark=True))
+            found.append(Token(token, is_mark=True))
         elif token.strip():
-            tokens.append(_Token(token.strip(), is_mark=False))
-    return tokens
+            found.append(Token(token.strip(), is_mark=False))
+    return found
 
 
-def _split(tokens: Sequence[_Token], mark: str, text: str) -> list[list[_Token]]:
-    parts: list[list[_Token]] = [[]]
-    for token in tokens:
+def split(words: Sequence[Token], mark: str) -> list[list[Token]]:
+    """Return what stands between marks of a kind."""
+    parts: list[list[Token]] = [[]]
+    for token in words:
         if token.is_mark and token.text == mark:
             parts.append([])
         else:
             parts[-1].append(token)
-    if mark == "," and not all(parts):
-        raise InvalidParameterError(f"--where {text}: there is nothing between two commas, or at an end. {_FORMS}.")
     return parts
 
 
-def _condition(tokens: Sequence[_Token], schema: TableSchema, text: str) -> tuple[Any, Any]:
-    if len(tokens) < 2 or tokens[0].is_mark or tokens[1] != _Token("=", is_mark=True):
-        shown = "".join(token.text for token in tokens)
+def _condition(words: Sequence[Token], schema: TableSchema, text: str) -> tuple[Any, Any]:
+    if len(words) < 2 or words[0].is_mark or words[1] != Token("=", is_mark=True):
+        shown = "".join(token.text for token in words)
         raise InvalidParameterError(f"--where {text}: {shown!r} is no condition. {_FORMS}; quote what holds a mark.")
-    name = next((name for name in schema.feature_names if str(name) == tokens[0].text), tokens[0].text)
+    name = next((name for name in schema.feature_names if str(name) == words[0].text), words[0].text)
     schema.locate(name)
     markers = next(column.missing.markers for column in schema.columns if column.name == name)
-    alternatives = _split(tokens[2:], "|", text)
-    ranges = [_split(part, "..", text) for part in alternatives]
+    alternatives = split(words[2:], "|")
+    ranges = [split(part, "..") for part in alternatives]
     if len(ranges) == 1 and len(ranges[0]) == 2:
         low, high = (None if not end else _one(end, text) for end in ranges[0])
         if low is None and high is None:
@@ -107,15 +120,15 @@ def _condition(tokens: Sequence[_Token], schema: TableSchema, text: str) -> tupl
     return name, values if len(values) > 1 else values[0]
 
 
-def _one(tokens: Sequence[_Token], text: str) -> str:
-    if len(tokens) != 1 or tokens[0].is_mark:
-        shown = "".join(token.text for token in tokens)
+def _one(words: Sequence[Token], text: str) -> str:
+    if len(words) != 1 or words[0].is_mark:
+        shown = "".join(token.text for token in words)
         raise InvalidParameterError(f"--where {text}: {shown!r} is no value. {_FORMS}; quote what holds a mark.")
-    return tokens[0].text
+    return words[0].text
 
 
-def _value(tokens: Sequence[_Token], markers: Sequence[str], text: str) -> str | None:
-    if not tokens:
+def _value(words: Sequence[Token], markers: Sequence[str], text: str) -> str | None:
+    if not words:
         return None
-    value = _one(tokens, text)
-    return None if value in markers and not tokens[0].is_quoted else value
+    value = _one(words, text)
+    return None if value in markers and not words[0].is_quoted else value

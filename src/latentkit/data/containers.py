@@ -350,7 +350,9 @@ def check_names(given: Sequence[Name], expected: Sequence[Name], source: str) ->
         hint = suggestion(str(missing[0]), map(str, extra))
         raise SchemaMismatchError(
             f"{from_source(source)}{len(missing)} of the {len(expected)} columns that the model was fitted on are "
-            f"missing, the first is {show(missing[0])}; given were {len(given)} columns.{hint}"
+            f"missing, the first is {show(missing[0])}; given were {len(given)} columns, the first is "
+            f"{show(given[0]) if given else 'none'}.{hint} Name them as in the fit; give empty cells where nothing is "
+            "known"
         )
     if extra:
         raise SchemaMismatchError(

@@ -17,7 +17,7 @@ from latentkit.data.dataset import TABLES, AnyArray, Dataset
 from latentkit.data.layout import ChannelOrder, Layout, Size, learn_layout
 from latentkit.data.schema import ArraySchema, Fit
 from latentkit.data.sources import read
-from latentkit.data.table import ColumnKind, TableSchema, TextTable, learn_table_schema
+from latentkit.data.table import ColumnKind, TableSchema, TextTable, Unseen, learn_table_schema
 from latentkit.data.tables import is_plain
 from latentkit.data.validation import check_finite, chunks, from_source, place, show
 from latentkit.data.values import TOLERANCE, LevelValues, RangeValues, StandardizedValues, Values
@@ -52,7 +52,8 @@ def learn_schema(
     *,
     kind: Literal["table"],
     kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
-    missing: Sequence[str] = (),
+    na_values: Any = None,
+    unseen: Unseen = "unknown",
 ) -> TableSchema: ...
 
 
@@ -66,7 +67,8 @@ def learn_schema(
     channels: ChannelOrder = "auto",
     values: Literal["auto", "binary", "byte", "unit", "real"] = "auto",
     kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
-    missing: Sequence[str] = (),
+    na_values: Any = None,
+    unseen: Unseen = "unknown",
 ) -> ArraySchema | TableSchema:
     """Learn how these data become tensors and come back.
 
@@ -86,7 +88,8 @@ def learn_schema(
         channels: Where images have their channels, ``"last"`` or ``"first"``; see :func:`learn_layout` for the rule.
         values: What numbers they are, where the rule above is not wanted.
         kinds: For tables of mixed kinds: the kinds of columns, by name.
-        missing: For tables of mixed kinds: further texts that stand for a missing value.
+        na_values: For tables of mixed kinds: what else stands for a missing value.
+        unseen: For tables of mixed kinds: what becomes of a category that is not there.
     Returns:
         The schema.
     Raises:
@@ -100,9 +103,11 @@ def learn_schema(
     check_choice("values", values, ["auto", "binary", "byte", "unit", "real"])
     check_choice("fit", fit, ["crop", "stretch", "pad"])
     if kind == "table" or (kind == "auto" and _is_mixed(data)):
-        return learn_table_schema(data, kinds=kinds, missing=missing)
-    if kinds or missing:
-        raise InvalidParameterError("kinds and missing describe tables of mixed kinds; say kind='table' with them")
+        return learn_table_schema(data, kinds=kinds, na_values=na_values, unseen=unseen)
+    if kinds or na_values is not None or unseen != "unknown":
+        raise InvalidParameterError(
+            "kinds, na_values and unseen describe tables of mixed kinds; say kind='table' with them"
+        )
     if isinstance(data, str | Path):
         data = read(data, size=size, color=color, fit=fit)
     source = data.source if isinstance(data, Dataset) else ""

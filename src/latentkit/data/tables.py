@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from latentkit.core.errors import InvalidParameterError, UnreadableDataError
 from latentkit.core.parameters import suggestion
 from latentkit.data.containers import to_array
+from latentkit.data.validation import show
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +64,8 @@ def load_table(
         table = _READERS[ending](source, notes)
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if ending == ".jsonl":
+            _explain_lines(source, name)
         raise UnreadableDataError(
             f"{name}: the {ending} file cannot be read ({text}). Check its format, or read it with "
             "pandas and give the frame"
@@ -180,6 +184,35 @@ def _read_jsonl(source: Path | bytes, notes: list[str]) -> pa.Table:
 
     with _stream(source) as stream:
         return arrow_json.read_json(stream)
+
+
+def _explain_lines(source: Path | bytes, name: str) -> None:
+    """Raise an error that names the first line that is no JSON object, or whose values are of another type."""
+    first: dict[str, tuple[int, Any]] = {}
+    with _stream(source) as stream:
+        lines = cast(bytes, stream.read()).decode("utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            raise UnreadableDataError(
+                f"{name}, line {number}: it is no JSON ({error.msg}, character {error.colno}). Write one object a line"
+            ) from error
+        if not isinstance(row, dict):
+            raise UnreadableDataError(
+                f"{name}, line {number}: {show(row)} is no object with the columns of a row. Write one object a line"
+            )
+        for column, value in row.items():
+            before, other = first.setdefault(column, (number, value)) if value is not None else (number, value)
+            if _json_type(value) is not _json_type(other):
+                raise UnreadableDataError(
+                    f"{name}, line {number}, column {show(column)}: {show(value)} is of another type than "
+                    f"{show(other)} in line {before}. Write all values of a column as one type, or null"
+                )
+
+
+def _json_type(value: Any) -> type:
+    return float if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
 
 
 _READERS = {

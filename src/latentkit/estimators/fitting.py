@@ -155,8 +155,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         dataset = self._take(X, y, reset=True)
         self.schema_ = self._learn_schema(dataset)
         storage = self.schema_.encode(dataset.data)
-        if not hasattr(self, "n_features_in_") or isinstance(X, (Dataset, str, os.PathLike)):
-            self.n_features_in_ = int(np.prod(self.schema_.user_shape))
+        self.n_features_in_ = int(np.prod(self.schema_.user_shape))
         writer = None if run is None else RunWriter(Path(run), resume=resume, overwrite=overwrite)
         self.seed_ = draw_seed(self.random_state) if writer is None or not resume else writer.seed(self)
         train_rows, validation_rows = self._split(storage.shape[0])
@@ -241,6 +240,11 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     def _learn_schema(self, dataset: Dataset) -> Schema:
         """How these data become tensors; tables of mixed kinds are for members that have networks for them."""
         if dataset.kind != "table":
+            for name, value in self._table_options().items():
+                raise InvalidParameterError(
+                    f"{name}={value!r} is for tables of mixed kinds, and these data are "
+                    f"{'images' if dataset.kind == 'images' else 'numbers'}. Leave it out."
+                )
             # A frame with holes would be a table of mixed kinds; here its cells have to be numbers.
             return learn_schema(dataset.data, kind="rows" if is_frame(dataset.data) else "auto")
         if not self._takes_tables:
@@ -248,7 +252,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
                 f"{type(self).__name__} takes numbers and images, and these data are a table of mixed kinds. Use VAE, "
                 "or give the numeric columns without missing values."
             )
-        return learn_table_schema(dataset)
+        return learn_table_schema(dataset, **self._table_options())
 
     def _learn_conditions(self, condition: Any, n: int) -> Tensor | None:
         """Learn the schema of the conditions and return their columns, shape (n, columns)."""

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentkit.core.errors import InvalidParameterError
 from latentkit.data import Dataset
 from latentkit.data.containers import is_frame
+from latentkit.data.table.columns import is_numeral, markers_of
 from latentkit.estimators.inputs import validated
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.vae import VAE
@@ -33,8 +34,10 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     with one model, and fills rows that it was not fitted on.
 
     Args:
-        estimator: The VAE to fit, a copy of it; None takes one with its defaults.
-        missing_values: What stands for a missing cell besides NaN and None, such as ``-999`` or ``"?"``.
+        estimator: The VAE to fit, a copy of it; None takes one with its defaults. Kinds of columns, and what becomes of
+            categories that were not there, are said to it: ``VAE(kinds={"zip": "categorical"}, unseen="error")``.
+        missing_values: What stands for a missing cell besides NaN and None: a text or number, or several, such as
+            ``-999`` or ``"?"``; the estimator's own ``na_values`` count as well.
         sample_posterior: Whether cells are filled with a draw of p(x missing given x observed), all of a row together,
             instead of the most likely values; as for multiple imputation with several `random_state`.
         n_draws: Draws of z that the most likely values are averaged over.
@@ -83,7 +86,9 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         estimator = VAE() if self.estimator is None else clone(self.estimator)
         if self.random_state is not None:
             estimator.set_params(random_state=self.random_state)
-        self.estimator_ = estimator.fit(Dataset(self._marked(X, reset=True), "memory", "table"))
+        markers = (*markers_of(estimator.na_values), *markers_of(self.missing_values))
+        estimator.set_params(na_values=markers)
+        self.estimator_ = estimator.fit(Dataset(self._checked(X, reset=True), "memory", "table"))
         self.n_features_in_ = len(self.estimator_.schema_.columns)
         return self
 
@@ -96,42 +101,24 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
             SchemaMismatchError: If the columns are not those of fit.
         """
         check_is_fitted(self)
-        marked = self._marked(X, reset=False)
+        data = self._checked(X, reset=False)
         if self.sample_posterior:
-            return self.estimator_.recover(marked, n_draws=1, result="draws")[0]
-        return self.estimator_.recover(marked, n_draws=self.n_draws)
+            return self.estimator_.recover(data, n_draws=1, result="draws")[0]
+        return self.estimator_.recover(data, n_draws=self.n_draws)
 
-    def _marked(self, X: Any, *, reset: bool) -> Any:
-        """X checked, with NaN or null for what is missing."""
+    def _checked(self, X: Any, *, reset: bool) -> Any:
+        """X after scikit-learn's checks of arrays; a frame as it is."""
         if is_frame(X):
-            return self._marked_frame(X, reset=reset)
-        array = validated(self, X, reset=reset, finite="allow-nan")
-        if isinstance(self.missing_values, float) and np.isnan(self.missing_values):
-            return array
-        if isinstance(self.missing_values, str):
+            if reset:
+                self.feature_names_in_ = np.asarray(list(X.columns), dtype=object)
+            return X
+        texts = [marker for marker in markers_of(self.missing_values) if not is_numeral(marker)]
+        if texts:
             raise InvalidParameterError(
-                f"missing_values={self.missing_values!r} is a text, and X is an array of numbers. Give the number that "
+                f"missing_values has {texts[0]!r}, which is a text, and X is an array of numbers. Give the number that "
                 "stands for a missing cell, or a data frame."
             )
-        return np.where(array == self.missing_values, np.nan, array)
-
-    def _marked_frame(self, X: Any, *, reset: bool) -> Any:
-        import narwhals as nw
-
-        if reset:
-            self.feature_names_in_ = np.asarray(list(X.columns), dtype=object)
-        missing = self.missing_values
-        if missing is None or (isinstance(missing, float) and np.isnan(missing)):
-            return X
-        frame = nw.from_native(X)
-        kinds = (nw.String, nw.Categorical, nw.Object) if isinstance(missing, str) else ()
-        chosen = [
-            name
-            for name, dtype in frame.schema.items()
-            if (dtype in kinds if isinstance(missing, str) else dtype.is_numeric())
-        ]
-        marked = [nw.when(nw.col(name) != missing).then(nw.col(name)).alias(name) for name in chosen]
-        return frame.with_columns(*marked).to_native() if marked else X
+        return validated(self, X, reset=reset, finite="allow-nan")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -16,6 +16,7 @@ from torch import Tensor
 from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
 from latentkit.data import Dataset, TextTable, read
 from latentkit.data.containers import eager, is_frame, to_array, to_table
+from latentkit.data.dataset import Tables
 from latentkit.data.sources import recorded_source
 from latentkit.data.tables import is_plain
 
@@ -31,18 +32,23 @@ class DataIntake:
     #: Whether it has networks for tables of mixed kinds.
     _takes_tables: ClassVar[bool] = False
 
+    def _table_options(self) -> dict[str, Any]:
+        """What is asked of the reading of tables; those that take none have nothing to ask."""
+        return {}
+
     def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
         """Read X wherever it is and check it; scikit-learn's own checks run on rows."""
         if reset and hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # of an earlier fit; rows with names set it again
         if isinstance(X, Dataset):
-            dataset = X
+            dataset = replace(X, kind="table") if reset and X.kind == "rows" and self._table_options() else X
         elif isinstance(X, (str, os.PathLike)):
-            dataset = read(os.fspath(X), tables="mixed" if self._takes_tables else "numbers")
+            tables: Tables = "mixed" if self._takes_tables else "numbers"
+            dataset = read(os.fspath(X), tables="always" if self._table_options() else tables)
             dataset = replace(dataset, reading={"source": recorded_source(os.fspath(X))})
         elif self._is_table(X, reset=reset):
             dataset = Dataset(data=X, source="memory", kind="table")
-            if reset:
+            if reset and is_frame(X):
                 self.feature_names_in_ = np.asarray([str(name) for name in eager(X).columns], dtype=object)
         else:
             dataset = Dataset(data=self._checked(X, reset=reset), source="memory", kind="rows")
@@ -55,10 +61,12 @@ class DataIntake:
         return dataset
 
     def _is_table(self, X: Any, *, reset: bool) -> bool:
-        """Whether X is a table of mixed kinds: a data frame in which not every cell is a number."""
+        """Whether X is a table of mixed kinds: a data frame in which not every cell is a number, or asked to be one."""
         if not reset:
             return bool(self.schema_.kind == "table")
-        return self._takes_tables and is_frame(X) and not is_plain(to_table(X))
+        if self._table_options():
+            return is_frame(X) or isinstance(X, TextTable | list | tuple) or np.ndim(X) == 2
+        return self._takes_tables and is_frame(X) and not _is_plain_frame(X)
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
@@ -140,6 +148,16 @@ def validated(estimator: Any, X: Any, *, reset: bool, finite: Literal[False, "al
         kind = DataError if reset else SchemaMismatchError
         raise kind(str(error)) from error
     return rows
+
+
+def _is_plain_frame(X: Any) -> bool:
+    """Whether a frame holds numbers alone; a column that Arrow cannot hold is named by the reader of tables."""
+    import pyarrow as pa
+
+    try:
+        return is_plain(to_table(X))
+    except pa.ArrowException:
+        return False
 
 
 def _is_double(data: Any) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
     "EstimatorParameterError",
     "ExPostParameters",
     "NetworkParameters",
+    "TableParameters",
     "TrainingParameters",
     "UnknownParameterError",
     "completed",
@@ -105,6 +106,38 @@ class NetworkParameters:
         binarized = is_redrawn(getattr(self, "augmentation", None))
         schema: Schema = getattr(self, "schema_")  # noqa: B009 (of the data intake, which comes with fit)
         return resolve_likelihood(self.likelihood, self.likelihood_options, schema, is_binarized=binarized)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TableParameters:
+    """How tables are read; where one of these is given, the data are taken as a table of mixed kinds.
+
+    Args:
+        kinds: Kinds of columns of a table, by name, where what is recognised is not wanted, such as ``{"zip":
+            "categorical"}``; a sequence of categories, ``{"size": ["S", "M", "L"]}``, means that they are in this
+            order. The kinds are those of :data:`~latentkit.data.table.recognition.ColumnKind`.
+        na_values: What stands for a missing cell of a table besides NaN, None and empty texts (in files also
+            ``NA``, ``?`` and their like): a text or number, or several, such as ``-999``.
+        unseen: What becomes of a category of a table that was not there in fit: ``"unknown"`` takes the cell as one of
+            which nothing is known, with a warning that counts; ``"error"`` refuses it.
+    """
+
+    _takes_tables: ClassVar[bool] = True
+
+    kinds: Mapping[Any, str | Sequence[str]] | None = None
+    na_values: Any = None
+    unseen: Literal["unknown", "error"] = "unknown"
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "kinds": [dict, None],
+        "na_values": [str, Real, tuple, list, None],
+        "unseen": [StrOptions({"unknown", "error"})],
+    }
+
+    def _table_options(self) -> dict[str, Any]:
+        """What is asked here, without what is left as it is."""
+        asked = {name: getattr(self, name) for name in ("kinds", "na_values", "unseen")}
+        return {name: value for name, value in asked.items() if value not in (None, {}, (), [], "unknown")}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

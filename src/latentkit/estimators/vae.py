@@ -16,6 +16,7 @@ from latentkit.estimators.parameters import (
     EncoderParameters,
     ExPostParameters,
     NetworkParameters,
+    TableParameters,
     completed,
 )
 from latentkit.estimators.registry import estimators
@@ -37,7 +38,7 @@ NO_BOUNDS = frozenset({"beta_tc", "factor", "info"})
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, TrainedEstimator):
+class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, TableParameters, TrainedEstimator):
     r"""Variational autoencoder: learns a latent space from data without labels, and puts it to use.
 
     .. math:: \log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - \beta\, KL(q(z \mid x), p(z))
@@ -73,8 +74,6 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         >>> vae.transform(X).shape, vae.sample(3).shape
         ((150, 2), (3, 4))
     """
-
-    _takes_tables: ClassVar[bool] = True
 
     posterior: str = "diagonal"
     posterior_options: Mapping[str, Any] | None = None

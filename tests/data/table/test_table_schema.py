@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import re
+import uuid
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +18,7 @@ import torch
 
 from latentkit.core.errors import DamagedRunError, DataError, InvalidParameterError, SchemaMismatchError
 from latentkit.data import TableSchema, learn_schema, learn_table_schema, schema_from_description
+from latentkit.data.table.recognition import KINDS
 
 N = 300
 RNG = np.random.default_rng(0)
@@ -204,9 +209,20 @@ def test_kinds_can_be_chosen():
 def test_sentinel_codes_are_missing_only_when_asked():
     frame = pd.DataFrame({"x": [-999.0, *RNG.normal(size=N - 1)]})
     assert learn_table_schema(frame).codes.missing_codes == (None,)
-    schema = learn_table_schema(frame, missing=("-999",))
+    schema = learn_table_schema(frame, na_values=-999)
     assert schema.codes.missing_codes == (schema.sizes[0] - 1,)
     assert schema.decode(schema.encode(frame))["x"][0] == -999
+
+
+def test_codes_of_what_is_missing_match_however_they_are_written():
+    texts = pa.array(["-999", " -999.00", "-999,0", "-9990", "-999.5", "unknown", "5"] * 5)
+    table = pa.table({"x": texts})
+    schema = learn_table_schema(table, kinds={"x": "categorical"}, na_values=[-999.0, "unknown", np.nan])
+    missing = schema.missing(table)[:7, 0]
+    assert missing.tolist() == [True, True, True, False, False, True, False]
+    prices = pa.array([Decimal("-1.00"), Decimal("2.50")] * 20)
+    schema = learn_table_schema(pa.table({"x": prices, "y": range(40)}), na_values="-1")
+    assert schema.columns[0].missing.share == 0.5
 
 
 def test_numbers_as_text_are_numbers_and_come_back_as_text():
@@ -347,8 +363,8 @@ def test_shapes_and_rows_that_do_not_fit():
         learn_table_schema(pd.DataFrame({"a": [1, 1, 1], "b": ["x", "x", "x"]}))
     with pytest.raises(DataError, match="several types: row 0 .* is 1, row 1 is 'x'"):
         learn_table_schema(pd.DataFrame({"a": [1, "x"]}, dtype=object))
-    with pytest.raises(InvalidParameterError, match="say kind='table'"):
-        learn_schema(np.zeros((3, 2)), missing=("-1",))
+    with pytest.raises(InvalidParameterError, match="say kind=.table."):
+        learn_schema(np.zeros((3, 2)), na_values="-1")
 
 
 @pytest.mark.parametrize("dtype", ["datetime64[ns]", "datetime64[ms]", "datetime64[us, UTC]", "timedelta64[ns]"])
@@ -421,3 +437,120 @@ def test_the_type_of_categories_makes_categories(values: list[object]) -> None:
     assert schema.columns[0].kind == "categorical"
     pd.testing.assert_frame_equal(schema.decode(schema.encode(frame)), frame)
     assert schema.allowed("c", values[1])[0].codes.sum() == 1
+
+
+_ASKED_OF = {
+    "integer": RNG.integers(-50, 50, 60),
+    "real": RNG.normal(size=60),
+    "boolean": RNG.random(60) < 0.5,
+    "categorical": RNG.choice(["a", "b", "c"], 60),
+    "date": pd.Timestamp("2020-01-01") + pd.to_timedelta(RNG.integers(0, 90, 60), "D"),
+    "duration": pd.to_timedelta(RNG.integers(0, 90, 60), "D"),
+    "numerals": [f"{value:.2f}" for value in RNG.normal(size=60)],
+    "day": [f"202001{value:02d}" for value in RNG.integers(1, 29, 60)],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", _ASKED_OF)
+def test_a_kind_that_is_asked_for_is_given_or_refused(name, kind):
+    frame = pd.DataFrame({"x": _ASKED_OF[name], "y": RNG.normal(size=60)})
+    try:
+        schema = learn_table_schema(frame, kinds={"x": kind})
+    except (DataError, InvalidParameterError) as error:
+        assert "'x'" in str(error)  # noqa: PT017 (the other outcome is tested below)
+        return
+    assert schema.columns[0].kind == kind
+    new = schema.decode(schema.encode(frame))
+    assert len(new) == 60
+    if kind not in ("identifier", "text", "missing"):
+        assert new["x"].dtype == frame["x"].dtype
+
+
+def test_dates_of_eight_digits_are_dates_when_asked_for():
+    frame = pd.DataFrame({"x": _ASKED_OF["day"]})
+    assert learn_table_schema(frame).columns[0].kind != "date"
+    schema = learn_table_schema(frame, kinds={"x": "date"})
+    assert schema.decode(schema.encode(frame))["x"].tolist() == frame["x"].tolist()
+    with pytest.raises(DataError, match=r"kinds\['x'\]='date' does not fit column 'x', which holds numbers"):
+        learn_table_schema(frame.astype(int), kinds={"x": "date"})
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1, 2]] * 40),
+        pa.array([{"a": 1}] * 40),
+        pa.array([b"x"] * 40),
+        pa.array(["x", "y"] * 20, pa.string_view()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_types_that_are_not_learnt_are_told_and_empty_in_new_rows(column):
+    table = pa.table({"odd": column, "x": np.arange(40) % 7})
+    schema = learn_table_schema(table)
+    new = schema.decode(schema.encode(table))
+    if pa.types.is_string_view(column.type):
+        assert new["odd"].to_pylist() == column.to_pylist()
+        return
+    assert "holds values of type" in schema.notes[0]
+    assert new["odd"].null_count == 40
+    assert schema.fill(table, schema.encode(table))["odd"].to_pylist() == column.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "values", [pd.period_range("2020-01", periods=40, freq="M"), pd.interval_range(0, 40)], ids=["period", "interval"]
+)
+def test_types_of_pandas_that_are_not_learnt(values):
+    frame = pd.DataFrame({"odd": values, "x": np.arange(40) % 7})
+    schema = learn_table_schema(frame)
+    assert schema.decode(schema.encode(frame))["odd"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (np.ones(40) + 1j, "complex128"),
+        (pd.arrays.SparseArray([0, 1] * 20), "Sparse"),
+        ([1, "x"] * 20, "several types"),
+    ],
+    ids=["complex", "sparse", "mixed"],
+)
+def test_columns_that_cannot_be_read_are_named(values, kind):
+    with pytest.raises(DataError, match=f"column 'odd' holds values of .*{kind}"):
+        learn_table_schema(pd.DataFrame({"odd": values, "x": range(40)}))
+
+
+def test_ordered_categories_are_completed_with_their_median():
+    frame = pd.DataFrame({"size": RNG.choice(["S", "M", "L", "XL"], N), "sex": RNG.choice(["f", "m"], N)})
+    schema = learn_table_schema(frame, kinds={"size": ["S", "M", "L", "XL"]})
+    draws = torch.tensor([[[0.5, 0.5]], [[0.5, 0.5]], [[1.5, 0.5]], [[2.5, 1.5]], [[3.5, 1.5]]], dtype=torch.float64)
+    combined = schema.combine(draws)
+    assert combined.data["size"].tolist() == ["M"], "S is the most frequent, M the middle"
+    assert combined.spread.tolist() == [[0.2, 0.6]]
+
+
+@pytest.mark.parametrize(
+    ("make", "form"),
+    [
+        (lambda i: f"P{i:05d}", r"P\d{5}"),
+        (lambda i: f"{'AB'[i % 2]}-{i:03d}/20", r"[AB]-\d{3}/20"),
+        (lambda i: 1000 + i, r"\d{4}"),
+        (lambda i: str(uuid.UUID(hashlib.md5(b"%d" % i).hexdigest())), r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+        (lambda i: hashlib.md5(str(i).encode()).hexdigest().upper(), "[0-9A-F]{32}"),
+        (lambda i: f"user{i}@example.{'com' if i % 2 else 'org'}", r"(who-\d{6}|user\d+@example.(com|org))"),
+    ],
+    ids=["counted", "several beginnings", "integers", "uuid", "digest", "mail"],
+)
+def test_new_identifiers_are_of_the_same_form_and_never_old_ones(make, form):
+    frame = pd.DataFrame({"who": [make(i) for i in range(80)], "x": np.arange(80) % 7})
+    schema = learn_table_schema(frame)
+    assert schema.columns[0].kind == "identifier"
+    new = schema.decode(torch.rand(500, 1, generator=torch.Generator().manual_seed(0)) * 7)["who"]
+    assert new.is_unique
+    assert not set(new) & set(frame["who"])
+    assert all(re.fullmatch(form, str(name)) for name in new)
+    again = schema_from_description(json.loads(json.dumps(schema.describe())))
+    assert again == schema
+    saw_new = learn_table_schema(pd.DataFrame({"who": new, "x": np.arange(500) % 7}))
+    assert not set(saw_new.decode(torch.rand(500, 1))["who"]) & set(new)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,8 @@ import pytest
 import torch
 
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError, UnreadableDataError
-from latentkit.data import TextTable, learn_table_schema, read, write, write_filled
+from latentkit.data import TextTable, learn_table_schema, read, schema_from_description, write, write_filled
+from latentkit.data.table.cells import cells_kinds
 from latentkit.data.table.text import scan
 
 RNG = np.random.default_rng(0)
@@ -139,7 +142,7 @@ def test_lines_are_counted_through_cells_with_line_breaks(tmp_path):
 def test_words_among_numbers_are_missing_with_a_warning(tmp_path):
     rows = "".join(f"{i}.5\n" for i in range(200))
     path, schema = learnt(tmp_path, f"x\n{rows}unknown\n")
-    assert "1 cells, the first is 'unknown'" in " ".join(schema.notes)
+    assert "1 cell, the first is 'unknown'" in " ".join(schema.notes)
     assert "line 202, column 1 ('x')" in " ".join(schema.notes)
     assert schema.columns[0].kind == "positive"
     assert schema.encode(path)[-1].floor().item() == schema.codes.missing_codes[0]
@@ -218,3 +221,87 @@ def test_filling_keeps_the_blank_behind_the_delimiter(tmp_path):
     lines = (tmp_path / "b.csv").read_text().splitlines()
     assert lines[:2] == ["a, b", "1, x"]
     assert lines[2] == "2, x"
+
+
+BODY = [f"{20 + i % 50},{'red' if i % 3 else 'blue'},{i / 7:.2f},2020-0{i % 9 + 1}-1{i % 10}" for i in range(60)]
+
+
+def _table_file(tmp_path, lines, header="age,colour,x,day", name="t.csv", end="\n"):
+    path = tmp_path / name
+    path.write_bytes(end.join([header, *lines, ""]).encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lines", "header", "message"),
+    [
+        (['31,"red,1.5,2020-01-01', *BODY], "age,colour,x,day", "line 2: .* 2 cells.* A quote opens in column 2"),
+        ([line + "," for line in BODY], "age,colour,x,day", "line 2: .* Take the ',' at its end away, or put one at"),
+        (["age,colour,x,day", *BODY], "# a remark", "line 2: .* If line 1 does not name the columns, take it out"),
+        ([*BODY, "31,red"], "age,colour,x,day", "line 62: the row has 2 cells, .* Put quotes .* or complete the row"),
+        ([*BODY, "31,red,1.5,0000-01-01"], "age,colour,x,day", r"line 62, column 4 \('day'\) is '0000-01-01'"),
+    ],
+)
+def test_what_is_wrong_with_a_row_and_what_to_do(tmp_path, lines, header, message):
+    with pytest.raises(DataError, match=message):
+        learn_table_schema(_table_file(tmp_path, lines, header))
+
+
+def test_lines_may_end_in_carriage_returns(tmp_path):
+    schema = learn_table_schema(_table_file(tmp_path, BODY, end="\r"))
+    assert schema.feature_names == ("age", "colour", "x", "day")
+    assert [column.kind for column in schema.columns] == ["count", "categorical", "positive", "date"]
+
+
+def test_thousands_are_no_decimals(tmp_path):
+    path = _table_file(tmp_path, [f'"{1000 + 37 * i:,}",{i % 9},"{i * 1111.5:,.2f}"' for i in range(60)], "n,k,price")
+    schema = learn_table_schema(path)
+    assert schema.columns[0].reason.startswith("integers with ',' between thousands, 60 different, 1000 to 3183")
+    values = schema.numbers(path).values
+    assert values[1].tolist() == [1037, 1, 1111.5]
+    back = schema.decode(schema.encode(path))
+    assert back["n"][:2] == ["1,000", "1,037"]
+    assert back["price"][59] == "65,578.50"
+    again = schema_from_description(json.loads(json.dumps(schema.describe())))
+    assert again == schema
+    old = {key: value for key, value in schema.columns[0].cells.describe().items() if key != "group"}
+    assert cells_kinds["text number"](old).group == ""
+    lines = [f"{i * 11.5:_.1f};a".replace(".", ",").replace("_", ".") for i in range(400)]
+    european = _table_file(tmp_path, lines, "n;c")
+    column = learn_table_schema(european).columns[0]
+    assert (column.cells.mark, column.cells.group) == (",", ".")
+    decimals = _table_file(tmp_path, [f"1,{i:03d};a" for i in range(60)], "n;c")
+    assert learn_table_schema(decimals).columns[0].cells.group == "", "a semicolon between cells: decimal commas"
+
+
+def test_words_among_dates_are_missing_with_a_warning(tmp_path):
+    schema = learn_table_schema(_table_file(tmp_path, [*BODY, "31,red,1.5,someday"]))
+    assert schema.columns[3].kind == "date"
+    assert "'day' holds dates or times but for 1 cell, the first is 'someday'" in " ".join(schema.notes)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda i: f"2020-01-{i % 28 + 1:02d}" if i % 2 else f"{i % 28 + 1:02d}.01.2020", r"ways \(Y-m-d and d.m.Y\)"),
+        (lambda i: f"2020-01-{i % 28 + 1:02d}T10:00:00.5+02:00", "not read, as '2020-01-01T10:00:00.5"),
+    ],
+)
+def test_dates_that_cannot_be_read_are_told(tmp_path, write, message):
+    notes = learn_table_schema(_table_file(tmp_path, [f"{write(i)},{i}" for i in range(60)], "day,n")).notes
+    assert re.search(f"warning: column 'day' holds dates, but written in .*{message}", " ".join(notes))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"a": 1}', '{"a": '], r"line 2: it is no JSON \(Expecting value, character 7\)"),
+        (['{"a": null}', '{"a": 1.5}', '{"a": "x"}'], "line 3, column 'a': 'x' is of another type than 1.5 in line 2"),
+        (['{"a": 1}', "[1]"], r"line 2: \[1\] is no object"),
+    ],
+)
+def test_what_is_wrong_with_lines_of_json(tmp_path, lines, message):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=message):
+        learn_table_schema(path)

@@ -5,7 +5,7 @@ from latentkit.data.table.columns import Column
 from latentkit.data.table.constraints import Combinations, Inequality, Range, Sum, parse_constraint
 from latentkit.data.table.filling import write_filled
 from latentkit.data.table.recognition import ColumnKind, learn_table_schema
-from latentkit.data.table.schema import Combined, TableNumbers, TableSchema
+from latentkit.data.table.schema import Combined, TableNumbers, TableSchema, Unseen
 from latentkit.data.table.sources import read_mixed_table
 from latentkit.data.table.text import TextTable, render
 from latentkit.data.table.typed import typed_table
@@ -23,6 +23,7 @@ __all__ = [
     "TableNumbers",
     "TableSchema",
     "TextTable",
+    "Unseen",
     "learn_table_schema",
     "read_mixed_table",
     "render",

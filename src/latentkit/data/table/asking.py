@@ -50,7 +50,7 @@ def refuse_left_out(column: Column) -> None:
     if column.is_left_out:
         raise InvalidParameterError(
             f"column {column.name!r} is left out ({column.kind}: {column.reason}), so nothing can be asked of it. Fit "
-            f"with kinds={{{column.name!r}: ...}} if it is something else"
+            f"with kinds={{{column.name!r}: ...}} (--kind {column.name}=...) if it is something else"
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ __all__ = [
     "arrow_type",
     "cells_kinds",
     "distinct",
+    "grouped_pattern",
     "is_mostly_different",
     "is_number",
     "is_text",
@@ -143,13 +146,28 @@ def number_pattern(mark: str) -> str:
     return rf"^\s*[+-]?((\d+({mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?|inf|Inf|INF|[Ii]nfinity)\s*$"
 
 
-def parse_numbers(texts: Arrow, mark: str) -> Floats:
-    """Return an Arrow array of texts as numbers, shape (n,); NaN where a text is null or no number."""
+def grouped_pattern(mark: str, group: str) -> str:
+    """Return the pattern of a number of which every three digits before the decimal mark are set apart."""
+    return rf"^\s*[+-]?[1-9]\d{{0,2}}({re.escape(group)}\d{{3}})+({re.escape(mark)}\d*)?\s*$"
+
+
+def parse_numbers(texts: Arrow, mark: str, group: str = "") -> Floats:
+    """Return an Arrow array of texts as numbers, shape (n,); NaN where a text is null or no number.
+
+    Args:
+        texts: The texts.
+        mark: Decimal mark.
+        group: What may stand between thousands; nothing if empty.
+    """
     import pyarrow as pa
     from pyarrow import compute as pc
 
     fits = pc.match_substring_regex(texts, number_pattern(mark))
+    if group:
+        fits = pc.or_(fits, pc.match_substring_regex(texts, grouped_pattern(mark, group)))
     plain = pc.utf8_trim_whitespace(pc.if_else(fits, texts, pa.scalar(None, texts.type)))
+    if group:
+        plain = pc.replace_substring(plain, group, "")
     if pc.any(pc.starts_with(plain, "+")).as_py():
         plain = pc.replace_substring_regex(plain, r"^\+", "")
     if mark != ".":
@@ -168,7 +186,7 @@ def _spread(values: Floats, places: NDArray[np.int64]) -> Floats:
     return np.append(values, np.nan)[places]
 
 
-def _numbers(column: Arrow, mark: str = ".") -> Floats:
+def _numbers(column: Arrow, mark: str = ".", group: str = "") -> Floats:
     """Return a column of numbers, or of texts that are numbers, as float64."""
     from pyarrow import types
 
@@ -181,9 +199,9 @@ def _numbers(column: Arrow, mark: str = ".") -> Floats:
 
         return _numpy(column.cast(pa.uint8()))
     if is_mostly_different(column):
-        return parse_numbers(strings(column), mark)
+        return parse_numbers(strings(column), mark, group)
     places, texts = distinct(column)
-    return _spread(parse_numbers(texts, mark), places)
+    return _spread(parse_numbers(texts, mark, group), places)
 
 
 def _texts(values: Floats, write: Callable[[float], str]) -> Arrow:
@@ -245,16 +263,18 @@ class TextNumberCells:
         least: Digits behind the mark at least: 1 where 1 is written ``1.0``.
         most: Digits behind the mark at most; -1: as many as single out the number.
         width: Digits before the mark at least, filled with zeros.
+        group: What stands between thousands; nothing if empty.
     """
 
     mark: str = "."
     least: int = 0
     most: int = -1
     width: int = 0
+    group: str = ""
     is_open = False
 
     def read(self, column: Arrow) -> Floats:
-        return _numbers(column, self.mark)
+        return _numbers(column, self.mark, self.group)
 
     def write(self, values: Floats) -> Arrow:
         return _texts(values, self._write)
@@ -275,7 +295,10 @@ class TextNumberCells:
             sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
             whole, dot, digits = text.partition(".")
             text = sign + whole.zfill(self.width) + dot + digits
-        return text.replace(".", self.mark)
+        whole, dot, digits = text.partition(".")
+        if self.group:
+            whole = f"{int(whole):,}".replace(",", self.group)
+        return whole + dot.replace(".", self.mark) + digits
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -284,12 +307,14 @@ class TextNumberCells:
             "least": self.least,
             "most": self.most,
             "width": self.width,
+            "group": self.group,
         }
 
 
 @cells_kinds.register("text number")
 def _text_number_cells(description: dict[str, Any]) -> TextNumberCells:
-    return TextNumberCells(*(description[key] for key in ("mark", "least", "most", "width")))
+    names = ("mark", "least", "most", "width", "group")
+    return TextNumberCells(**{name: description[name] for name in names if name in description})
 
 
 @final
@@ -401,7 +426,8 @@ def parse_times(texts: Arrow, template: str, *, padded: bool) -> Floats:
             number[name] = np.full(len(texts), float(default))
     known = ~np.isnan(number["Y"] + number["H"] + number["m"])
     year, month, day = (np.where(known, number[name], 1).astype(np.int64) for name in "Ymd")
-    good = known & (month >= 1) & (month <= 12) & (number["H"] < 24) & (number["M"] < 60) & (number["S"] < 60)
+    good = known & (year >= 1) & (month >= 1) & (month <= 12)
+    good &= (number["H"] < 24) & (number["M"] < 60) & (number["S"] < 60)
     months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
     first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     after = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
@@ -536,7 +562,7 @@ def _constant_cells(description: dict[str, Any]) -> ConstantCells:
 @final
 @dataclass(frozen=True, slots=True)
 class IdentifierCells:
-    """Identifiers, each its own; new ones count on from the last.
+    """Identifiers, each its own; new ones count on from the last, or are digests where there is no last one.
 
     Attributes:
         type: Name of the Arrow type of the column.
@@ -544,6 +570,9 @@ class IdentifierCells:
         before: What stands before the number.
         after: What stands behind it.
         width: Digits of the number at least, filled with zeros.
+        groups: Numbers of hexadecimal digits between hyphens, as in a UUID; where there are some, the number is not
+            shown: 64 bits or more of its digest are, which meet no other identifier.
+        is_upper: Whether such digits are capitals.
     """
 
     type: str
@@ -551,6 +580,8 @@ class IdentifierCells:
     before: str = ""
     after: str = ""
     width: int = 0
+    groups: tuple[int, ...] = ()
+    is_upper: bool = False
     is_open = True
 
     def read(self, column: Arrow) -> Floats:
@@ -560,8 +591,16 @@ class IdentifierCells:
         import pyarrow as pa
 
         numbers = range(self.start, self.start + len(values))
-        texts = [f"{self.before}{number:0{self.width}d}{self.after}" for number in numbers]
+        texts = [f"{self.before}{self._shown(number)}{self.after}" for number in numbers]
         return pa.array(texts, pa.string()).cast(arrow_type(self.type))
+
+    def _shown(self, number: int) -> str:
+        if not self.groups:
+            return f"{number:0{self.width}d}"
+        digits = hashlib.shake_256(f"{self.before}{number}".encode()).hexdigest(-(-sum(self.groups) // 2))
+        ends = [0, *itertools.accumulate(self.groups)]
+        text = "-".join(digits[start:end] for start, end in itertools.pairwise(ends))
+        return text.upper() if self.is_upper else text
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -571,6 +610,8 @@ class IdentifierCells:
             "before": self.before,
             "after": self.after,
             "width": self.width,
+            "groups": list(self.groups),
+            "is_upper": self.is_upper,
         }
 
 
@@ -582,6 +623,8 @@ def _identifier_cells(description: dict[str, Any]) -> IdentifierCells:
         description["before"],
         description["after"],
         int(description["width"]),
+        tuple(description.get("groups", ())),
+        bool(description.get("is_upper", False)),
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.data.containers import Name
-from latentkit.data.table.cells import Cells, cells_kinds, is_text
+from latentkit.data.table.cells import Cells, cells_kinds, is_number, is_text
 from latentkit.data.table.codings import Coding, codings
 
-__all__ = ["TEXT_MARKERS", "Column", "Missing", "nulls"]
+__all__ = ["TEXT_MARKERS", "Column", "Missing", "is_numeral", "markers_of", "nulls"]
 
 Arrow: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
@@ -157,20 +160,44 @@ def nulls(cells: Arrow, markers: Sequence[str]) -> NDArray[np.bool_]:
         return missing
     if is_text(cells.type):
         plain = cells.cast(cells.type.value_type) if pa.types.is_dictionary(cells.type) else cells
-        longest = max(len(marker.encode()) for marker in markers) + 2
+        longest = max(len(marker.encode()) for marker in markers) + 4  # blanks around it, or zeros behind its point
         short = np.asarray(pc.fill_null(pc.less_equal(pc.binary_length(plain), longest), False), np.bool_)
         if short.any():
-            few = plain if short.all() else plain.filter(pa.array(short))
-            missing[short] |= np.asarray(pc.is_in(pc.utf8_trim_whitespace(few), pa.array(markers, few.type)), np.bool_)
+            few = pc.utf8_trim_whitespace(plain if short.all() else plain.filter(pa.array(short)))
+            found = pc.is_in(few, pa.array(markers, few.type))
+            whole = [re.escape(marker) for marker in markers if re.fullmatch(r"-?\d+", marker)]
+            if whole:
+                found = pc.or_(found, pc.match_substring_regex(few, rf"^({'|'.join(whole)})[.,]0+$"))
+            missing[short] |= np.asarray(found, np.bool_)
         return missing
-    numbers = [float(marker) for marker in markers if _is_number(marker)]
-    if not numbers or not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
+    numbers = [float(marker) for marker in markers if is_numeral(marker)]
+    if not numbers or not is_number(cells.type):
         return missing
-    found = pc.is_in(cells.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
+    # In the column's own precision, in which -99.9 may be another number than in double precision.
+    kind = cells.type if pa.types.is_floating(cells.type) else pa.float64()
+    found = pc.is_in(cells.cast(kind, safe=False), pa.array(numbers).cast(kind, safe=False))
     return missing | np.asarray(found, np.bool_)
 
 
-def _is_number(text: str) -> bool:
+def markers_of(na_values: Any) -> tuple[str, ...]:
+    """Return what stands for a missing value, one thing or several, as texts; NaN and None always do.
+
+    Example:
+        >>> markers_of(-999.0), markers_of(["unknown", 99, None])
+        (('-999',), ('unknown', '99'))
+    """
+    several = na_values if isinstance(na_values, Sequence | AbstractSet | np.ndarray) else [na_values]
+    each = [na_values] if isinstance(na_values, str) else list(several)
+    return tuple(_as_text(value) for value in each if not (value is None or value != value))  # noqa: PLR0124 (NaN)
+
+
+def _as_text(value: Any) -> str:
+    is_whole = isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
+    return str(int(value)) if is_whole else str(value)
+
+
+def is_numeral(text: str) -> bool:
+    """Whether a text is a number."""
     try:
         float(text)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, final
@@ -152,10 +153,19 @@ def _is_missing(value: Any) -> bool:
 
 def _arrow(series: Any, name: Name, source: str) -> Arrow:
     import narwhals as nw
+    import pyarrow as pa
 
-    if series.dtype == nw.Object:
-        return _inferred([None if _is_missing(value) else value for value in series.to_list()], name, source)
-    return series.to_arrow()
+    try:
+        if series.dtype == nw.Object:
+            return _inferred([None if _is_missing(value) else value for value in series.to_list()], name, source)
+        array = series.to_arrow()
+    except pa.ArrowException as error:
+        kind = getattr(series.to_native(), "dtype", series.dtype)
+        raise DataError(
+            f"{from_source(source)}column {show(name)} holds values of type {kind}, which cannot be read "
+            f"({str(error).splitlines()[0]}). Turn it into numbers, texts or dates, or leave it out"
+        ) from error
+    return array.cast(pa.large_string()) if array.type == pa.string_view() else array
 
 
 def _inferred(values: list[Any], name: Name, source: str) -> Arrow:
@@ -225,6 +235,8 @@ class TableContainer:
 
     def _array(self, arrays: Sequence[Arrow]) -> AnyArray:
         dtype = np.dtype(self.dtypes[0])
+        if dtype.kind in "iub" and any(column.null_count for column in arrays):
+            dtype = np.dtype(np.float64)  # integers cannot be missing
         array = np.empty((len(arrays[0]), len(arrays)), dtype)
         for index, column in enumerate(arrays):
             if dtype.kind == "O":
@@ -244,6 +256,8 @@ class TableContainer:
             if index in self.levels:
                 levels, is_ordered = self.levels[index]
                 columns[index] = series.astype(pd.CategoricalDtype(levels, ordered=is_ordered))
+            elif column.null_count and re.fullmatch(r"u?int\d+|bool|interval.*", dtype):
+                columns[index] = series  # numpy's integers and truth values cannot be missing
             else:
                 columns[index] = series.astype(dtype)
         frame = pd.DataFrame(columns)

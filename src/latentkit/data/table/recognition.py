@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -27,6 +30,7 @@ from latentkit.data.table.cells import (
     TextTimeCells,
     TimeCells,
     distinct,
+    grouped_pattern,
     is_mostly_different,
     is_number,
     is_text,
@@ -37,13 +41,13 @@ from latentkit.data.table.cells import (
     strings,
 )
 from latentkit.data.table.codings import LeftOutCoding, categories_coding, learn_numbers
-from latentkit.data.table.columns import TEXT_MARKERS, Column, Missing, nulls
+from latentkit.data.table.columns import TEXT_MARKERS, Column, Missing, markers_of, nulls
 from latentkit.data.table.frames import Columns, learn_table_container, to_columns
-from latentkit.data.table.schema import TableSchema
+from latentkit.data.table.schema import TableSchema, Unseen
 from latentkit.data.table.sources import read_table_data
 from latentkit.data.validation import from_source, show
 
-__all__ = ["ColumnKind", "learn_table_schema"]
+__all__ = ["KINDS", "ColumnKind", "learn_table_schema"]
 
 Arrow: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
@@ -63,11 +67,15 @@ ColumnKind: TypeAlias = Literal[
     "missing",
 ]
 
+#: All of them.
+KINDS: tuple[str, ...] = get_args(ColumnKind)
 _NUMBERS = ("real", "positive", "bounded", "integer", "count")
 #: Integers of at most this many different values are levels.
 _FEW_LEVELS = 20
 #: Texts are identifiers or free text where at least this share of them is different, in at least this many rows.
 _UNIQUE, _ENOUGH = 0.9, 30
+#: Texts by which it is judged whether the others can be numbers or dates.
+_FIRST = 100
 _FALSE_TRUE = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("off", "on"))
 
 
@@ -75,7 +83,8 @@ def learn_table_schema(
     data: Any,
     *,
     kinds: Mapping[Any, ColumnKind | Sequence[str]] | None = None,
-    missing: Sequence[str] = (),
+    na_values: Any = None,
+    unseen: Unseen = "unknown",
 ) -> TableSchema:
     """Learn how the columns of a table of mixed kinds become codes and come back.
 
@@ -92,7 +101,9 @@ def learn_table_schema(
             a table.
         kinds: The kind of columns, by name, where recognition is not wanted; a sequence of categories instead of a
             kind means that they are in this order.
-        missing: Further texts or codes that stand for a missing value, such as ``"-999"``.
+        na_values: What stands for a missing value besides these: a text or number, or several, such as ``-999``.
+        unseen: What later becomes of a category that is not there, ``"unknown"`` or ``"error"``; see
+            :class:`~latentkit.data.TableSchema`.
     Returns:
         The schema.
     Raises:
@@ -118,7 +129,9 @@ def learn_table_schema(
             "anything useful; got 1 sample"
         )
     asked = _checked(kinds or {}, columns)
-    markers = tuple(dict.fromkeys([*(TEXT_MARKERS if columns.text is not None else ("",)), *map(str, missing)]))
+    check_choice("unseen", unseen, get_args(Unseen))
+    own = TEXT_MARKERS if columns.text is not None else ("",)
+    markers = tuple(dict.fromkeys([*own, *markers_of(na_values)]))
     notes: list[str] = []
     learnt = [
         _Recogniser(name, cells, columns, markers, asked.get(name), notes).column()
@@ -127,24 +140,27 @@ def learn_table_schema(
     if not any(column.coding.sizes for column in learnt):
         raise DataError(
             f"{from_source(columns.source)}there is no column to learn from: all are constant, missing, identifiers or "
-            "free text. Say what they are with kinds={...}"
+            "free text. Say what they are with kinds={...} (--kind NAME=KIND)"
         )
-    return TableSchema(tuple(learnt), learn_table_container(data), columns.n, tuple(notes))
+    return TableSchema(tuple(learnt), learn_table_container(data), columns.n, tuple(notes), unseen)
 
 
 def _checked(kinds: Mapping[Any, Any], columns: Columns) -> dict[Any, Any]:
+    """Return the kinds that are asked for by the names of the columns, which files hold as text."""
+    names: dict[Any, Name] = {str(name): name for name in columns.names}
+    names.update((name, name) for name in columns.names)
     for name, kind in kinds.items():
-        if name not in columns.names:
+        if name not in names:
             known = ", ".join(map(str, columns.names[:20]))
             raise InvalidParameterError(
                 f"kinds names column {name!r}, which there is not; choose one of: {known}."
                 f"{suggestion(str(name), map(str, columns.names))}"
             )
         if isinstance(kind, str):
-            check_choice(f"kinds[{name!r}]", kind, list(get_args(ColumnKind)))
+            check_choice(f"kinds[{name!r}]", kind, KINDS)
         elif not kind or isinstance(kind, Mapping):
             raise InvalidParameterError(f"kinds[{name!r}] must be a kind or its categories in order; got {kind!r}.")
-    return dict(kinds)
+    return {names[name]: kind for name, kind in kinds.items()}
 
 
 @dataclass(slots=True)
@@ -159,6 +175,20 @@ class _Recogniser:
     notes: list[str]
 
     def column(self) -> Column:
+        """Return the column as what it was recognised as.
+
+        Raises:
+            DataError: If it does not fit the kind that was asked for.
+        """
+        column = self._recognised()
+        if isinstance(self.asked, str) and column.kind != self.asked:
+            raise DataError(
+                f"{from_source(self.columns.source)}kinds[{self.name!r}]={self.asked!r} does not fit column "
+                f"{show(self.name)}, which is {column.kind}: {column.reason}. Choose a kind that fits, or leave it out"
+            )
+        return column
+
+    def _recognised(self) -> Column:
         missing = nulls(self.cells, self.markers)
         share = float(missing.mean())
         state = Missing(share, bool(missing.any()), self.markers if self._has_markers else (), self._written(missing))
@@ -175,7 +205,8 @@ class _Recogniser:
         ):
             if self.asked is None:
                 self._warn(f"holds values of type {self.cells.type} and is left out")
-            return self._left_out("text", f"type {self.cells.type}, not learnt", MissingCells(self._type), state)
+            kept = self._type if is_text(self.cells.type) or is_number(self.cells.type) else "null"
+            return self._left_out("text", f"type {self.cells.type}, not learnt", MissingCells(kept), state)
         column = self._seen(missing, state)
         if share > 0.5 and not column.is_left_out:
             self._warn(f"is missing in {share:.0%} of the rows")
@@ -191,6 +222,13 @@ class _Recogniser:
         from pyarrow import types
 
         return bool(types.is_dictionary(self.cells.type))
+
+    @property
+    def _is_written_as_label(self) -> bool:
+        """Whether values of a type that is no text can be written as text and read again."""
+        from pyarrow import types
+
+        return is_number(self.cells.type) or (is_time(self.cells.type) and not types.is_duration(self.cells.type))
 
     @property
     def _type(self) -> str:
@@ -225,7 +263,7 @@ class _Recogniser:
         if (
             self._is_bool
             or (self.asked is None and self._is_enumerated)
-            or (is_number(kind) and self.asked in ("categorical", "boolean"))
+            or (self._is_written_as_label and self.asked in ("categorical", "boolean"))
             or not (self.asked is None or isinstance(self.asked, str))
         ):
             return self._labels(missing, state)
@@ -244,7 +282,7 @@ class _Recogniser:
         texts, counts = self._counted_texts(missing)
         if self.asked in ("categorical", "boolean", "identifier", "constant"):
             return self._labels(missing, state)
-        found = self._text_number(texts, counts, state)
+        found = self._text_number(texts, counts, state) if self.asked != "date" else None
         if found is None and self.asked in (None, "date"):
             found = self._text_time(texts, counts, state)
         if found is not None:
@@ -254,6 +292,8 @@ class _Recogniser:
         strays = self._strays(texts, counts) if self.asked is None else ()
         if strays:
             return replace(self, markers=(*self.markers, *strays)).column()
+        if self.asked is None:
+            self._warn_of_times(texts)
         return self._labels(missing, state)
 
     def _counted_texts(self, missing: NDArray[np.bool_]) -> tuple[Arrow, NDArray[np.int64]]:
@@ -266,11 +306,13 @@ class _Recogniser:
         return texts.filter(counts > 0), counts[counts > 0]
 
     def _text_number(self, texts: Arrow, counts: NDArray[np.int64], state: Missing) -> Column | None:
-        for mark in (".", ","):
-            values = parse_numbers(texts, mark)
+        for mark, group in self._number_marks(texts):
+            if np.isnan(parse_numbers(texts.slice(0, _FIRST), mark, group)).any():
+                continue
+            values = parse_numbers(texts, mark, group)
             if np.isnan(values).any():
                 continue
-            cells, reason = _number_format(texts, mark)
+            cells, reason = _number_format(texts, mark, group)
             if cells.width and self.asked is None:
                 return None  # leading zeros: codes, such as those of the post
             if self.columns.text is None:
@@ -278,11 +320,30 @@ class _Recogniser:
             return self._numeric(_summed(values, counts), cells, state, reason, None)
         return None
 
+    def _number_marks(self, texts: Arrow) -> Iterator[tuple[str, str]]:
+        """Yield decimal marks and what stands between thousands, in the order in which they are tried."""
+        from pyarrow import compute as pc
+
+        yield ".", ""
+        comma = pc.match_substring(texts, ",")
+        if not pc.any(comma).as_py():
+            return
+        is_grouped = pc.all(pc.match_substring_regex(texts.filter(comma), grouped_pattern(".", ","))).as_py()
+        by_semicolon = self.columns.text is not None and self.columns.text.dialect.delimiter == ";"
+        if is_grouped and not by_semicolon:
+            yield ".", ","
+        yield ",", ""
+        yield ".", ","
+        yield ",", "."
+
     def _text_time(self, texts: Arrow, counts: NDArray[np.int64], state: Missing) -> Column | None:
         fits: list[tuple[str, Floats]] = []
         bad: tuple[str, Floats] | None = None
-        for template in TEMPLATES:
-            values = parse_times(texts, template, padded=False)
+        for template in (*TEMPLATES, *([COMPACT] if self.asked == "date" else [])):
+            is_padded = template == COMPACT
+            if np.isnan(parse_times(texts.slice(0, _FIRST), template, padded=is_padded)).mean() > 0.5:
+                continue
+            values = parse_times(texts, template, padded=is_padded)
             wrong = np.isnan(values)
             if not wrong.any():
                 fits.append((template, values))
@@ -310,19 +371,35 @@ class _Recogniser:
         return bool(pc.all(pc.match_substring_regex(texts, f"^{shape}$")).as_py())
 
     def _strays(self, texts: Arrow, counts: NDArray[np.int64]) -> tuple[str, ...]:
-        """Return the few texts in a column of numbers that are none; empty if it is no such column."""
+        """Return the few texts in a column of numbers or dates that are none; empty if it is no such column."""
         from pyarrow import compute as pc
 
+        template = max(TEMPLATES, key=lambda template: _fitting(texts.slice(0, _FIRST), template).sum())
+        are_times = _fitting(texts.slice(0, _FIRST), template).mean() > 0.5
         fits = np.asarray(pc.match_substring_regex(texts, number_pattern(".")), np.bool_)
+        fits, word = (_fitting(texts, template), "dates or times") if are_times else (fits, "numbers")
         n = int(counts[~fits].sum())
         strays = tuple(dict.fromkeys(texts.filter(~fits).to_pylist())) if n < 0.05 * counts.sum() else ()
         if not 0 < len(strays) <= 5 or fits.sum() <= _FEW_LEVELS:
             return ()
+        cells = f"{n} cell{'s' * (n != 1)}"
         self._warn(
-            f"holds numbers but for {n} cells, the first is {show(strays[0])} ({self._where(strays[0])}); they are "
-            f"taken as missing. If they are not, say kinds={{{self.name!r}: 'categorical'}}"
+            f"holds {word} but for {cells}, the first is {show(strays[0])} ({self._where(strays[0])}); what is none is "
+            f"taken as missing. If that is wrong, say {_saying(self.name, 'categorical')}"
         )
         return strays
+
+    def _warn_of_times(self, texts: Arrow) -> None:
+        """Warn where texts are dates, but cannot be read as such together."""
+        from pyarrow import compute as pc
+
+        heads = (texts.slice(0, _FIRST), texts)
+        if not len(texts) or not all(pc.all(pc.match_substring_regex(part, _LIKE_DATES)).as_py() for part in heads):
+            return
+        fits = [template for template in TEMPLATES if _fitting(texts, template).any()]
+        ways = " and ".join(template.translate(_PLAIN) for template in fits[:2])
+        why = f"in several ways ({ways})" if len(fits) > 1 else f"in a way that is not read, as {show(str(texts[0]))}"
+        self._warn(f"holds dates, but written {why}; they are no dates to the model. Write all as 2020-12-31 23:59:59")
 
     def _labels(self, missing: NDArray[np.bool_], state: Missing) -> Column:
         places, texts = distinct(self.cells)
@@ -333,7 +410,8 @@ class _Recogniser:
             return self._constant(names[0], state)
         if self.asked == "constant" and n == 1:
             return self._constant(names[0], replace(state, has_code=False))
-        if self.asked == "identifier" or (self.asked is None and is_text(self.cells.type) and rows >= _ENOUGH):
+        may_be_identifier = self.asked == "identifier" or (self.asked is None and rows >= _ENOUGH)
+        if may_be_identifier and is_text(self.cells.type):
             longest = float(np.mean([len(name) for name in names[:1000]]))
             spaces = float(np.mean([" " in name.strip() for name in names[:1000]]))
             if self.asked == "identifier" or (n >= _UNIQUE * rows and spaces < 0.5 and longest <= 64):
@@ -349,7 +427,9 @@ class _Recogniser:
         truth = _truth(names)
         kind, is_ordered = "categorical", False
         levels = self._levels()
-        if self.asked is not None and not isinstance(self.asked, str):
+        if self.asked == "boolean" and n == 2 and truth is None:
+            kind, ordered = "boolean", sorted(names)
+        elif self.asked is not None and not isinstance(self.asked, str):
             order = [str(category) for category in self.asked]
             other = next((name for name in names if name not in order), None)
             if other is not None:
@@ -367,7 +447,7 @@ class _Recogniser:
         if self.asked == "boolean" and n > 2:
             raise DataError(
                 f"column {show(self.name)} was said to be boolean, but has {n} different values, such as "
-                f"{', '.join(map(show, names[:3]))}. Call it categorical"
+                f"{', '.join(map(show, names[:3]))}. Say {_saying(self.name, 'categorical')}"
             )
         if self.asked == "ordinal" and not is_ordered:
             raise InvalidParameterError(
@@ -407,6 +487,11 @@ class _Recogniser:
     ) -> Column:
         different, counts = values
         self._check_finite(different, cells)
+        if self.asked == "date" and kind is None:
+            raise DataError(
+                f"{from_source(self.columns.source)}kinds[{self.name!r}]='date' does not fit column {show(self.name)}, "
+                "which holds numbers. Make them dates first, as with pandas.to_datetime"
+            )
         n = int(counts.sum())
         integral = bool((different == np.rint(different)).all())
         words = kind or (self.asked if isinstance(self.asked, str) else None)
@@ -417,7 +502,8 @@ class _Recogniser:
             self._note(f"has one value ({text}); it is left out and put back")
             fixed = _fixed(different[0], cells, self._type)
             return self._left_out("constant", f"always {text}", fixed, state)
-        if self.asked == "identifier" or (words is None and integral and self._counts_on(different, counts)):
+        counts_on = words is None and integral and self._counts_on(different, counts)
+        if counts_on or (self.asked == "identifier" and kind is None):
             self._note("holds identifiers; it is left out, and new rows get new ones")
             width = cells.width if isinstance(cells, TextNumberCells) else 0
             new = IdentifierCells(self._type, int(different[-1]) + 1, width=width)
@@ -458,10 +544,10 @@ class _Recogniser:
 
     def _refuse(self, texts: Arrow) -> None:
         bad = texts.filter(np.isnan(parse_numbers(texts, ".")))
-        text = str(bad[0])
+        text = str(bad[0] if len(bad) else texts[0])
         raise DataError(
             f"{self._where(text)} is {show(text)}, which does not fit kinds[{self.name!r}]={self.asked!r}. Correct the "
-            "cell, say missing=(...) if it stands for a missing value, or choose another kind"
+            "cell, say na_values=[{text!r}] (--missing {text}) if it stands for a missing value, or choose another kind"
         )
 
     def _where(self, text: str) -> str:
@@ -471,6 +557,15 @@ class _Recogniser:
 
 
 _PLAIN = str.maketrans("", "", "{}")
+#: Dates of eight digits are numbers, unless they are said to be dates.
+COMPACT = "{Y}{m}{d}"
+#: Beginnings of texts that a person takes for dates.
+_LIKE_DATES = r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ,].*)?$"
+
+
+def _saying(name: Name, kind: str) -> str:
+    """How a kind is asked for, in Python and on the command line."""
+    return f"kinds={{{name!r}: {kind!r}}} (--kind {shlex.quote(f'{name}={kind}')})"
 
 
 def _fixed(value: float, cells: Cells, column_type: str) -> Cells:
@@ -488,13 +583,20 @@ def _summed(values: Floats, counts: NDArray[np.int64]) -> tuple[Floats, NDArray[
     return different, np.bincount(places, weights=counts).astype(np.int64)
 
 
-def _number_format(texts: Arrow, mark: str) -> tuple[TextNumberCells, str]:
-    """Return how numbers are written: the mark, the digits behind it, and leading zeros."""
+def _fitting(texts: Arrow, template: str) -> NDArray[np.bool_]:
+    """Which texts are times that are written so."""
+    return ~np.isnan(parse_times(texts, template, padded=False))
+
+
+def _number_format(texts: Arrow, mark: str, group: str) -> tuple[TextNumberCells, str]:
+    """Return how numbers are written: the marks, the digits behind the point, and leading zeros."""
     from pyarrow import compute as pc
 
     plain = pc.utf8_trim_whitespace(texts)
+    if group:
+        plain = pc.replace_substring(plain, group, "")
     if pc.any(pc.match_substring_regex(plain, "[eE]")).as_py():
-        return TextNumberCells(mark), "numbers, some with exponents"
+        return TextNumberCells(mark, group=group), "numbers, some with exponents"
     point = np.asarray(pc.find_substring(plain, mark), np.int64)
     tail = np.where(point < 0, 0, np.asarray(pc.utf8_length(plain), np.int64) - point - 1)
     least, most = int(tail.min()), int(tail.max())
@@ -503,10 +605,11 @@ def _number_format(texts: Arrow, mark: str) -> tuple[TextNumberCells, str]:
         whole = pc.replace_substring_regex(pc.replace_substring_regex(plain, r"[.,].*$", ""), r"^[+-]", "")
         lengths = pc.utf8_length(whole)
         width = int(pc.min(lengths).as_py())
-    comma = " with a decimal comma" if mark == "," else ""
+    marks = ["a decimal comma"] * (mark == ",") + [f"{group!r} between thousands"] * bool(group)
+    words = f" with {' and '.join(marks)}" if marks else ""
     if not most:
-        return TextNumberCells(mark, 0, 0, width), "integers"
-    return TextNumberCells(mark, least, min(most, 17), width), f"decimals{comma}"
+        return TextNumberCells(mark, 0, 0, width, group), f"integers{words if group else ''}"
+    return TextNumberCells(mark, least, min(most, 17), width, group), f"decimals{words}"
 
 
 def _step(different: Floats, counts: NDArray[np.int64]) -> float:
@@ -586,11 +689,24 @@ def _truth(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _new_identifiers(names: Sequence[str], column_type: str, name: str) -> Cells:
-    """Return how identifiers go on: a common text around a number that counts, else the column's name and a number."""
-    parts = [re.fullmatch(r"(\D*)(\d{1,15})(\D*)", text) for text in names]
-    found = [part for part in parts if part is not None]
-    if len(found) == len(names) and len({(part[1], part[3]) for part in found}) == 1:
-        first = found[0]
-        width = min(len(part[2]) for part in found)
-        return IdentifierCells(column_type, max(int(part[2]) for part in found) + 1, first[1], first[3], width)
+    """Return how identifiers go on: a number in them counts on, or they are digests, or the column's name and a number.
+
+    None of the new ones is among the old: its number is larger than theirs, or its digest is one of 64 bits or more.
+    """
+    runs = [list(re.finditer(r"\d+", text)) for text in names]
+    n_runs = {len(found) for found in runs}
+    if len(n_runs) == 1 and runs[0] and max(len(run.group()) for found in runs for run in found) <= 15:
+        # Of several numbers in an identifier the one that differs most counts.
+        place = max(range(len(runs[0])), key=lambda place: len({found[place].group() for found in runs}))
+        counted = [found[place] for found in runs]
+        ends = Counter((run.string[: run.start()], run.string[run.end() :]) for run in counted)
+        before, after = min(ends, key=lambda both: (-ends[both], both))
+        width = min(len(run.group()) for run in counted)
+        return IdentifierCells(column_type, max(int(run.group()) for run in counted) + 1, before, after, width)
+    groups = tuple(map(len, names[0].split("-")))
+    digits = "-".join(f"[0-9a-fA-F]{{{size}}}" for size in groups)
+    if sum(groups) >= 16 and all(re.fullmatch(digits, text) for text in names):
+        start = int.from_bytes(hashlib.blake2b("\n".join(names).encode(), digest_size=6).digest(), "big")
+        is_upper = any(text != text.lower() for text in names)
+        return IdentifierCells(column_type, start, groups=groups, is_upper=is_upper)
     return IdentifierCells(column_type, 1, f"{name}-", "", 6)

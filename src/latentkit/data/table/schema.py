@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final, get_args
 
 import numpy as np
 import torch
@@ -26,11 +26,13 @@ from latentkit.data.table.frames import Columns, TableContainer, to_columns
 from latentkit.data.table.sources import read_table_data
 from latentkit.data.validation import from_source, show
 
-__all__ = ["TABLE_VERSION", "Combined", "TableNumbers", "TableSchema"]
+__all__ = ["TABLE_VERSION", "Combined", "TableNumbers", "TableSchema", "Unseen"]
 
 Arrow: TypeAlias = Any
 Floats: TypeAlias = NDArray[np.float64]
 
+#: What becomes of categories that were not there when a schema was learnt.
+Unseen: TypeAlias = Literal["unknown", "error"]
 #: Number of the format of descriptions; a reader knows its own and all earlier ones.
 TABLE_VERSION = 1
 
@@ -41,9 +43,10 @@ class Combined:
     """Several draws of the same rows as one table.
 
     Attributes:
-        data: The table in the user's container: means of numbers, most frequent categories.
+        data: The table in the user's container: means of numbers, medians of ordered categories, the most frequent of
+            others.
         spread: How far the draws agree, shape (n, columns): the standard deviation of numbers and times (in seconds),
-            the share of draws that have the most frequent category; NaN for columns that the model does not see.
+            the share of draws that have the category; NaN for columns that the model does not see.
     """
 
     data: Any
@@ -85,6 +88,8 @@ class TableSchema:
         container: What the table came in and goes back into.
         n_examples: Number of rows that the schema was learnt from.
         notes: What was recognised, and warnings, a sentence each.
+        unseen: What becomes of a category that was not there when the schema was learnt: ``"unknown"`` makes it a hole,
+            with a warning that counts; ``"error"`` refuses it.
 
     Example:
         >>> import pyarrow as pa
@@ -99,6 +104,7 @@ class TableSchema:
     container: TableContainer
     n_examples: int = 0
     notes: tuple[str, ...] = ()
+    unseen: Unseen = "unknown"
 
     @property
     def kind(self) -> Literal["table"]:
@@ -184,17 +190,14 @@ class TableSchema:
 
     # -- there ----------------------------------------------------------------------------------------------------
 
-    def encode(
-        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Literal["unknown", "error"] = "unknown"
-    ) -> Tensor:
+    def encode(self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Unseen | None = None) -> Tensor:
         """Return a table as codes.
 
         Args:
             data: Whatever the schema was learnt from, or the same columns in another container, or a path of it. The
                 columns of a data frame are found by name.
             dtype: Of the codes.
-            unseen: What becomes of a category that was not there when the schema was learnt: ``"unknown"`` makes it a
-                hole, with a warning that counts; ``"error"`` refuses it.
+            unseen: In the place of the schema's own; None for that.
         Returns:
             Codes with positions, shape (n, model columns). A missing cell has the missing code, or NaN in a column that
             had nothing missing before; numbers beyond those seen lie below 0 or from the number of codes on.
@@ -206,7 +209,7 @@ class TableSchema:
         return self._encode(data, dtype, unseen)[0]
 
     def encode_observed(
-        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Literal["unknown", "error"] = "unknown"
+        self, data: Any, *, dtype: torch.dtype = torch.float32, unseen: Unseen | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return a table with holes as codes and a mask of what was observed.
 
@@ -222,8 +225,9 @@ class TableSchema:
         u[missing] = torch.nan
         return u, ~torch.isnan(u)
 
-    def _encode(self, data: Any, dtype: torch.dtype, unseen: str) -> tuple[Tensor, Tensor]:
-        check_choice("unseen", unseen, ["unknown", "error"])
+    def _encode(self, data: Any, dtype: torch.dtype, unseen: Unseen | None) -> tuple[Tensor, Tensor]:
+        unseen = self.unseen if unseen is None else unseen
+        check_choice("unseen", unseen, get_args(Unseen))
         table = to_columns(read_table_data(data)).ordered(self.feature_names)
         u = torch.empty(table.n, len(self.sizes), dtype=dtype)
         holes = torch.zeros(table.n, len(self.sizes), dtype=torch.bool)
@@ -275,9 +279,11 @@ class TableSchema:
             raise DataError(
                 f"{table.place(row, column.name)} is {value}, a category that the model was not fitted on; it knows "
                 f"{shown}.{suggestion(str(cells[row].as_py()), names)} Correct it, or take it as unknown with "
-                "unseen='unknown'"
+                "unseen='unknown' (--unseen unknown)"
             )
-        new.append(f"column {show(column.name)} in {int(unknown.sum())} rows, the first is {value} in {table.row(row)}")
+        n = int(unknown.sum())
+        rows = f"{n} row{'s' * (n != 1)}"
+        new.append(f"column {show(column.name)} in {rows}, the first is {value} in {table.row(row)}")
 
     def to_model(self, storage: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return storage in model units: they are the same."""
@@ -328,8 +334,9 @@ class TableSchema:
         Args:
             draws: Codes with positions, shape (draws, n, model columns).
         Returns:
-            Means of numbers, dates and times (of levels the one nearest to it), and most frequent categories. A cell
-            that is missing in more than half of the draws (for categories: most often) is missing.
+            Means of numbers, dates and times (of levels the one nearest to it), medians of ordered categories, and the
+            most frequent of others. A cell that is missing in more than half of the draws (for categories without
+            order: most often) is missing.
         Raises:
             SchemaMismatchError: If the shape does not fit.
         """
@@ -350,7 +357,7 @@ class TableSchema:
             if column.is_left_out:
                 middles.append((column, each[0], np.full(n, np.nan)))
             elif isinstance(column.cells, LabelCells):
-                middles.append((column, *_mode(each)))
+                middles.append((column, *(_median if column.is_ordered else _mode)(each)))
             else:
                 middles.append((column, *(_level if column.kind == "ordinal" else _mean)(each)))
         return middles
@@ -488,6 +495,7 @@ class TableSchema:
             "container": self.container.describe(),
             "n_examples": self.n_examples,
             "notes": list(self.notes),
+            "unseen": self.unseen,
         }
 
     @classmethod
@@ -498,6 +506,7 @@ class TableSchema:
             TableContainer.from_description(description["container"]),
             int(description["n_examples"]),
             tuple(description["notes"]),
+            description.get("unseen", "unknown"),
         )
 
     def summary(self) -> list[tuple[str, str]]:
@@ -512,7 +521,7 @@ class TableSchema:
         for column in self.columns:
             codes = "left out" if column.is_left_out else " x ".join(map(str, column.sizes)) + " codes"
             gaps = f", {_percent(column.missing.share)} missing" if column.missing.share else ""
-            rows.append((str(column.name), f"{column.kind}: {column.reason}{gaps}; {codes}"))
+            rows.append((str(column.name) or "''", f"{column.kind}: {column.reason}{gaps}; {codes}"))
         return rows + [("note", note) for note in self.notes]
 
 
@@ -535,6 +544,16 @@ def _level(draws: Floats) -> tuple[Floats, Floats]:
     distance = np.where(np.isnan(draws), np.inf, np.abs(draws - mean))
     nearest = np.take_along_axis(draws, distance.argmin(axis=0)[None], axis=0)[0]
     return np.where(np.isnan(mean), np.nan, nearest), spread
+
+
+def _median(draws: Floats) -> tuple[Floats, Floats]:
+    """Return the lower median of each column and the share of draws that have it; NaN where most draws are NaN."""
+    ordered = np.sort(draws, axis=0)  # NaN comes last
+    known = (~np.isnan(draws)).sum(axis=0)
+    middle = np.take_along_axis(ordered, (np.maximum(known, 1)[None] - 1) // 2, axis=0)[0]
+    median = np.where(2 * known > len(draws), middle, np.nan)
+    same = (draws == median) | (np.isnan(draws) & np.isnan(median))
+    return median, same.mean(axis=0)
 
 
 def _mode(draws: Floats) -> tuple[Floats, Floats]:

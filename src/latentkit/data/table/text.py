@@ -242,7 +242,7 @@ def _recognised(text: str, usual: str, encoding: str, notes: list[str]) -> tuple
     sample = [line for line in head.split(line_end)[:50] if delimiter in line]
     padded = bool(sample) and all(line.count(delimiter) == line.count(f"{delimiter} ") for line in sample[1:] or sample)
     names = [cell.strip() for cell in first]
-    has_header = not any(_is_number(cell) for cell in names) and len(text.split("\n", lines)) > lines
+    has_header = not any(_is_number(cell) for cell in names) and len(text.split(line_end[-1], lines)) > lines
     if not has_header:
         names = [f"column_{index}" for index in range(len(first))]
         notes.append("there is no header line (the first line has numbers): columns are named column_0, column_1, ...")
@@ -369,10 +369,20 @@ def _explain_ragged(body: bytes, name: str, dialect: Dialect, width: int) -> Non
         if row and len(row) != width:
             excess = f"; the first too many is {show(row[width])}" if len(row) > width else ""
             raise UnreadableDataError(
-                f"{name}, line {before + 1}: the row has {len(row)} cells, the table has {width} columns{excess}. Put "
-                f"quotes around cells that hold {dialect.delimiter!r}, or complete the row"
+                f"{name}, line {before + 1}: the row has {len(row)} cells, the table has {width} columns{excess}. "
+                f"{_remedy(row, width, dialect.delimiter, is_second=before == 1)}"
             )
         before = reader.line_num
+
+
+def _remedy(row: list[str], width: int, delimiter: str, *, is_second: bool) -> str:
+    """What to do about a row with another number of cells than the first."""
+    if len(row) < width and row[-1].count("\n") > 1:
+        return f"A quote opens in column {len(row)} and is not closed before the next one or the end: close it"
+    if len(row) == width + 1 and not row[-1]:
+        return f"Take the {delimiter!r} at its end away, or put one at the end of line 1, too"
+    first = "if line 1 does not name the columns, take it out; else put" if is_second else "Put"
+    return f"{first[0].upper()}{first[1:]} quotes around cells that hold {delimiter!r}, or complete the row"
 
 
 def render(table: TextTable) -> bytes:
