@@ -74,8 +74,8 @@ def fit(
         typer.Option(
             "--epsilon",
             metavar="E",
-            help="Train with differential privacy and spend E at most, such as 3. The weights are private, and the "
-            "columns' categories, bins and ranges are not.",
+            help="Train with differential privacy and spend E at most, such as 3. The weights are private, the "
+            "columns' categories, bins and ranges are not; no seed repeats it.",
             show_default=False,
         ),
     ] = None,

@@ -175,7 +175,7 @@ class TrainingParameters:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         warm_start: Whether ``fit`` goes on from the weights of the fit before, with a fresh optimiser, such as to other
             data or another objective; it then needs the same networks.
-        random_state: Seed; with an int the same data give the same model.
+        random_state: Seed; with an int the same data give the same model, unless training is private.
         verbose: 0 is silent; 1 shows progress on standard error.
     """
 
