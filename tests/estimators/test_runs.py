@@ -48,6 +48,9 @@ EVERYTHING: dict[str, Any] = {
     "n_importance": 1,
     "kl_schedule": "linear",
     "kl_warm_up": 0.3,
+    "epsilon": None,  # private training has runs of its own: test_private.py
+    "delta": "auto",
+    "max_grad_norm": 1,
     "activation": "tanh",
     "normalization": "layer",
     "dropout": 0.1,
@@ -143,7 +146,8 @@ def test_another_process_gets_the_same_and_unpickles_nothing(tmp_path: Path) -> 
                 np.testing.assert_array_equal(values, expected[task], err_msg=f"{name} {task}")
         print("equal")
     """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(root), str(root / "src"))), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", "import torch; torch.set_num_threads(1)\n" + textwrap.dedent(script), str(tmp_path)],
         capture_output=True,

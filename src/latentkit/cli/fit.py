@@ -25,7 +25,7 @@ from latentkit.cli.places import choose_place, has_run
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, parse_size, read_to_learn
 from latentkit.cli.resuming import resume_run
-from latentkit.cli.settings import Preset, combine, parse_settings, setting_names
+from latentkit.cli.settings import Preset, combine, parse_settings, setting_names, with_epsilon
 from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["fit"]
@@ -36,6 +36,7 @@ __all__ = ["fit"]
     "latentkit fit photos/ -o run --time 5m",
     "latentkit fit people.csv -o run --time 3m",
     "latentkit fit people.csv --kind zip=categorical --kind size=S,M,L --missing -999",
+    "latentkit fit people.csv -o run --epsilon 3",
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit --resume -o run",
@@ -80,6 +81,16 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            "--epsilon",
+            metavar="E",
+            help="Train with differential privacy and spend E at most, such as 3. The weights are private, the "
+            "columns' categories, bins and ranges are not; no seed repeats it.",
+            show_default=False,
+        ),
+    ] = None,
     labels: Labels = None,
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Give the labels to the model; then sample --condition LABEL.")
@@ -103,7 +114,14 @@ def fit(
         int | None,
         typer.Option("--seed", metavar="N", help="Same seed, same model. [default: 0]", show_default=False, min=0),
     ] = None,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+    report: Annotated[
+        bool | None,
+        typer.Option(
+            "--report/--no-report",
+            help="Write report.html at the end; it shows real rows. [default: unless --epsilon]",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -114,7 +132,7 @@ def fit(
     """
     printer = Printer(as_json=as_json, quiet=quiet)
     known = setting_names(model)
-    given = parse_settings(settings or [], known)
+    given = with_epsilon(model, parse_settings(settings or [], known), epsilon)
     given = add_table_settings(given, known, model, table_settings(kind, missing, unseen))
     reading = Reading(
         labels=labels,

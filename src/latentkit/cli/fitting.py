@@ -12,7 +12,10 @@ from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
 if TYPE_CHECKING:
     from latentkit.data import Dataset
 
-__all__ = ["fit_run", "outcome", "tell_outcome"]
+__all__ = ["fit_run", "outcome", "tell_outcome", "wants_report"]
+
+#: Files of a run that tell of rows as they are.
+NOT_PRIVATE = "schema.json and metrics.jsonl"
 
 
 def fit_run(
@@ -24,7 +27,7 @@ def fit_run(
     *,
     conditional: bool = False,
     resume: bool = False,
-    report: bool = True,
+    report: bool | None = None,
 ) -> Any:
     """Fit a model into a run, tell how it went and return the estimator; `conditional` gives it the labels."""
     from latentkit.estimators.registry import estimators
@@ -63,12 +66,19 @@ def label_names(dataset: Dataset) -> list[str]:
     return [str(code) if names is None else names[code] for code in dataset.labels]
 
 
-def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: Printer, *, report: bool) -> None:
+def wants_report(estimator: Any, report: bool | None) -> bool:
+    """Whether to write a report: as asked for, else unless training was private, since a report shows real rows."""
+    return estimator.privacy_ is None if report is None else report
+
+
+def tell_outcome(
+    estimator: Any, dataset: Dataset | None, place: Path, printer: Printer, *, report: bool | None
+) -> None:
     """Write the report, and print what came of a training and what to do with it."""
     from latentkit.estimators.encoding import EncodingTasks
 
     values = outcome(estimator, place)
-    if report:
+    if wants_report(estimator, report):
         from latentkit.report import write_report
 
         page = place / "report.html"
@@ -77,6 +87,8 @@ def tell_outcome(estimator: Any, dataset: Dataset | None, place: Path, printer: 
     last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
     printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")
     figures = [("objective", _objective(values)), ("run", str(place))]
+    if estimator.privacy_ is not None:
+        figures.insert(0, ("privacy", f"{estimator.privacy_.summary()}; of weights and new rows, not of {NOT_PRIVATE}"))
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"
     ending = "png" if is_images else "csv"
@@ -104,6 +116,7 @@ def outcome(estimator: Any, place: Path) -> dict[str, Any]:
         "objective_nats": best.get("objective"),
         "validation_nats": best.get("validation"),
         "latent_dim": estimator.latent_dim_,
+        "privacy": None if estimator.privacy_ is None else estimator.privacy_.to_dict(),
         "classes": list(estimator.classes_),
         "events": list(estimator.events_),
     }

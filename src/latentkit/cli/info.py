@@ -22,6 +22,7 @@ def info(run: Run, as_json: Json = False) -> None:
     from latentkit.estimators.describing import columns_in_words
     from latentkit.estimators.registry import estimators
     from latentkit.estimators.runs import read_config
+    from latentkit.training import PrivacySpent
 
     config = read_config(run)
     fitted = config.get("fitted")
@@ -32,7 +33,8 @@ def info(run: Run, as_json: Json = False) -> None:
     if fitted is not None and estimator.schema_.kind == "table":
         values["columns"] = columns_in_words(estimator.schema_)
     printer.line(f"{run}", style="bold")
-    printer.pairs([(name, _text(value)) for name, value in values.items() if value not in (None, [], {})])
+    shown = {**values, "privacy": PrivacySpent(**values["privacy"]).summary() if values["privacy"] else None}
+    printer.pairs([(name, _text(value)) for name, value in shown.items() if value not in (None, [], {})])
     if fitted is None:
         printer.commands("not trained to the end; go on with", [f"latentkit fit --resume -o {run}"])
     printer.document({**values, "fitted": fitted is not None, "settings": config["parameters"]})
@@ -62,6 +64,7 @@ def _values(run: Path, config: Mapping[str, Any], estimator: Any) -> dict[str, A
         "best_epoch": fitted.get("best_epoch"),
         "stopped": fitted.get("stopped"),
         "seconds": history[-1]["seconds"] if history else None,
+        "privacy": fitted.get("privacy"),
         "engine": training.get("engine"),
         "classes": fitted.get("classes", []),
         "events": fitted.get("events", []),

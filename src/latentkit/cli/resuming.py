@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latentkit.cli.fitting import fit_run, tell_outcome
+from latentkit.cli.fitting import fit_run, tell_outcome, wants_report
 from latentkit.cli.printing import Printer, plain
 from latentkit.cli.reading import Reading, read_data
 from latentkit.core.errors import InvalidParameterError, RunError
@@ -17,7 +17,13 @@ __all__ = ["resume_run"]
 
 
 def resume_run(
-    folder: Path, data: str | None, reading: Reading, explicit: Mapping[str, Any], printer: Printer, *, report: bool
+    folder: Path,
+    data: str | None,
+    reading: Reading,
+    explicit: Mapping[str, Any],
+    printer: Printer,
+    *,
+    report: bool | None,
 ) -> None:
     """Finish the training in a run folder.
 
@@ -27,7 +33,7 @@ def resume_run(
         reading: Reading options, where they were given.
         explicit: Settings that were given; they must be those of the run.
         printer: Where to tell.
-        report: Whether to write the report at the end.
+        report: Whether to write the report at the end; None leaves it to the training.
     Raises:
         RunError: If there is no run, or it does not say where its data are.
         InvalidParameterError: If a given setting differs from the run's.
@@ -46,9 +52,10 @@ def resume_run(
     source = data if data is not None else _source(folder, config)
     if "fitted" in config:
         printer.note(f"{folder} is trained to the end already")
-        finished = report and not (folder / "report.html").exists()
+        estimator = load(folder)
+        finished = wants_report(estimator, report) and not (folder / "report.html").exists()
         dataset = read_data(source, recorded, printer) if finished else None
-        tell_outcome(load(folder), dataset, folder, printer, report=finished)
+        tell_outcome(estimator, dataset, folder, printer, report=finished)
         return
     parameters = {
         name: tuple(value) if isinstance(value, list) else value for name, value in config["parameters"].items()

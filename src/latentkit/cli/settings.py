@@ -10,7 +10,7 @@ from typing import Any
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import parse_duration, suggestion
 
-__all__ = ["Preset", "combine", "nearest_setting", "parse_settings", "setting_names"]
+__all__ = ["Preset", "combine", "nearest_setting", "parse_settings", "setting_names", "with_epsilon"]
 
 
 class Preset(StrEnum):
@@ -95,6 +95,29 @@ def combine(preset: str, time: str | None, settings: Mapping[str, Any], seed: in
         parse_duration("--time", time)
         combined["max_time"] = time
     return {**combined, **settings}
+
+
+def with_epsilon(model: str, settings: Mapping[str, Any], epsilon: float | None) -> dict[str, Any]:
+    """Return settings with that of ``--epsilon``.
+
+    Raises:
+        InvalidParameterError: If the model cannot be trained with differential privacy, or --set says otherwise.
+
+    Example:
+        >>> with_epsilon("vae", {"beta": 2.0}, 3.0)
+        {'beta': 2.0, 'epsilon': 3.0}
+    """
+    if epsilon is None:
+        return dict(settings)
+    if "epsilon" not in setting_names(model):
+        raise InvalidParameterError(
+            f"--epsilon trains with differential privacy, and --model {model} cannot. Use --model vae, or leave it out."
+        )
+    if settings.get("epsilon", epsilon) != epsilon:
+        raise InvalidParameterError(
+            f"--epsilon {epsilon:g} and --set epsilon={settings['epsilon']} say two things. Leave one of them out."
+        )
+    return {**settings, "epsilon": epsilon}
 
 
 def _value(text: str, value: str) -> Any:

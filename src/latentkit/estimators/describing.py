@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from latentkit.core.version import __version__
-from latentkit.estimators.ex_post import in_words
+from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.registry import name_of
+from latentkit.training import PrivacySpent
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -85,7 +86,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     figure = "" if last is None else f"{last['objective']:.2f} {unit}".rstrip()
     bound = "" if last is None else f"{value}: {figure} in training{validation}\n"
     has_prior = estimator.ex_post_prior_ is not None
-    afterwards = f", with a {in_words(estimator.ex_post)} fitted afterwards" if has_prior else ""
+    afterwards = f", with a {in_words(ex_post_name(estimator))} fitted afterwards" if has_prior else ""
     parts = "; ".join(f"{role}: {name}" for role, name in specification.parts.items()).capitalize()
     choices = specification.networks.items()
     networks = "; ".join(f"{role}: {_network_text(choice)}" for role, choice in choices).capitalize()
@@ -100,9 +101,24 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
         f"- {networks}\n"
         f"- {objective}{fitted['epochs']} epochs, best {fitted['best_epoch']}, "
         f"stopped by {fitted['stopped']}\n"
-        f"{bound}{classes}\n"
+        f"{bound}{classes}{_privacy_in_words(estimator.privacy_)}\n"
         '```python\nfrom latentkit import load\n\nmodel = load(".")\nmodel.sample(16)\n```\n\n'
         "All settings stand in `config.yaml`; versions in `environment.json`.\n"
+    )
+
+
+def _privacy_in_words(privacy: PrivacySpent | None) -> str:
+    """What a card says of differential privacy: what is covered, how, and what is not."""
+    if privacy is None:
+        return ""
+    return (
+        f"- Differential privacy: {privacy.summary()}\n\n"
+        "The weights, and rows drawn from them, are differentially private with respect to adding or removing one row "
+        f"of training: {privacy.n_steps:,} steps of DP-SGD that each took a row with probability "
+        f"{privacy.sample_rate:.3g}, clipped the gradient of each to {privacy.max_grad_norm:g} and added noise of "
+        f"{privacy.noise_multiplier:.4g} times that; accounted by Renyi differential privacy (Opacus). **Not** covered "
+        "are `schema.json` (names, categories, bins and ranges of the columns, in which rows are written), the number "
+        "of rows, `metrics.jsonl`, and a report, which shows real rows.\n"
     )
 
 

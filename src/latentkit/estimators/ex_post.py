@@ -16,7 +16,7 @@ from latentkit.tasks import FitBudget, Latents, ex_post_priors
 from latentkit.tasks.ex_post import ExPostFamily
 from latentkit.training.progress import Reporter
 
-__all__ = ["ex_post_family", "ex_post_time", "fit_ex_post", "in_words", "without_ex_post"]
+__all__ = ["ex_post_family", "ex_post_name", "ex_post_time", "fit_ex_post", "in_words", "without_ex_post"]
 
 
 def ex_post_family(estimator: Any) -> ExPostFamily | None:
@@ -25,10 +25,18 @@ def ex_post_family(estimator: Any) -> ExPostFamily | None:
     Raises:
         InvalidParameterError: If an option is unknown or has a value that it cannot have.
     """
-    if estimator.ex_post == "none":
+    name = ex_post_name(estimator)
+    if name == "none":
         return None
     options = dict(estimator.ex_post_options or {})
-    return cast(ExPostFamily, build_part("ex_post", ex_post_priors, estimator.ex_post, options))
+    return cast(ExPostFamily, build_part("ex_post", ex_post_priors, name, options))
+
+
+def ex_post_name(estimator: Any) -> str:
+    """The prior that an estimator fits after training: ``"auto"`` is a mixture, and none where training is private."""
+    if estimator.ex_post != "auto":
+        return str(estimator.ex_post)
+    return "none" if estimator._is_private else "mixture"  # noqa: SLF001 (of our own)
 
 
 def ex_post_time(estimator: Any) -> float | None:

@@ -26,6 +26,7 @@ from latentkit.data.conditions import learn_conditions
 from latentkit.data.containers import is_frame
 from latentkit.estimators.inputs import DataIntake
 from latentkit.estimators.parameters import TrainingParameters, validate
+from latentkit.estimators.private import check_private_data, check_private_model, draft_privacy, settle_privacy
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.registry import estimators, name_of
 from latentkit.estimators.resolving import default_batch_size, default_epochs
@@ -36,13 +37,15 @@ from latentkit.training import (
     Engine,
     Feed,
     Interruption,
+    PrivacySpent,
+    PrivateStep,
     Trainer,
     TrainingPlan,
-    TrainingStep,
     build_augmentation,
     choose_engine,
     make_reporter,
     pick_device,
+    training_step,
 )
 from latentkit.training.augmentation import Augment
 from latentkit.training.engine import count_parameters
@@ -72,12 +75,14 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         history_: One record per epoch.
         n_iter_: Epochs trained.
         engine_: How training was computed.
+        privacy_: What differential privacy training has spent; None where it was not private.
         n_features_in_: Numbers per example.
     """
 
     #: The trained module.
     model_: Any
     condition_: Tensor | None
+    privacy_: PrivacySpent | None
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]
 
@@ -112,6 +117,11 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
     def _value_name(self) -> str:
         """What the objective's value is, for people."""
         return BOUND
+
+    @property
+    def _is_private(self) -> bool:
+        """Whether training is differentially private."""
+        return False
 
     def _training_time(self, max_time: float) -> float:
         """Seconds of a time budget that the training itself gets: what is fitted after it may need some."""
@@ -153,6 +163,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         """
         validate(self)
         dataset = self._take(X, y, reset=True)
+        if self._is_private:
+            check_private_data(dataset, condition)
         self.schema_ = self._learn_schema(dataset)
         storage = self.schema_.encode(dataset.data)
         self.n_features_in_ = int(np.prod(self.schema_.user_shape))
@@ -178,11 +190,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         engine = self._engine(model, objective, plan, train) if writer is None or not resume else writer.engine()
         plan = self._with_engine(plan, engine, writer)
         self.engine_ = engine
+        checkpoint = self._checkpoint(writer, resume)
+        if plan.privacy is not None:
+            recorded = None if writer is None or not resume else writer.privacy()
+            plan = settle_privacy(plan, model, objective, train, recorded=recorded, checkpoint=checkpoint)
 
         reporter = make_reporter(self.verbose)
         interruption = Interruption() if writer is not None else _NeverInterrupted()
         # Tried and built before anything is written: a wrong setting must not cost the run that is there.
-        _try(model, objective, train)
+        _try(model, objective, plan, train)
         trainer = Trainer(
             model,
             objective,
@@ -195,17 +211,20 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         )
         for note in self.schema_.notes if self.schema_.kind == "table" else ():
             reporter.note(note)
+        if plan.privacy is not None:
+            reporter.note(plan.privacy.summary())
         reporter.start(self._headline(dataset, len(train), plan))
         if writer is not None:
             writer.begin(self, dataset, plan)
         with interruption:
-            result = trainer.run(self._checkpoint(writer, resume))
+            result = trainer.run(checkpoint)
         self.model_ = model
         self.history_ = [record.to_dict() for record in result.history]
         self.n_iter_ = len(result.history)
         self.best_epoch_ = result.best_epoch
         self.stopped_ = result.stopped
         self.events_ = result.events
+        self.privacy_ = None if plan.privacy is None else plan.privacy.spent(result.n_steps)
         self.extra_modules_ = {}
         self.condition_ = columns  # the codes that are fitted to are those of the conditions
         try:
@@ -288,12 +307,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         return order[n_validation:].sort().values, order[:n_validation].sort().values
 
     def _build(self, train: Feed) -> nn.Module:
-        """The model of `specification_` before training, started where the average example is."""
+        """The model of `specification_` before training; it starts at the average example, unless that is private."""
         networks = {role: getattr(self, role) for role in self.specification_.networks}
         own = {role: network for role, network in networks.items() if isinstance(network, nn.Module)}
         with isolated_rng(derive_seed(self.seed_, "weights")):
             model: Any = self.specification_.build(**own)
-        model.initialise_output(train.batch(slice(0, min(len(train), 5000))).x.cpu())
+        if self._is_private:
+            check_private_model(model)
+        else:
+            model.initialise_output(train.batch(slice(0, min(len(train), 5000))).x.cpu())
         return cast(nn.Module, model)
 
     def _plan(self, train: Feed, device: str) -> TrainingPlan:
@@ -308,14 +330,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         if self.max_epochs != "auto":
             max_epochs = int(self.max_epochs)
         else:
-            max_epochs = default_epochs(train.steps_per_epoch(batch_size)) if max_time is None else 100_000
+            planned = max_time is None or self._is_private  # the noise is that of the steps that are planned
+            max_epochs = default_epochs(train.steps_per_epoch(batch_size)) if planned else 100_000
         if self.patience not in ("auto", None) and not self.validation_fraction:
             raise InvalidParameterError(
                 f"patience={self.patience!r} needs a validation part to judge by, and validation_fraction is 0. Set "
                 "one, or leave patience out."
             )
         patience = max(10, min(max_epochs, 1000) // 10) if self.patience == "auto" else self.patience
-        return TrainingPlan(
+        plan = TrainingPlan(
             max_epochs=max_epochs,
             batch_size=batch_size,
             max_time=max_time,
@@ -332,6 +355,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             seed=derive_seed(self.seed_, "fit"),
             engine=Engine(device=device),
         )
+        return replace(plan, privacy=draft_privacy(self, len(train), plan)) if self._is_private else plan
 
     def _optimizer_options(self) -> Mapping[str, Any]:
         if self.optimizer_options is None:
@@ -342,15 +366,16 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         """How to compute; trainings of well below a second take the default and touch no cache."""
         epochs = plan.max_epochs if plan.max_time is None else 100
         n_steps = epochs * train.steps_per_epoch(plan.batch_size)
+        precision = "float32" if self._is_private else self.precision
         if 6.0 * count_parameters(model) * plan.batch_size * n_steps < SHORT and plan.max_time is None:
-            given = "float32" if self.precision == "auto" else self.precision
+            given = "float32" if precision == "auto" else precision
             return Engine(
                 device=plan.engine.device, precision=given, threads=torch.get_num_threads(), compiled=bool(self.compile)
             )
         sample = train.batch(slice(0, plan.batch_size))
 
         def make_step(engine: Engine) -> Callable[[], Tensor]:
-            step = TrainingStep(copy.deepcopy(model), objective, replace(plan, engine=engine))
+            step = training_step(copy.deepcopy(model), objective, replace(plan, engine=engine))
 
             def run() -> Tensor:
                 return step(sample, 1.0).objective
@@ -361,9 +386,9 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         with isolated_rng(0, device := plan.engine.device):
             return choose_engine(
                 device=device,
-                precision=self.precision,
+                precision=precision,
                 compiled=bool(self.compile),
-                signature=f"{shapes} {plan.optimizer} {objective}",
+                signature=f"{shapes} {plan.optimizer} {objective}{' private' * self._is_private}",
                 make_step=make_step,
                 n_steps=n_steps,
             )
@@ -407,11 +432,15 @@ def _take_weights(model: nn.Module, previous: nn.Module) -> None:
         ) from None
 
 
-def _try(model: nn.Module, objective: Objective, train: Feed) -> None:
+def _try(model: nn.Module, objective: Objective, plan: TrainingPlan, train: Feed) -> None:
     """Evaluate the objective once, for the errors of parts that do not go together."""
-    with isolated_rng(0, train.device), torch.no_grad():
-        objective(cast(LatentVariableModel, model.eval()), train.batch(slice(0, 2)))
-    model.train()
+    sample = train.batch(slice(0, 2))
+    with isolated_rng(0, train.device):
+        with torch.no_grad():
+            objective(cast(LatentVariableModel, model.eval()), sample)
+        model.train()
+        if plan.privacy is not None:
+            PrivateStep(model, objective, plan).clipped_sum(sample, 1.0)
 
 
 class _NeverInterrupted:

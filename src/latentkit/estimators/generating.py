@@ -21,7 +21,7 @@ from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
 from latentkit.distributions import Prior
 from latentkit.estimators.control import measure_control
-from latentkit.estimators.ex_post import in_words
+from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
@@ -401,7 +401,7 @@ class VectorPriors(GenerativeTasks):
                 f"{in_words(name)} afterwards. Leave prior out."
             )
         fitted: Prior | None = self.ex_post_prior_
-        kind = "none" if fitted is None else self.ex_post
+        kind = "none" if fitted is None else ex_post_name(self)
         if fitted is None or kind != name:
             raise InvalidParameterError(
                 f"this model was fitted with ex_post={kind!r}, and has no {in_words(name)}. Use prior='model'"

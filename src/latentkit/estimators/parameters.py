@@ -22,7 +22,7 @@ from torch import nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.core.protocols import Schema
-from latentkit.estimators.ex_post import ex_post_family, ex_post_time
+from latentkit.estimators.ex_post import ex_post_family, ex_post_name, ex_post_time
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_likelihood
 from latentkit.tasks import ex_post_priors
@@ -166,15 +166,16 @@ class ExPostParameters:
     }
 
     def _check_ex_post(self) -> None:
-        if self.ex_post == "none" and self.ex_post_options:
+        if ex_post_name(self) == "none" and self.ex_post_options:
             raise InvalidParameterError(
-                f"ex_post='none' fits no prior that could have ex_post_options={self.ex_post_options!r}. Use "
+                f"ex_post={self.ex_post!r} fits no prior that could have ex_post_options={self.ex_post_options!r}. Use "
                 "ex_post='mixture', or leave them out."
             )
         ex_post_family(self)
 
     def _ex_post_cites(self) -> tuple[str, ...]:
-        return () if self.ex_post == "none" else ex_post_priors.cites(self.ex_post)
+        name = ex_post_name(self)
+        return () if name == "none" else ex_post_priors.cites(name)
 
     def _training_time(self, max_time: float) -> float:
         return max_time - (ex_post_time(self) or 0.0)
@@ -207,7 +208,7 @@ class TrainingParameters:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         warm_start: Whether ``fit`` goes on from the weights of the fit before, with a fresh optimiser, such as to other
             data or another objective; it then needs the same networks.
-        random_state: Seed; with an int the same data give the same model.
+        random_state: Seed; with an int the same data give the same model, unless training is private.
         verbose: 0 is silent; 1 shows progress on standard error.
     """
 

@@ -43,7 +43,7 @@ from latentkit.estimators.ex_post import ex_post_family
 from latentkit.estimators.registry import estimators
 from latentkit.models import specification_from_dict
 from latentkit.tasks import ExPostPriors
-from latentkit.training import Checkpoint, Engine, EpochRecord, TrainingPlan, read_checkpoint
+from latentkit.training import Checkpoint, Engine, EpochRecord, PrivacySpent, TrainingPlan, read_checkpoint
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -57,7 +57,7 @@ EXTRA = "extra."
 #: Beginning of the name of the folder in which new files are written; one is left behind where a process was killed.
 STAGE = ".writing."
 #: Parts of a plan that are written elsewhere, or that belong to the machine.
-_NOT_WRITTEN = ("kl_weight", "engine", "checkpoint_path", "seed")
+_NOT_WRITTEN = ("kl_weight", "engine", "checkpoint_path", "seed", "privacy")
 
 
 class RunWriter:
@@ -83,6 +83,11 @@ class RunWriter:
                 raise RunError(
                     f"{folder} has no training to resume: it was saved, not trained there. Fit without --resume."
                 )
+            if "fitted" in self._config and self.privacy() is not None:
+                raise RunError(
+                    f"{folder} is trained to the end, and what it may tell about its rows is spent: nothing is left to "
+                    "go on with. Fit into another folder, with the epsilon that both together may spend in mind."
+                )
         elif folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file, not a folder. Choose another place for the run.")
         elif (folder / CONFIG).exists():
@@ -104,6 +109,11 @@ class RunWriter:
         engine = Engine(**{**stored, "measured": "remembered"})
         return engine
 
+    def privacy(self) -> dict[str, Any] | None:
+        """The privacy of the training that is resumed; None where it has none."""
+        recorded: dict[str, Any] | None = self._config["training"].get("privacy")
+        return recorded
+
     def checkpoint(self) -> Checkpoint | None:
         """The state to go on from; None where the training was killed before it had kept one."""
         return read_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
@@ -111,11 +121,8 @@ class RunWriter:
     def begin(self, estimator: BaseEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
         """Write what is known before training: settings, schema, environment."""
         training = {
-            **{
-                name: to_yaml(value)
-                for name, value in vars(plan).items()
-                if name not in ("kl_weight", "engine", "checkpoint_path")
-            },
+            **{name: to_yaml(value) for name, value in vars(plan).items() if name not in _NOT_WRITTEN},
+            "privacy": None if plan.privacy is None else plan.privacy.to_dict(),
             "seed": estimator.seed_,
             "engine": plan.engine.to_dict(),
         }
@@ -142,6 +149,8 @@ class RunWriter:
         """Write what training gave."""
         with staged(self.folder) as stage:
             write_fitted(stage, estimator, self._config)
+        if estimator.privacy_ is not None:
+            self.checkpoint_path.unlink(missing_ok=True)  # it holds what the noise was drawn from
 
 
 def save(estimator: BaseEstimator, folder: str | os.PathLike[str]) -> Path:
@@ -345,6 +354,7 @@ def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any])
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else [str(name) for name in names],
         "classes": list(estimator.classes_),
+        "privacy": None if estimator.privacy_ is None else estimator.privacy_.to_dict(),
         "sha256": {name: sha256(folder / name) for name in (WEIGHTS, SCHEMA)},
     }
     write_text(folder / "README.md", model_card(estimator, config, fitted))
@@ -365,6 +375,8 @@ def _restore(
     estimator.engine_ = Engine(**config["training"]["engine"])
     estimator.n_iter_, estimator.best_epoch_ = fitted["epochs"], fitted["best_epoch"]
     estimator.stopped_, estimator.events_ = fitted["stopped"], list(fitted["events"])
+    privacy = fitted.get("privacy")  # runs of versions without it have none
+    estimator.privacy_ = None if privacy is None else PrivacySpent(**privacy)
     estimator.n_features_in_ = fitted["n_features_in"]
     if fitted["feature_names_in"] is not None:
         import numpy as np
@@ -392,8 +404,7 @@ def _ex_post_sections(estimator: BaseEstimator) -> dict[str, nn.Module]:
 
 def _restore_ex_post(estimator: BaseEstimator, sections: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Give an estimator its ex-post priors back; families without the parameter have none."""
-    has_prior = estimator.get_params().get("ex_post", "none") != "none"
-    family = ex_post_family(estimator) if has_prior else None
+    family = ex_post_family(estimator) if "ex_post" in estimator.get_params() else None
     estimator.ex_post_prior_, estimator.class_priors_ = None, []
     if family is not None:
         n_classes = len(estimator.classes_)

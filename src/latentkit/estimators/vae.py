@@ -19,17 +19,21 @@ from latentkit.estimators.parameters import (
     TableParameters,
     completed,
 )
+from latentkit.estimators.private import PRIVACY_CITES, PrivacyParameters
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule, resolve_objective
 from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder
 from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
+from latentkit.tasks import ex_post_priors
 
 __all__ = ["VAE"]
 
 #: Nats of KL that each latent dimension has for free where the decoder looks at the known cells of a row.
 FREE_BITS_OF_TABLES = 0.5
+#: Rows for which the networks of a private training are sized, at most: noise grows with the number of weights.
+PRIVATE_ROWS = 1000
 #: Objectives whose value may lie above the log-likelihood: they weigh or estimate parts of the divergence otherwise.
 NO_BOUNDS = frozenset({"beta_tc", "factor", "info"})
 
@@ -38,7 +42,15 @@ NO_BOUNDS = frozenset({"beta_tc", "factor", "info"})
 @final
 @completed
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, TableParameters, TrainedEstimator):
+class VAE(
+    VectorTasks,
+    EncoderParameters,
+    NetworkParameters,
+    ExPostParameters,
+    TableParameters,
+    PrivacyParameters,
+    TrainedEstimator,
+):
     r"""Variational autoencoder: learns a latent space from data without labels, and puts it to use.
 
     .. math:: \log p(x) \ge E_{q(z \mid x)}[\log p(x \mid z)] - \beta\, KL(q(z \mid x), p(z))
@@ -58,10 +70,14 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         beta: Weight of the objective's KL term, or of the part that it weighs; 1 is the bound, above 1 the beta-VAE.
             ``"auto"`` is the objective's own: 1, and 6 for ``"beta_tc"``, 0.5 for ``"ciwae"``.
         free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds,
-            whose decoder could do without z, and 0 for other data.
+            whose decoder could do without z, and 0 for other data and with `epsilon`.
         n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
+        ex_post: Prior that is fitted to the posteriors after training, from which :meth:`sample` draws: ``"auto"`` is a
+            Gaussian ``"mixture"``, and ``"none"`` with `epsilon`; a coupling ``"flow"``, ``"flow_matching"``, a
+            ``"second_stage"`` autoencoder of the latent vectors. All but the mixture are trained, in a tenth of
+            `max_time`.
 
     References:
         Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114.
@@ -86,6 +102,7 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
     n_importance: int | Literal["auto"] = "auto"
     kl_schedule: str = "linear"
     kl_warm_up: float = 0.1
+    ex_post: str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "posterior": [str],
@@ -99,11 +116,13 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         "n_importance": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "kl_schedule": [str],
         "kl_warm_up": [Interval(Real, 0, 1, closed="both")],
+        "ex_post": [StrOptions({*ex_post_priors, "auto", "none"})],
     }
 
     # What is trained
 
     def _specify(self, n_rows: int, condition_dim: int) -> VaeSpecification:
+        self._check_privacy()
         self._check_ex_post()
         check_point_codes(
             self.objective,
@@ -117,7 +136,7 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         self._n_train = n_rows
         return specify_autoencoder(
             self,
-            n_rows,
+            min(n_rows, PRIVATE_ROWS) if self._is_private else n_rows,
             condition_dim,
             latent_dim=resolve_latent_dim(self),
             posterior=self.posterior,
@@ -141,6 +160,8 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
     def _free_bits(self) -> float:
         if self.free_bits != "auto":
             return float(self.free_bits)
+        if self._is_private:
+            return 0.0
         looks_at_cells = self.specification_.decoder["network"] == "columns"
         return FREE_BITS_OF_TABLES if self.objective == "elbo" and looks_at_cells else 0.0
 
@@ -155,4 +176,5 @@ class VAE(VectorTasks, EncoderParameters, NetworkParameters, ExPostParameters, T
         return BOUND
 
     def _cites(self) -> tuple[str, ...]:
-        return (*objectives.cites(self.objective), *self._ex_post_cites())
+        private = PRIVACY_CITES if self._is_private else ()
+        return (*objectives.cites(self.objective), *self._ex_post_cites(), *private)

@@ -20,7 +20,7 @@ from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
 from latentkit.estimators.encoding import EncodingTasks
-from latentkit.estimators.ex_post import ex_post_family, fit_ex_post, in_words, without_ex_post
+from latentkit.estimators.ex_post import ex_post_family, ex_post_name, fit_ex_post, in_words, without_ex_post
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
@@ -292,7 +292,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
         family = ex_post_family(self)
         if family is None:
             return
-        reporter.note(f"fitting a {in_words(self.ex_post)} to the latent space, from which samples are drawn")
+        reporter.note(f"fitting a {in_words(ex_post_name(self))} to the latent space, from which samples are drawn")
         rows = self._some_rows(len(storage), family.max_rows, "mixture")
         is_point = self.specification_.is_deterministic
 

@@ -20,7 +20,7 @@ from latentkit.data.containers import to_array
 from latentkit.data.table.frames import take_rows
 from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.encoding import EncodingTasks
-from latentkit.estimators.ex_post import in_words
+from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
 from latentkit.models import CodePrior, VariationalAutoencoder, inference_batch_size, map_batches
@@ -285,7 +285,7 @@ class Subject:
     @property
     def ex_post_name(self) -> str:
         """What was fitted to the codes after training, in words."""
-        return in_words(self.estimator.ex_post)
+        return in_words(ex_post_name(self.estimator))
 
     def prior(self) -> Distribution:
         """The prior that was trained."""

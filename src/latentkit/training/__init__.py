@@ -5,9 +5,11 @@ from latentkit.training.checkpoints import Checkpoint, read_checkpoint, write_ch
 from latentkit.training.engine import Engine, choose_engine, pick_device
 from latentkit.training.feed import Feed
 from latentkit.training.interruption import Interruption
-from latentkit.training.loop import Trainer, TrainingStep, mean_objective
+from latentkit.training.loop import PRIVACY_KEY, Trainer, TrainingStep, mean_objective, training_step
 from latentkit.training.optimizers import build_optimizer, optimizer_names
 from latentkit.training.plan import EpochRecord, TrainingPlan, TrainingResult
+from latentkit.training.privacy import Privacy, PrivacySpent, calibrate, draw_key
+from latentkit.training.private_step import PrivateStep
 from latentkit.training.progress import make_reporter
 from latentkit.training.schedules import schedules
 
@@ -17,6 +19,10 @@ __all__ = [
     "EpochRecord",
     "Feed",
     "Interruption",
+    "PRIVACY_KEY",
+    "Privacy",
+    "PrivacySpent",
+    "PrivateStep",
     "Trainer",
     "TrainingPlan",
     "TrainingResult",
@@ -24,7 +30,9 @@ __all__ = [
     "augmentations",
     "build_augmentation",
     "build_optimizer",
+    "calibrate",
     "choose_engine",
+    "draw_key",
     "is_redrawn",
     "make_reporter",
     "mean_objective",
@@ -32,5 +40,6 @@ __all__ = [
     "pick_device",
     "read_checkpoint",
     "schedules",
+    "training_step",
     "write_checkpoint",
 ]

@@ -28,7 +28,7 @@ from latentkit.core.files import write_json
 from latentkit.core.parameters import check_choice
 from latentkit.core.products import is_medium_exact
 
-__all__ = ["Engine", "choose_engine", "engine_cache_path", "measure_engine", "pick_device"]
+__all__ = ["Engine", "choose_engine", "engine_cache_path", "measure_engine", "pick_device", "steps_per_second"]
 
 #: Seconds of training above which a second of measuring pays.
 WORTH_MEASURING = 10.0
@@ -149,7 +149,7 @@ def choose_engine(
     remembered = _recall(key)
     if remembered is not None:
         return remembered if remembered.measured == "default" else replace(remembered, measured="remembered")
-    if n_steps / _steps_per_second(base, make_step(base), 0.0) < WORTH_MEASURING:
+    if n_steps / steps_per_second(base, make_step(base), seconds=0.0) < WORTH_MEASURING:
         engine = base
     else:
         engine = measure_engine(base, make_step, precisions=(fixed,) if fixed else PRECISIONS)
@@ -173,7 +173,7 @@ def measure_engine(
 
     def rate(engine: Engine) -> float:
         if engine not in rates:
-            rates[engine] = _steps_per_second(engine, make_step(engine), seconds)
+            rates[engine] = steps_per_second(engine, make_step(engine), seconds=seconds)
         return rates[engine]
 
     best = replace(base, measured="measured", precision=precisions[0])
@@ -194,7 +194,8 @@ def measure_engine(
     return best
 
 
-def _steps_per_second(engine: Engine, step: Callable[[], Tensor], seconds: float) -> float:
+def steps_per_second(engine: Engine, step: Callable[[], Tensor], *, seconds: float = 0.12) -> float:
+    """Return how many of these steps an engine makes in a second, by the fastest of those that `seconds` allow."""
     with engine.applied():
         for _ in range(2):
             step()

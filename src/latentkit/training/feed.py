@@ -87,7 +87,15 @@ class Feed:
         full, rest = divmod(len(self), batch_size)
         return full + (1 if full == 0 or 2 * rest >= batch_size else 0)
 
-    def epoch(self, batch_size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        draw: Callable[[int], Tensor | None] = lambda step: None,
+    ) -> Iterator[Batch]:
         """Yield the batches of one epoch in an order that depends on `seed` and `epoch` alone.
 
         A remainder smaller than half a batch sits out this epoch (another one, drawn afresh, sits out the next).
@@ -97,12 +105,15 @@ class Feed:
             seed: Seed of the run.
             epoch: Number of the epoch.
             start: Batches to skip, for a run that is resumed within an epoch.
+            draw: Asked for the rows of each batch, by its place in the epoch; None leaves it to the order.
         """
         order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
         if self.storage.device.type != "cpu":
             order = order.to(self.storage.device)
         for step in range(start, self.steps_per_epoch(batch_size)):
-            batch = self.batch(order[step * batch_size : (step + 1) * batch_size])
+            drawn = draw(step)
+            rows = order[step * batch_size : (step + 1) * batch_size] if drawn is None else drawn.to(order.device)
+            batch = self.batch(rows)
             if batch.condition is not None and self.hidden:
                 draws = torch.rand(len(batch.x), 1, generator=generator(seed, "hidden", epoch, step))
                 shown = (draws >= self.hidden).to(batch.condition)

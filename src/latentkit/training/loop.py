@@ -21,13 +21,17 @@ from latentkit.training.checkpoints import Checkpoint, write_checkpoint
 from latentkit.training.feed import Feed
 from latentkit.training.optimizers import build_optimizer
 from latentkit.training.plan import EpochRecord, TrainingPlan, TrainingResult
+from latentkit.training.private_step import PrivateStep
 from latentkit.training.progress import Reporter, Silent, Status
 from latentkit.training.schedules import Schedule, schedules, warm_up
 
-__all__ = ["Trainer", "TrainingStep", "mean_objective"]
+__all__ = ["PRIVACY_KEY", "Trainer", "TrainingStep", "mean_objective", "training_step"]
 
 #: Steps between looks at the loss. At each one the state is kept in memory, so that a divergence loses little.
 CHECK_EVERY = 100
+
+#: Where a checkpoint keeps the secret of a private training.
+PRIVACY_KEY = "privacy_key"
 
 _TERMS = ("objective", "log_likelihood", "kl")
 _Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
@@ -58,8 +62,8 @@ class TrainingStep:
         self.gradient_clip = plan.gradient_clip
         self._terms = [self._compile(phase) for phase in self.phases]
 
-    def __call__(self, batch: Batch, kl_weight: float) -> Terms:
-        """Take one step and return the last phase's terms, detached."""
+    def __call__(self, batch: Batch, kl_weight: float, number: int = 0) -> Terms:
+        """Take one step, which nothing of its number depends on, and return the last phase's terms, detached."""
         terms: Terms | None = None
         for phase, compute, optimizer in zip(self.phases, self._terms, self.optimizers, strict=True):
             optimizer.zero_grad()
@@ -87,6 +91,11 @@ class TrainingStep:
         compiled = torch.compile(phase.terms, mode=mode)
         # The weight changes at every step: as a number it would be compiled in, as a tensor it is an input.
         return lambda batch, kl_weight: compiled(batch, torch.tensor(kl_weight, device=batch.x.device))  # type: ignore[arg-type]
+
+
+def training_step(model: nn.Module, objective: Objective, plan: TrainingPlan) -> TrainingStep | PrivateStep:
+    """Return the step that a plan asks for: a private one where it has a privacy."""
+    return (TrainingStep if plan.privacy is None else PrivateStep)(model, objective, plan)
 
 
 @dataclass
@@ -151,7 +160,7 @@ class Trainer:
         self.reporter = reporter or Silent()
         self.is_interrupted = is_interrupted or (lambda: False)
         self.on_epoch = on_epoch
-        self.step = TrainingStep(model, objective, plan)
+        self.step = training_step(model, objective, plan)
         self.schedule: Schedule = schedules[plan.schedule]()
         self.averaged = _averaged(model, plan.averaging) if plan.averaging else None
         self.state = _State()
@@ -200,10 +209,12 @@ class Trainer:
         state, plan = self.state, self.plan
         self.model.train()
         n_batches = self.train.steps_per_epoch(plan.batch_size)
-        for batch in self.train.epoch(plan.batch_size, seed=plan.seed, epoch=state.epoch, start=state.step_in_epoch):
+        for batch in self.train.epoch(
+            plan.batch_size, seed=plan.seed, epoch=state.epoch, start=state.step_in_epoch, draw=self._draw
+        ):
             progress = self._progress(n_batches)
             self.step.scale_learning_rate(self._rate(progress))
-            terms = self.step(batch, plan.kl_weight(progress))
+            terms = self.step(batch, plan.kl_weight(progress), state.n_steps)
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
             self._window.append(terms)
@@ -215,7 +226,7 @@ class Trainer:
                 return False
             if state.n_steps % CHECK_EVERY == 0 and not last:
                 self._keep(force=False)
-            if time.monotonic() - self._told > 0.2:
+            if time.monotonic() - self._told > 0.2 and len(batch.x):
                 self._tell(terms, batch, progress)
             if self.is_interrupted():
                 self._interrupt()
@@ -237,7 +248,7 @@ class Trainer:
         state.epoch += 1
         score = objective if validation is None else validation
         self.schedule.observe(score)
-        if validation is not None:
+        if validation is not None and plan.privacy is None:
             if validation > state.best:
                 state.best, state.best_epoch, state.waited = validation, state.epoch, 0
                 self._best = _clone(self._judged().state_dict())
@@ -289,13 +300,16 @@ class Trainer:
         columns = [[getattr(terms, name) for terms in window] for name in _TERMS]
         sums = [torch.cat(column).sum(dtype=torch.float64).item() for column in columns]
         n = sum(terms.objective.shape[0] for terms in window)
+        if self.plan.privacy is not None:
+            self._check_weights()
+            self._add(sums, n)
+            return True
         mean = sums[0] / n
         if state.first is None and math.isfinite(mean):
             state.first = mean
         failure = self.objective.failure() if isinstance(self.objective, Watchful) else None
         if failure is None and all(math.isfinite(total) for total in sums) and not self._has_diverged(mean):
-            state.sums = [total + part for total, part in zip(state.sums, sums, strict=True)]
-            state.n_summed += n
+            self._add(sums, n)
             state.best_check = max(state.best_check, mean)
             return True
         means = dict(zip(("objective", "log-likelihood", "KL"), (total / n for total in sums), strict=True))
@@ -303,6 +317,19 @@ class Trainer:
         culprit, value = broken[0] if broken else ("objective", mean)
         self._roll_back(f"{culprit} was {value:g}" if failure is None or broken else failure)
         return False
+
+    def _add(self, sums: Sequence[float], n: int) -> None:
+        """Add the terms of n examples to the epoch's sums."""
+        self.state.sums = [total + part for total, part in zip(self.state.sums, sums, strict=True)]
+        self.state.n_summed += n
+
+    def _check_weights(self) -> None:
+        """All that a private training may be judged by: weights are public, and the value of the objective is not."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise DivergenceError(
+                f"training diverged at step {self.state.n_steps}: a weight is not finite. Use a smaller learning_rate, "
+                "or optimizer='adam'."
+            )
 
     def _has_diverged(self, mean: float) -> bool:
         """Far below the start: worse than the first window by ten times what was won since, and then some."""
@@ -351,6 +378,8 @@ class Trainer:
             tensors["averaged"] = _clone(self.averaged.state_dict())
         if self._best is not None:
             tensors["best"] = self._best
+        if self.plan.privacy is not None:
+            values[PRIVACY_KEY] = self.plan.privacy.key
         if self._window:  # steps since the last look, whose terms are yet to be summed
             tensors["window"] = {name: torch.cat([getattr(t, name) for t in self._window]) for name in _TERMS}
         return Checkpoint(tensors, values)
@@ -421,6 +450,13 @@ class Trainer:
 
     def _rate(self, progress: float) -> float:
         return self.state.rate_factor * self.schedule.factor(progress) * warm_up(progress, self.plan.warm_up)
+
+    def _draw(self, step: int) -> Tensor | None:
+        """Numbers of the rows of a step of this epoch where each is drawn by itself; None where the epoch cuts them."""
+        privacy = self.plan.privacy
+        if privacy is None:
+            return None
+        return privacy.rows(len(self.train), self.state.n_steps)
 
     def _tell(self, terms: Terms, batch: Batch, progress: float) -> None:
         self._told = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latentkit.training.engine import Engine
+from latentkit.training.privacy import Privacy
 
 __all__ = ["EpochRecord", "TrainingPlan", "TrainingResult"]
 
@@ -35,6 +36,8 @@ class TrainingPlan:
         checkpoint_path: Where to keep the state; None to keep none.
         checkpoint_interval: Seconds between checkpoints.
         max_rollbacks: How often a divergence is answered by going back before it is an error.
+        privacy: How training is kept differentially private; None where it is not. No value of the objective then
+            decides anything: not what is kept, not when training stops, not whether it goes back.
     """
 
     max_epochs: int
@@ -55,6 +58,7 @@ class TrainingPlan:
     checkpoint_path: Path | None = None
     checkpoint_interval: float = 20.0
     max_rollbacks: int = 5
+    privacy: Privacy | None = None
 
 
 @dataclass(frozen=True, slots=True)
