@@ -1,11 +1,12 @@
 """Statically binarised MNIST, network and 500 epochs of pythae's own script: test NLL with 200 samples, and time.
 
-    python benchmarks/tables/pythae_recipe.py [--rounds 3] [--valid]
+    python benchmarks/tables/pythae_recipe.py [--rounds 3]
 
-784-400-40 and back with relu, batch 100, 500 epochs, one draw, as in pythae's examples/scripts/reproducibility/vae.py,
-which decays Adam's learning rate from 1e-4 in steps. Here it falls along half a cosine, and the weights are averaged.
-The time of an epoch is taken side by side with pythae's own trainer (needs ``pip install pythae``), three epochs each
-in turn, the first left out. --valid scores 1,000 validation images and stores nothing.
+784-400-40 and back with relu, 500 epochs, one draw, as in pythae's examples/scripts/reproducibility/vae.py, which takes
+batches of 100 and decays Adam's learning rate from 1e-4 in steps. Here batches are of 250, the rate falls along half a
+cosine, and the weights are averaged. The time of an epoch is taken side by side with pythae's own trainer and batches
+(needs ``pip install pythae``), three epochs each in turn, the first left out. The likelihood of the 10,000 validation
+images, which are not learnt from, stands beside that of the test images: settings are chosen by it.
 
 Published by pythae: 89.78 (0.01); by the paper it follows: 89.9.
 """
@@ -26,10 +27,10 @@ RECIPE: dict[str, Any] = {
     "latent_dim": 40,
     "encoder": (400,),
     "decoder": (400,),
-    "batch_size": 100,
+    "batch_size": 250,
     "optimizer": "adamw",
-    "learning_rate": 1e-3,
-    "weight_decay": 0.05,
+    "learning_rate": 1.5e-3,
+    "weight_decay": 0.02,
     "weight_averaging": 0.999,
     "validation_fraction": 0.0,
     "kl_schedule": "constant",
@@ -72,7 +73,7 @@ def epoch_in_a_process(contestant: str) -> float:
 
 
 def run() -> None:
-    options = arguments(rounds=3, seed=0, valid=False, contestant="")
+    options = arguments(rounds=3, seed=0, contestant="")
     if options.contestant:
         seconds = seconds_of_pythae(4) if options.contestant == "pythae" else seconds_of_latentkit(7)
         print(json.dumps(seconds))
@@ -80,11 +81,9 @@ def run() -> None:
     from latentkit import VAE
 
     vae, seconds = fit(VAE(max_epochs=EPOCHS, random_state=options.seed, verbose=1, **RECIPE), load("train"))
-    if options.valid:
-        print(negative_log_likelihood(vae, load("valid")[::10], n_importance=200))
-        return
     rounds = [{name: epoch_in_a_process(name) for name in ("pythae", "latentkit")} for _ in range(options.rounds)]
     figures = {
+        "valid": negative_log_likelihood(vae, load("valid"), n_importance=200),
         "test": negative_log_likelihood(vae, load("test"), n_importance=200),
         "test_under_mixture": negative_log_likelihood(vae, load("test"), n_importance=200, prior="mixture"),
         "epochs": vae.n_iter_,

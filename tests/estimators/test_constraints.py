@@ -46,7 +46,7 @@ def bills():
 
 @pytest.fixture(scope="module")
 def vae(bills) -> VAE:
-    return VAE(max_epochs=6, learning_rate=5e-3, random_state=0).fit(bills)
+    return VAE(max_epochs=20, learning_rate=5e-3, random_state=0).fit(bills)
 
 
 def test_every_row_keeps_every_constraint(vae, bills) -> None:
