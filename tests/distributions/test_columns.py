@@ -296,21 +296,3 @@ def test_errors() -> None:
         likelihoods["columns"]((3,))
     with pytest.raises(InvalidParameterError, match=r"cardinalities\[1\] must be an integer of at least 1"):
         likelihoods["columns"]((2,), cardinalities=(2, 0))
-
-
-def test_what_z_was_not_told_is_what_is_asked_of_the_decoder() -> None:
-    family = ColumnsLikelihood((3,), cardinalities=SIZES)
-    context, hidden = Context(), torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
-    asked: list[Tensor] = []
-    logits = context.logits
-    context.logits = lambda h, x: asked.append(x) or logits(h, x)
-    family.look_at(context, lambda: hidden)
-    family.train()
-    x = torch.full((2, 3, 3), 0.5)
-    parts = family(torch.zeros(2, 3, 1, 5)).log_prob_columns(x)
-    unknown = asked[0].isnan().reshape(2, 3, 3)
-    assert torch.equal(unknown[:, [0, 2]], hidden[[0, 2]].expand(2, 2, 3))
-    assert unknown[:, 1].any(), "a row that z was told whole gets a part of its own"
-    one = family.eval()(torch.zeros(1, 1, 5)).probabilities(x[0, :1].masked_fill(hidden[:1], NAN))
-    expected = torch.stack([one[column][0, 0].log() for column in range(3)]) * torch.tensor([1.5, 0.0, 1.5])
-    torch.testing.assert_close(parts[:, 0], expected.expand(2, 3))

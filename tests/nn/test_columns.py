@@ -136,16 +136,3 @@ def test_few_rows_leave_codes_little_freedom() -> None:
     assert roughness(None) == roughness(20_000) == [1.0, 1.0, 1.0]
     assert roughness(5_000) == [0.25, 1.0, 1.0]
     assert roughness(20) == [0.1, 1.0, 1.0]
-
-
-def test_an_encoder_tells_once_what_it_was_not_shown() -> None:
-    encoder = ColumnEncoder(COLUMNS, 4, widths=(8,)).train()
-    x = _rows(200)
-    told = encoder(x)
-    hidden = encoder.take_hidden()
-    assert hidden is not None
-    assert 0.3 < hidden.any(1).float().mean() < 0.45, (
-        "half of the rows, but for those in which none is hidden by chance"
-    )
-    torch.testing.assert_close(encoder.eval()(x.masked_fill(hidden, NAN)), told)
-    assert encoder.take_hidden() is None

@@ -25,7 +25,7 @@ from latentkit.distributions import (
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
 from latentkit.models.starting import start_at_mean
-from latentkit.nn import ColumnEncoder, last_layer
+from latentkit.nn import last_layer
 
 __all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
@@ -255,7 +255,7 @@ class VaeSpecification(Specification):
         encoder = self.settings.encoder(self.encoder, seen, posterior.n_parameters, own=own.get("encoder"))
         decoder = self.settings.decoder(self.decoder, n_inputs, likelihood.output_shape, own=own.get("decoder"))
         if self.decoder["network"] == "columns":
-            likelihood.look_at(decoder, encoder.take_hidden if isinstance(encoder, ColumnEncoder) else None)
+            likelihood.look_at(decoder)
         return VariationalAutoencoder(
             encoder=encoder,
             decoder=decoder,

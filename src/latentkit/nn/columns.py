@@ -263,25 +263,17 @@ class ColumnEncoder(nn.Module):
             initialise(self.given, None)
         self.n_columns = len(columns)
         self.hides = hides
-        self._hidden: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (batch, columns + n_given) to (batch, n_outputs)."""
         x, given = x[:, : self.n_columns], x[:, self.n_columns :]
-        self._hidden = None
         if self.training and self.hides:
             n = len(x)
             share = torch.rand(n, 1, device=x.device) * (torch.rand(n, 1, device=x.device) < 0.5)
-            self._hidden = torch.rand(x.shape, device=x.device) < share
-            x = x.masked_fill(self._hidden, math.nan)
+            x = x.masked_fill(torch.rand(x.shape, device=x.device) < share, math.nan)
         h = self.embedding(x)
         result: Tensor = self.head(self.trunk(h if self.given is None else h + self.given(given)))
         return result
-
-    def take_hidden(self) -> Tensor | None:
-        """Return which cells the last training pass was not shown, bool, (batch, columns), once; None if all were."""
-        hidden, self._hidden = self._hidden, None
-        return hidden
 
 
 @final

@@ -146,26 +146,16 @@ class Columns:
         return self._log_mass(logits, x.expand(logits.shape[:-1]), column)
 
     def _estimate(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
-        """Unbiased for the mean over orders, from one random part of each row that is known.
-
-        Where z was told a part of the row only, that part is it: what is left is learnt as it will be asked for.
-        """
+        """Unbiased for the mean over orders, from one random part of each row that is known."""
         n, n_columns = x.shape
         known = torch.randint(0, n_columns, (n, 1), device=x.device)
         rank = torch.rand(n, n_columns, device=x.device).argsort(1).argsort(1)
         is_ordered = torch.rand(n, 1, device=x.device) < ORDERED
         rank = torch.where(is_ordered, self.family.rank, rank)
-        unknown = rank >= known
-        weights = unknown * (n_columns / (n_columns - known))
+        logits = self._split(context.logits(h, x.masked_fill(rank >= known, math.nan)))
+        weights = (rank >= known) * (n_columns / (n_columns - known))
         following = (rank == known) * float(n_columns)
         weights = torch.where(is_ordered, 0.5 * (weights + following), weights)
-        hidden = self.family.take_hidden()
-        if hidden is not None:
-            hidden = hidden.repeat(n // len(hidden), 1)  # several draws of z of the same rows
-            is_part = hidden.any(1, keepdim=True)
-            unknown = torch.where(is_part, hidden, unknown)
-            weights = torch.where(is_part, hidden * (n_columns / hidden.sum(1, keepdim=True).clamp_min(1)), weights)
-        logits = self._split(context.logits(h, x.masked_fill(unknown, math.nan)))
         return self._log_masses(logits, x) * weights
 
     def _chain(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
@@ -437,29 +427,18 @@ class ColumnsLikelihood(Likelihood):
         rank[list(self.order)] = torch.arange(n)
         self.register_buffer("rank", rank, persistent=False)
         self._context: tuple[Context, ...] = ()
-        self._take_hidden: Callable[[], Tensor | None] | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of a decoder's output for one example, the logits of all columns."""
         return (1, sum(self.sizes))
 
-    def look_at(self, decoder: nn.Module, take_hidden: Callable[[], Tensor | None] | None = None) -> None:
+    def look_at(self, decoder: nn.Module) -> None:
         """Give each column the cells that are known before it, through a decoder that takes them.
 
         The decoder's weights stay its own: they are no part of this module.
-
-        Args:
-            decoder: See :class:`Context`.
-            take_hidden: Asked, in training, which cells the encoder was not shown, bool, shape (batch, columns): these
-                are then the ones that the decoder is not told, so that z and the decoder know the same part of a row.
         """
         self._context = (decoder,)  # type: ignore[assignment]  # in a tuple, so that it is not registered here
-        self._take_hidden = take_hidden
-
-    def take_hidden(self) -> Tensor | None:
-        """Return which cells z was not told, where an encoder has just hidden some; see :meth:`look_at`."""
-        return None if self._take_hidden is None else self._take_hidden()
 
     def forward(self, parameters: Tensor) -> Columns:
         """Read logits, shape (*batch, 1, sum of cardinalities), or what a decoder takes beside cells, likewise."""
