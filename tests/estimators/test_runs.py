@@ -48,6 +48,9 @@ EVERYTHING: dict[str, Any] = {
     "n_importance": 1,
     "kl_schedule": "linear",
     "kl_warm_up": 0.3,
+    "kinds": None,  # of tables: test_tables.py
+    "na_values": None,
+    "unseen": "unknown",
     "epsilon": None,  # private training has runs of its own: test_private.py
     "delta": "auto",
     "max_grad_norm": 1,
