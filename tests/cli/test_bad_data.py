@@ -95,7 +95,7 @@ def copied_run(images_run, tmp_path):
 def test_run_of_a_newer_format(latentkit, copied_run) -> None:
     config = yaml.safe_load((copied_run / "config.yaml").read_text())
     (copied_run / "config.yaml").write_text(yaml.safe_dump({**config, "format": 99}))
-    _refused(latentkit("sample", copied_run, "-o", copied_run / "a.png"), "format 99", "format 1")
+    _refused(latentkit("sample", copied_run, "-o", copied_run / "a.png"), "format 99", "formats 1 to 2")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "schema.json"])

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from latentkit import VAE, load
 from latentkit.core.errors import DamagedRunError, LatentkitError, RunError, RunVersionError, StorageError
+from latentkit.estimators.describing import RUN_FORMAT
 from tests.estimators.cases import pixels, rows, small
 
 
@@ -133,8 +134,12 @@ def test_a_configuration_that_does_not_fit_the_rest_is_damaged(run: Path, path: 
 
 def test_a_later_format_is_refused_by_its_number(run: Path) -> None:
     text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("format: 1", "format: 99").replace("latentkit: ", "latentkit: 7."))
-    with pytest.raises(RunVersionError, match=r"has run format 99; .* reads format 1. .* written by latentkit 7\."):
+    (run / "config.yaml").write_text(
+        text.replace(f"format: {RUN_FORMAT}", "format: 99").replace("latentkit: ", "latentkit: 7.")
+    )
+    with pytest.raises(
+        RunVersionError, match=r"has run format 99; .* reads formats 1 to 2. .* written by latentkit 7\."
+    ):
         load(run)
 
 

@@ -98,6 +98,17 @@ class ConditionSchema:
         """Columns in all."""
         return 1 + sum(attribute.width for attribute in self.attributes)
 
+    @property
+    def of_classes(self) -> Tensor:
+        """Which columns are of classes, shape (width,), bool; the first, which is of no attribute, is not.
+
+        Example:
+            >>> learn_conditions(np.array(["cat", "dog", "cat"])).of_classes
+            tensor([False,  True,  True])
+        """
+        flags = [flag for a in self.attributes for flag in [bool(a.classes)] * a.width]
+        return torch.tensor([False, *flags])
+
     def encode(self, condition: Any) -> Tensor:
         """Return conditions as columns.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 __all__ = [
+    "READABLE_FORMATS",
     "RUN_FORMAT",
     "columns_in_words",
     "describe",
@@ -31,8 +32,9 @@ __all__ = [
     "with_article",
 ]
 
-#: Number of the run format; a reader refuses the numbers it does not know.
-RUN_FORMAT = 1
+#: Number of the run format, and those that can be read; a reader refuses the numbers it does not know.
+RUN_FORMAT = 2
+READABLE_FORMATS = (1, 2)
 #: Packages whose versions may change a result.
 PACKAGES = ("latentkit", "torch", "numpy", "scikit-learn", "safetensors", "pillow", "pyarrow")
 

@@ -1,7 +1,8 @@
-"""The priors that are fitted after training, for all examples and for each class."""
+"""The priors that are fitted after training: of all examples, of each class, and given a condition."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from latentkit.core.seeds import derive_seed
 from latentkit.data import Dataset
 from latentkit.models.specification import build_part
 from latentkit.tasks import FitBudget, Latents, ex_post_priors
-from latentkit.tasks.ex_post import ExPostFamily
+from latentkit.tasks.ex_post import Conditions, ExPostFamily, fit_conditional_prior
 from latentkit.training.progress import Reporter
 
 __all__ = ["ex_post_family", "ex_post_name", "ex_post_time", "fit_ex_post", "in_words", "without_ex_post"]
@@ -54,7 +55,8 @@ def in_words(name: str) -> str:
 
 def without_ex_post(estimator: Any) -> None:
     """Give an estimator no prior beside that of its training."""
-    estimator.ex_post_prior_, estimator.class_priors_, estimator.classes_ = None, [], ()
+    estimator.ex_post_prior_, estimator.condition_prior_ = None, None
+    estimator.class_priors_, estimator.classes_ = [], ()
 
 
 def fit_ex_post(
@@ -66,11 +68,12 @@ def fit_ex_post(
     *,
     rows: Tensor | None = None,
 ) -> None:
-    """Give an estimator its ex-post prior, and one for each class where the data have labels.
+    """Give an estimator its ex-post prior, one for each class where the data have labels, and one given conditions.
 
     Args:
-        estimator: Has the parameters of an ex-post prior, ``seed_`` and ``engine_``; gets ``ex_post_prior_``,
-            ``class_priors_`` and ``classes_``.
+        estimator: Has the parameters of an ex-post prior, ``seed_`` and ``engine_``, and ``condition_schema_`` and
+            ``condition_`` of all examples where it was fitted with conditions; gets ``ex_post_prior_``,
+            ``class_priors_``, ``classes_`` and ``condition_prior_``.
         means: Latent vectors, or posterior means, shape (n, latent).
         log_vars: Logarithms of the posterior variances, shape of `means`; None where latent vectors are points.
         dataset: Whose labels tell the classes.
@@ -79,19 +82,35 @@ def fit_ex_post(
     """
     family = ex_post_family(estimator)
     assert family is not None, "asked only where there is a prior to fit"
-    classes: Tensor | None = None
-    names: tuple[str, ...] = ()
-    if dataset.labels is not None:
-        labels = np.asarray(dataset.labels)
-        present, places = np.unique(labels if rows is None else labels[rows.numpy()], return_inverse=True)
-        classes = torch.from_numpy(places)
-        names = tuple(str(code) if dataset.label_names is None else dataset.label_names[code] for code in present)
-    latents = Latents(means=means, log_vars=log_vars, classes=classes, n_classes=len(names))
+    latents = Latents(means=means, log_vars=log_vars)
     budget = FitBudget(
         seed=derive_seed(estimator.seed_, "mixture"),
         max_time=ex_post_time(estimator),
         engine=estimator.engine_,
         reporter=reporter,
     )
-    priors = family.fit(latents, budget)
+    if estimator.condition_ is not None:
+        budget = _half(budget)
+    classes, names = _labels(dataset, rows)
+    priors = family.fit(replace(latents, classes=classes, n_classes=len(names)), budget)
     estimator.ex_post_prior_, estimator.class_priors_, estimator.classes_ = priors.whole, list(priors.classes), names
+    if estimator.condition_ is not None:
+        columns = estimator.condition_ if rows is None else estimator.condition_[rows]
+        conditions = Conditions(columns=columns, of_classes=estimator.condition_schema_.of_classes)
+        budget = replace(budget, seed=derive_seed(estimator.seed_, "conditional prior"))
+        estimator.condition_prior_ = fit_conditional_prior(family, latents, conditions, budget, whole=priors.whole)
+
+
+def _half(budget: FitBudget) -> FitBudget:
+    """Half of the time, for one of two fits."""
+    return budget if budget.max_time is None else replace(budget, max_time=budget.max_time / 2)
+
+
+def _labels(dataset: Dataset, rows: Tensor | None) -> tuple[Tensor | None, tuple[str, ...]]:
+    """The class of each row, from 0, and the names of the classes; None and no names without labels."""
+    if dataset.labels is None:
+        return None, ()
+    labels = np.asarray(dataset.labels)
+    present, places = np.unique(labels if rows is None else labels[rows.numpy()], return_inverse=True)
+    names = (str(code) if dataset.label_names is None else dataset.label_names[code] for code in present)
+    return torch.from_numpy(places), tuple(names)

@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import HeldRows, sample_held
 from latentkit.evaluation import AttributeControl
-from latentkit.models import inference_batch_size, iterate_batches, map_batches
+from latentkit.models import ConditionalPrior, inference_batch_size, iterate_batches, map_batches
 from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
@@ -51,6 +52,7 @@ class GenerativeTasks(ABC):
     condition_: Tensor | None
     ex_post_prior_: Prior | None
     class_priors_: list[Prior]
+    condition_prior_: ConditionalPrior | None
     classes_: tuple[str, ...]
     random_state: int | np.random.RandomState | None
     seed_: int
@@ -118,9 +120,10 @@ class GenerativeTasks(ABC):
                 varied cases of it. Only where z is drawn given the condition, as the codes of a :class:`VQVAE` are.
             draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
                 adds pixel noise, and a draw for rows, whose noise belongs to the data.
-            prior: ``"model"`` draws z from the prior that was trained; the name of the prior that was fitted to the
-                posteriors of the training data afterwards, such as ``"mixture"``, from that; ``"auto"`` takes the
-                latter where there is one. A deterministic autoencoder has no other.
+            prior: ``"model"`` draws z from the prior that was trained, which knows of no condition unless it is one
+                over codes; the name of the prior that was fitted to the posteriors of the training data afterwards,
+                such as ``"mixture"``, from that, given the condition where there is one; ``"auto"`` takes the latter
+                where there is one. A deterministic autoencoder has no other.
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown, or what is asked of columns makes no sense,
@@ -223,6 +226,7 @@ class GenerativeTasks(ABC):
         n_samples: int = 1000,
         temperature: float = 1.0,
         guidance: float = 1.0,
+        prior: str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> tuple[AttributeControl, ...]:
         """Return, for each attribute, how far samples have what was asked for, beside what real rows would have.
@@ -237,6 +241,7 @@ class GenerativeTasks(ABC):
             n_samples: Number of samples, at least 2.
             temperature: As for :meth:`sample`.
             guidance: As for :meth:`sample`.
+            prior: As for :meth:`sample`.
             random_state: Seed; None uses the estimator's own.
         Raises:
             UnsupportedOperationError: If the estimator was fitted with neither conditions nor labels.
@@ -251,7 +256,7 @@ class GenerativeTasks(ABC):
             ('accuracy', True, (3, 3))
         """
         check_is_fitted(self)
-        options = {"temperature": temperature, "guidance": guidance}
+        options = {"temperature": temperature, "guidance": guidance, "prior": prior}
         seed = draw_seed(self.random_state if random_state is None else random_state)
         return measure_control(self, X, condition, n_samples=n_samples, seed=seed, options=options)
 
@@ -371,7 +376,7 @@ class VectorPriors(GenerativeTasks):
     ex_post: str
 
     def _prior_module(self, label: Any, prior: str) -> Callable[[], Any]:
-        fitted = self.ex_post_prior_
+        fitted = self._ex_post_prior
         if label is not None:
             if not self.class_priors_:
                 raise UnsupportedOperationError(
@@ -383,7 +388,7 @@ class VectorPriors(GenerativeTasks):
             by_class: Prior = self.class_priors_[self._class_index(label)]
             return by_class
         if prior not in ("auto", "model"):
-            return self._fitted_prior(prior)
+            return self._bound(self._fitted_prior(prior))
         if self.specification_.is_deterministic and (prior == "model" or fitted is None):
             raise UnsupportedOperationError(
                 "codes of a deterministic autoencoder have no prior of training to draw from, only one fitted "
@@ -392,7 +397,18 @@ class VectorPriors(GenerativeTasks):
             )
         if prior == "model" or fitted is None:
             return cast(Callable[[], Any], self._model(torch.float32).prior)
-        return fitted
+        return self._bound(fitted)
+
+    @property
+    def _ex_post_prior(self) -> Prior | None:
+        """The prior that was fitted after training: of all examples, or the conditional one under a condition."""
+        return self.ex_post_prior_ if self.condition_ is None else self.condition_prior_ or self.ex_post_prior_
+
+    def _bound(self, prior: Prior) -> Callable[[], Any]:
+        """A prior, given the condition that was set where it can be."""
+        if isinstance(prior, ConditionalPrior) and self.condition_ is not None:
+            return partial(prior.given, self.condition_)
+        return prior
 
     def _fitted_prior(self, name: str) -> Prior:
         if not isinstance(self, ExPostParameters):
@@ -400,7 +416,7 @@ class VectorPriors(GenerativeTasks):
                 f"a {type(self).__name__} draws z from the prior that it was trained with, and fits no "
                 f"{in_words(name)} afterwards. Leave prior out."
             )
-        fitted: Prior | None = self.ex_post_prior_
+        fitted: Prior | None = self._ex_post_prior
         kind = "none" if fitted is None else ex_post_name(self)
         if fitted is None or kind != name:
             raise InvalidParameterError(

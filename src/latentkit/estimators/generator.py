@@ -181,7 +181,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         return constant
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
-        """Fit the ex-post prior to the latent vectors, and those of the classes where there are labels."""
+        """Fit the ex-post priors to the latent vectors: of all, of the classes, and given conditions."""
         without_ex_post(self)
         if self.ex_post == "none":
             return

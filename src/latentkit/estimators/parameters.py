@@ -154,6 +154,7 @@ class ExPostParameters:
     Attributes:
         ex_post_prior_: The prior that was fitted after training, or None.
         class_priors_: Those of the classes, where labels were given.
+        condition_prior_: The one given a condition, where conditions were given, or None.
         classes_: Names of the classes, where labels were given.
     """
 

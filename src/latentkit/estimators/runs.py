@@ -38,11 +38,20 @@ from latentkit.core.parameters import suggestion
 from latentkit.core.version import __version__
 from latentkit.data import Dataset, schema_from_description
 from latentkit.data.conditions import ConditionSchema
-from latentkit.estimators.describing import RUN_FORMAT, describe, environment, from_yaml, model_card, to_yaml
+from latentkit.estimators.describing import (
+    READABLE_FORMATS,
+    RUN_FORMAT,
+    describe,
+    environment,
+    from_yaml,
+    model_card,
+    to_yaml,
+)
 from latentkit.estimators.ex_post import ex_post_family
 from latentkit.estimators.registry import estimators
 from latentkit.models import specification_from_dict
 from latentkit.tasks import ExPostPriors
+from latentkit.tasks.ex_post import conditional_sections, restore_conditional_prior
 from latentkit.training import Checkpoint, Engine, EpochRecord, PrivacySpent, TrainingPlan, read_checkpoint
 
 if TYPE_CHECKING:
@@ -310,9 +319,10 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         number = config["format"]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DamagedRunError(f"{file} is damaged ({error}). Restore it from a copy, or fit again.") from error
-    if number != RUN_FORMAT:
+    if number not in READABLE_FORMATS:
         raise RunVersionError(
-            f"{path} has run format {number}; latentkit {__version__} reads format {RUN_FORMAT}. "
+            f"{path} has run format {number}; latentkit {__version__} reads formats {READABLE_FORMATS[0]} to "
+            f"{READABLE_FORMATS[-1]}. "
             f"It was written by latentkit {config.get('latentkit', '?')}: install that version or a later one."
         )
     result: dict[str, Any] = config
@@ -399,17 +409,20 @@ def _ex_post_sections(estimator: BaseEstimator) -> dict[str, nn.Module]:
         return {}
     family = ex_post_family(estimator)
     assert family is not None, "a prior was fitted"
-    return family.sections(ExPostPriors(whole=estimator.ex_post_prior_, classes=estimator.class_priors_))
+    sections = family.sections(ExPostPriors(whole=estimator.ex_post_prior_, classes=estimator.class_priors_))
+    given = estimator.condition_prior_
+    return sections if given is None else {**sections, **conditional_sections(family, given)}
 
 
 def _restore_ex_post(estimator: BaseEstimator, sections: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Give an estimator its ex-post priors back; families without the parameter have none."""
     family = ex_post_family(estimator) if "ex_post" in estimator.get_params() else None
-    estimator.ex_post_prior_, estimator.class_priors_ = None, []
+    estimator.ex_post_prior_, estimator.class_priors_, estimator.condition_prior_ = None, [], None
     if family is not None:
         n_classes = len(estimator.classes_)
         priors = family.restore(sections, latent_dim=estimator.latent_dim_, n_classes=n_classes)
         estimator.ex_post_prior_, estimator.class_priors_ = priors.whole, list(priors.classes)
+        estimator.condition_prior_ = restore_conditional_prior(family, sections, whole=priors.whole)
 
 
 def _check_same(config: Mapping[str, Any], estimator: BaseEstimator, data: Mapping[str, Any]) -> None:

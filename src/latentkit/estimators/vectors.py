@@ -71,7 +71,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
             n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows. None
                 takes 64.
             prior: p(z) of the bound: the one of training, ``"model"``, or the one that was fitted afterwards, by its
-                name, such as ``"mixture"``, from which :meth:`sample` draws.
+                name, such as ``"mixture"``, from which :meth:`sample` draws; given a condition, p(z given it).
             precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
         Returns:
             Bounds in nats of the model's units (for standardised columns, of the standardised values) and effective
@@ -165,6 +165,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
         of each dimension of the prior that was fitted to them, or 0 and 1 without one.
         """
         check_is_fitted(self)
+        self._check_conditions(1)
         check_integer("dim", dim, low=0, high=self.latent_dim_ - 1)
         check_integer("steps", steps, low=1)
         check_real("span", span)
@@ -269,8 +270,8 @@ class VectorTasks(EncodingTasks, VectorPriors):
 
     def _latent_scale(self) -> tuple[Tensor, Tensor]:
         """Centre and unit of each latent dimension, shape (latent,): of the standard normal prior, or of the codes."""
-        if self.specification_.is_deterministic and self.ex_post_prior_ is not None:
-            codes: Any = self.ex_post_prior_()
+        if self.specification_.is_deterministic and self._ex_post_prior is not None:
+            codes: Any = self._bound(self._ex_post_prior)()
             return codes.mean, codes.stddev
         return torch.zeros(self.latent_dim_), torch.ones(self.latent_dim_)
 
@@ -284,7 +285,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
     # The prior that is fitted after training
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
-        """Fit the ex-post prior to posterior draws of the training data, and those of classes where there are labels.
+        """Fit the ex-post priors to posterior draws of the training data: of all, of classes, and given conditions.
 
         Where posteriors are points, the draws are the codes.
         """

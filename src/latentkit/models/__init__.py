@@ -8,6 +8,7 @@ from latentkit.models.adversarial import (
     VaeGanSpecification,
 )
 from latentkit.models.codes import CodeDistribution, CodePrior
+from latentkit.models.conditional_priors import ConditionalPrior, GivenConditions, LinearMeans
 from latentkit.models.generator import GeneratorSpecification, LatentGenerator
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.ladder import LadderAutoencoder, LadderPosterior, LadderSpecification
@@ -30,6 +31,7 @@ __all__ = [
     "CodeDistribution",
     "CodePosterior",
     "CodePrior",
+    "ConditionalPrior",
     "Decoded",
     "FlowMatched",
     "LadderAutoencoder",
@@ -39,9 +41,11 @@ __all__ = [
     "GanSpecification",
     "GenerativeAdversarialNetwork",
     "GeneratorSpecification",
+    "GivenConditions",
     "LatentFlow",
     "LatentGenerator",
     "LearntPrior",
+    "LinearMeans",
     "NetworkChoice",
     "NetworkSettings",
     "QuantizedAutoencoder",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, Protocol, cast, final
 
@@ -22,6 +23,7 @@ from latentkit.distributions import (
     posteriors,
     priors,
 )
+from latentkit.models.conditional_priors import ConditionalPrior
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
 from latentkit.models.starting import start_at_mean
@@ -295,7 +297,7 @@ class WithPrior:
 
     Args:
         model: Its encoder and decoder are used as they are.
-        prior: Gives the other p(z).
+        prior: Gives the other p(z); a :class:`ConditionalPrior` is given what the model is given.
 
     Example:
         >>> from latentkit.distributions import StandardNormalPrior
@@ -323,8 +325,10 @@ class WithPrior:
         return self._prior()
 
     def given(self, condition: Tensor) -> WithPrior:
-        """Return the model given conditions, under the other prior."""
-        return WithPrior(cast(ConditionalModel, self._model).given(condition), self._prior)
+        """Return the model given conditions, under the other prior: given them too, where it can be."""
+        prior = self._prior
+        given = partial(prior.given, condition) if isinstance(prior, ConditionalPrior) else prior
+        return WithPrior(cast(ConditionalModel, self._model).given(condition), given)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the model."""

@@ -12,7 +12,7 @@ from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import Distribution, LatentVariableModel
 from latentkit.distributions import Flow, GaussianMixture, ObservationDistribution
-from latentkit.models import CodeDistribution, Decoded, FlowMatched, OverClasses, Rescaled
+from latentkit.models import CodeDistribution, Decoded, FlowMatched, GivenConditions, OverClasses, Rescaled
 
 __all__ = ["Draw", "decode", "denoise", "guided", "reconstruct", "sample", "sample_latents", "tempered"]
 
@@ -106,8 +106,8 @@ def guided(prior: Distribution, guidance: float) -> Distribution:
 def _guided(prior: Distribution, guidance: float) -> Distribution:
     raise UnsupportedOperationError(
         f"guidance={guidance!r} weighs p(z given a condition) against p(z), draw by draw, as a prior over codes can. "
-        "Here z is drawn in one piece, and what heeds a condition is the decoder, to which the same z means something "
-        "else without it. Leave guidance out (temperature makes samples plainer too), or use VQVAE."
+        "Here z is drawn in one piece, and nothing can be drawn from the power of its density. Leave guidance out "
+        "(temperature makes samples plainer too), or use VQVAE."
     )
 
 
@@ -130,6 +130,11 @@ def _(prior: GaussianMixture, temperature: float) -> Distribution:
 @_tempered.register
 def _(prior: Rescaled, temperature: float) -> Distribution:
     return Rescaled(_tempered(prior.base, temperature), prior.centre, prior.scale)
+
+
+@_tempered.register
+def _(prior: GivenConditions, temperature: float) -> Distribution:
+    return GivenConditions([_tempered(base, temperature) for base in prior.bases], prior.places, prior.centres)
 
 
 @_tempered.register(CodeDistribution)
