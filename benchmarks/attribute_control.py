@@ -1,6 +1,6 @@
 """Do the members make the digit that they are asked for? Conditions, guidance, and edits without conditions.
 
-    python benchmarks/attribute_control.py [--time 90s] [--only vae gan] [--rows 60000] [--samples 5000]
+    python benchmarks/attribute_control.py [--time 90s] [--only vae gan] [--rows 20000] [--samples 5000]
 
 MNIST, every member given the digit and trained for the same time. A classifier of digits that is trained on the
 training images tells what the samples are: agreement with the digit that was asked for, each as often as any other,
@@ -80,7 +80,7 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--time", default="90s", help="of each training")
     parser.add_argument("--only", nargs="+", default=[*MEMBERS, "edits"], help="members, and edits")
-    parser.add_argument("--rows", type=int, default=60_000, help="training images")
+    parser.add_argument("--rows", type=int, default=20_000, help="training images")
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--dry", action="store_true", help="store nothing")
     options = parser.parse_args()
