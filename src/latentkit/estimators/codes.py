@@ -45,7 +45,7 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
 
     @property
     def grid_(self) -> tuple[int, ...]:
-        """Sides of the grid of codes: (height, width), or (slots,)."""
+        """Sides of the grid that the codes form, (height, width) or (slots,)."""
         grid: tuple[int, ...] = self.specification_.grid
         return grid
 

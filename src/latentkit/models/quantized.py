@@ -213,7 +213,7 @@ class QuantizedSpecification(Specification):
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Sides of the grid of codes: (height, width), or (slots,).
+        """Sides of the grid that the codes form, (height, width) or (slots,).
 
         Raises:
             InvalidParameterError: If `latent_dim` is not that of the grid.
