@@ -218,7 +218,7 @@ def test_cells_that_cannot_be_known_stay(latentkit, run, tmp_path) -> None:
     source.write_text("\n".join(text) + "\n")
     outcome = latentkit("recover", run, source, "-o", tmp_path / "filled.csv")
     assert "2 cells filled in 2 of 2 rows" in outcome.out
-    assert "column 'kind' in 1 rows, the first is 'ferret' in line 2" in outcome.err
+    assert "column 'kind' in 1 row, the first is 'ferret' in line 2" in outcome.err
     rows = _rows((tmp_path / "filled.csv").read_text())
     assert [row["kind"] for row in rows] == ["ferret", "cat"]
     assert rows[1]["planet"] == "mars"

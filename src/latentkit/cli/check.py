@@ -23,7 +23,7 @@ __all__ = ["check", "chosen_model"]
     "check",
     "latentkit check photos/",
     "latentkit check table.csv --labels species",
-    "latentkit check people.csv --kind zip=categorical --kind size=S,M,L --missing -999",
+    "latentkit check people.csv --kind size=S,M,L --missing -999",
     "latentkit check mnist.npz --array x_test --json",
     panel=START,
 )

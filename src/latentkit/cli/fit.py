@@ -35,7 +35,7 @@ __all__ = ["fit"]
     "fit",
     "latentkit fit photos/ -o run --time 5m",
     "latentkit fit people.csv -o run --time 3m",
-    "latentkit fit people.csv --kind zip=categorical --kind size=S,M,L --missing -999",
+    "latentkit fit people.csv --kind size=S,M,L --missing -999",
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit --resume -o run",
