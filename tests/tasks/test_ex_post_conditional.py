@@ -126,7 +126,7 @@ def test_few_rows_are_fitted_together() -> None:
     latents, conditions = linear(rows_enough(2, 1) * 2 - 2)
     heard = Listening()
     prior = fit("mixture", latents, conditions, reporter=heard)
-    assert "2 of 2 combinations of conditions have fewer than 40 examples" in heard.notes[0]
+    assert "2 of 2 combinations of conditions have fewer than 20 examples" in heard.notes[0]
     assert prior.means.places(conditions.columns).tolist() == [1] * len(latents.means)
     one = prior.given(conditions.columns[:1])
     assert (one.mean - latents.means[0]).norm() < 6.0
