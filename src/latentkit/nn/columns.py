@@ -168,21 +168,24 @@ class CellEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum over the cells of x, shape (batch, columns), as shape (batch, width)."""
-        codes = codes_of(x, self.cardinalities, self._last)
-        places = codes + self._starts
-        offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR)
-        slopes = self.vectors.slopes
+        codes, offsets = _read(x, self.cardinalities, self._last)
+        places, slopes = codes + self._starts, self.vectors.slopes
         moved = functional.embedding_bag(places, slopes, mode="sum", per_sample_weights=offsets.to(slopes.dtype))
         return functional.embedding_bag(places, self.vectors.weight, mode="sum") + moved
 
     def cell(self, x: Tensor, column: int) -> Tensor:
         """Return the vectors of cells of one column, shape (*batch,), as shape (*batch, width)."""
-        codes = codes_of(x, self.cardinalities[column], self._last[column])
-        offsets = (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR).unsqueeze(-1)
+        codes, offsets = _read(x, self.cardinalities[column], self._last[column])
         vectors, slopes = (
             functional.embedding(codes, rows) for rows in (self.vectors.rows(column), self.vectors.row_slopes(column))
         )
-        return vectors + offsets * slopes
+        return vectors + offsets.unsqueeze(-1) * slopes
+
+
+def _read(x: Tensor, cardinalities: Tensor, last_values: Tensor) -> tuple[Tensor, Tensor]:
+    """The codes of cells, and how far inside it each lies from the middle of its code; 0 where it is unknown."""
+    codes = codes_of(x, cardinalities, last_values)
+    return codes, (x - codes - 0.5).nan_to_num(0.0).clamp(-FAR, FAR)
 
 
 @final
@@ -346,7 +349,7 @@ class ColumnDecoder(nn.Module):
 
     def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
         """Return the sum with cells of one column known; where x, shape (batch,), is NaN it stays as it was."""
-        unknown = self.embedding.cell(x.new_full((1,), math.nan), column)
+        unknown = self.embedding.vectors.rows(column)[-1]
         result: Tensor = state + self.embedding.cell(x, column).sub_(unknown)
         return result
 
