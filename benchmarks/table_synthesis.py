@@ -1,11 +1,12 @@
 """New rows of real tables: shapes, trends, usefulness and privacy after a time of training, over seeds.
 
-    python benchmarks/table_synthesis.py [--data adult] [--seconds 90] [--seeds 3]
+    python benchmarks/table_synthesis.py [--data adult] [--seconds 90] [--seeds 3] [--tvae PYTHON]
 
 VAE with its defaults and a time; as many rows are drawn as there are for training. Quality beside privacy, with what
 real test rows score in its place in table_floors.py. Of the latent space: nats of KL by dimension, active units, and
 the nats that a row loses when it is scored with the z of another row, which are none where z does not matter. Nothing
-was chosen on the test rows.
+was chosen on the test rows. With --tvae, the TVAE of ctgan stands beside it, in the same run, with the 300 epochs that
+are its default and the same columns named as categories.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
@@ -43,44 +48,82 @@ def latent_space(vae: Any, rows: Any) -> dict[str, Any]:
     }
 
 
+def of_latentkit(train: Any, categorical: list[str], seed: int, seconds: float) -> tuple[Any, dict[str, Any]]:
+    """New rows of a VAE, and what there is to say of its fit."""
+    from latentkit import VAE
+
+    start = time.perf_counter()
+    kinds = dict.fromkeys(categorical, "categorical")
+    vae = VAE(max_time=seconds, random_state=seed, verbose=1, kinds=kinds).fit(train)
+    fitted = time.perf_counter()
+    synthetic = vae.sample(len(train))
+    figures = {
+        "fit_seconds": round(fitted - start, 1),
+        "epochs": vae.n_iter_,
+        "rows_per_second": round(len(train) / (time.perf_counter() - fitted)),
+        "engine": vae.engine_.summary(),
+        **latent_space(vae, train.head(5000)),
+    }
+    return synthetic, figures
+
+
+def of_tvae(train: Any, categorical: list[str], seed: int, python: str, epochs: int) -> tuple[Any, dict[str, Any]]:
+    """New rows of TVAE, trained in a process of its own by an interpreter that has it."""
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = (f"{folder}/{name}.parquet" for name in ("train", "synthetic"))
+        train.to_parquet(source)
+        script = str(Path(__file__).with_name("_tvae.py"))
+        command = [python, script, source, target, str(epochs), str(seed), *categorical]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            sys.exit(run.stderr[-3000:])
+        seconds = json.loads(run.stdout.strip().splitlines()[-1])
+        synthetic = pd.read_parquet(target)[list(train)]
+    rate = round(len(train) / seconds["drawing_seconds"])
+    return synthetic, {"fit_seconds": round(seconds["fit_seconds"], 1), "epochs": epochs, "rows_per_second": rate}
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Means over seeds of every figure that is a number, or a number with its standard error."""
+    means = {}
+    for name, value in runs[0].items():
+        if name in ("seed", "kl_of_dimensions") or isinstance(value, str):
+            continue
+        values = [each[name][0] if isinstance(each[name], list) else each[name] for each in runs]
+        means[name] = round(statistics.mean(values), 4)
+    return means
+
+
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="adult", choices=TABLES)
+    parser.add_argument("--data", default=",".join(TABLES), help="tables, with commas")
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tvae", default="", metavar="PYTHON", help="an interpreter that has ctgan and pyarrow")
+    parser.add_argument("--tvae-epochs", type=int, default=300)
     options = parser.parse_args()
 
-    from latentkit import VAE
     from latentkit.evaluation import measure_table, mixed_tables
 
     warnings.simplefilter("ignore")
-    train, test, categorical = read_table(options.data)
-    runs = []
-    for seed in range(options.seeds):
-        start = time.perf_counter()
-        vae = VAE(max_time=options.seconds, random_state=seed, verbose=1).fit(train)
-        seconds = time.perf_counter() - start
-        start = time.perf_counter()
-        synthetic = vae.sample(len(train))
-        drawing = time.perf_counter() - start
-        real, held_out, drawn = mixed_tables(train, test, synthetic, categorical=categorical)
-        figures = as_numbers(measure_table(drawn, train=real, test=held_out, target=TABLES[options.data].target))
-        runs.append(
-            {
-                "seed": seed,
-                "fit_seconds": round(seconds, 1),
-                "epochs": vae.n_iter_,
-                "rows_per_second": round(len(train) / drawing),
-                **figures,
-                **latent_space(vae, train.head(5000)),
-            }
-        )
-        print(json.dumps(runs[-1], indent=1), flush=True)
-    names = [name for name, value in runs[0].items() if isinstance(value, int | float)]
-    summary = {name: round(statistics.mean(each[name] for each in runs), 4) for name in names if name != "seed"}
-    store(
-        "table_synthesis", {options.data: {"mean": summary, "runs": runs, "engine": vae.engine_.summary()}}, merge=True
-    )
+    for data in options.data.split(","):
+        train, test, categorical = read_table(data)
+        train, test = (table.astype(dict.fromkeys(categorical, str)) for table in (train, test))
+        contestants = {"latentkit": lambda seed: of_latentkit(train, categorical, seed, options.seconds)}  # noqa: B023
+        if options.tvae:
+            contestants["tvae"] = lambda seed: of_tvae(train, categorical, seed, options.tvae, options.tvae_epochs)  # noqa: B023
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+        for seed in range(options.seeds):
+            for name, contestant in contestants.items():
+                synthetic, figures = contestant(seed)
+                real, held_out, drawn = mixed_tables(train, test, synthetic, categorical=categorical)
+                measured = measure_table(drawn, train=real, test=held_out, target=TABLES[data].target)
+                runs[name].append({"seed": seed, **figures, **as_numbers(measured)})
+                print(data, name, json.dumps(runs[name][-1], indent=1), flush=True)
+        figures = {name: {"mean": summary(each), "runs": each} for name, each in runs.items()}
+        store("table_synthesis", {data: figures}, merge=True)
 
 
 if __name__ == "__main__":

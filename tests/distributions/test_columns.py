@@ -35,20 +35,27 @@ class Context(nn.Module):
         codes = torch.where(x.isnan(), SIZES[column], x.nan_to_num(0.0).floor().long())
         return self.weight[self.starts[column] + codes]
 
-    def begin(self, h: Tensor) -> Tensor:
-        return h + sum(self._cell(h.new_full((1,), NAN), column) for column in range(3))
-
-    def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
-        return state + self._cell(x, column) - self._cell(x.new_full((1,), NAN), column)
-
-    def column_logits(self, state: Tensor, column: int) -> Tensor:
-        return functional.linear(state.tanh(), self.head[self.ends[column] - SIZES[column] : self.ends[column]])
+    def begin(self, h: Tensor) -> Walk:
+        return Walk(self, h)
 
     def logits(self, h: Tensor, x: Tensor) -> Tensor:
-        state = self.begin(h)
+        walk = self.begin(h)
         for column in range(3):
-            state = self.add(state, x[:, column], column)
-        return functional.linear(state.tanh(), self.head)
+            walk.add(x[:, column], column)
+        return torch.cat([walk.logits(column) for column in range(3)], -1)
+
+
+class Walk:
+    def __init__(self, context: Context, h: Tensor) -> None:
+        self.context = context
+        self.state = h + sum(context._cell(h.new_full((1,), NAN), column) for column in range(3))
+
+    def add(self, x: Tensor, column: int) -> None:
+        self.state = self.state + self.context._cell(x, column) - self.context._cell(x.new_full((1,), NAN), column)
+
+    def logits(self, column: int) -> Tensor:
+        end = self.context.ends[column]
+        return functional.linear(self.state.tanh(), self.context.head[end - SIZES[column] : end])
 
 
 def _family(*, looks: bool = True, **options: object) -> ColumnsLikelihood:

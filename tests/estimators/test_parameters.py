@@ -15,7 +15,13 @@ from torch import nn
 from latentkit import VAE
 from latentkit.core.errors import InvalidParameterError
 from latentkit.estimators import LikelihoodWarning
-from latentkit.estimators.resolving import default_batch_size, default_epochs, default_latent_dim
+from latentkit.estimators.resolving import (
+    MANY_ROWS,
+    default_batch_size,
+    default_epochs,
+    default_latent_dim,
+    default_learning_rate,
+)
 from tests.estimators.cases import N, pixels, rows, small
 
 #: Parameter, wrong value, and words of the message besides the value itself.
@@ -207,6 +213,14 @@ def test_what_is_auto_is_resolved_from_the_data() -> None:
     assert default_batch_size(10**6, (3, 256, 256)) * 3 * 256 * 256 <= 1 << 22
     assert 32 <= 2_000 / default_batch_size(2_000, (1, 28, 20)) <= 64  # steps of an epoch over a few images
     assert default_batch_size(2_000, (784,)) == 128
+
+
+def test_many_rows_of_mixed_kinds_take_large_batches_and_steps_and_private_training_larger_steps_still() -> None:
+    assert [default_batch_size(n, (15,), is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS)] == [256, 512]
+    assert default_batch_size(MANY_ROWS, (15,)) == 256
+    assert [default_learning_rate(n, is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS)] == [1e-3, 3e-3]
+    assert default_learning_rate(MANY_ROWS, is_table=False) == 1e-3
+    assert default_learning_rate(MANY_ROWS, is_table=True, is_private=True) == 1e-2
     assert default_epochs(10) == 1000
     assert default_epochs(10**6) == 20
 

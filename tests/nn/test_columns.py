@@ -28,16 +28,17 @@ def test_a_row_is_embedded_as_the_sum_of_its_cells() -> None:
     embedding = CellEmbedding(COLUMNS, 5)
     x = _rows().masked_fill(torch.rand(6, 3, generator=torch.Generator().manual_seed(1)) < 0.4, NAN)
     assert x.isnan().any()
-    cells = [embedding.cell(x[:, column], column) for column in range(3)]
-    torch.testing.assert_close(embedding(x), torch.stack(cells).sum(0))
+    alone = [torch.full_like(x, NAN).index_copy(1, torch.tensor([column]), x[:, [column]]) for column in range(3)]
+    nothing = embedding(torch.full_like(x, NAN))
+    torch.testing.assert_close(embedding(x), sum(embedding(part) for part in alone) - 2 * nothing)
 
 
 def test_the_position_inside_a_code_moves_the_vector_evenly() -> None:
     embedding = CellEmbedding(ColumnCodes(SIZES, is_ordered=(False, False, True)), 5)
-    low, middle, high = (embedding.cell(torch.tensor([4.0 + part]), 2) for part in (0.1, 0.5, 0.9))
+    low, middle, high = (embedding(torch.tensor([[0.5, 0.5, 4.0 + part]])) for part in (0.1, 0.5, 0.9))
     torch.testing.assert_close(low + high, 2 * middle)
     assert (low != high).any()
-    unknown = embedding.cell(torch.tensor([NAN]), 2)
+    unknown = embedding(torch.tensor([[0.5, 0.5, NAN]]))
     assert unknown.isfinite().all()
     assert (unknown != middle).any()
 
@@ -45,15 +46,28 @@ def test_the_position_inside_a_code_moves_the_vector_evenly() -> None:
 def test_the_chain_gives_the_logits_of_one_pass() -> None:
     decoder = ColumnDecoder(COLUMNS, 4, widths=(8, 8)).eval()
     h, x = decoder(torch.randn(6, 4))[:, 0], _rows()
-    state = decoder.begin(h)
+    walk = decoder.begin(h)
     for column, logits in enumerate(decoder.logits(h, torch.full_like(x, NAN)).split(SIZES, -1)):
-        torch.testing.assert_close(decoder.column_logits(state, column), logits)
+        torch.testing.assert_close(walk.logits(column), logits)
     partly = x.clone()
     partly[:3, 1], partly[:, 2] = NAN, NAN
     for column in (0, 1):
-        state = decoder.add(state, partly[:, column], column)
+        walk.add(partly[:, column], column)
     for column, logits in enumerate(decoder.logits(h, partly).split(SIZES, -1)):
-        torch.testing.assert_close(decoder.column_logits(state, column), logits)
+        torch.testing.assert_close(walk.logits(column), logits)
+
+
+def test_a_walk_under_autocast_computes_in_its_precision_and_hardly_differs() -> None:
+    decoder = ColumnDecoder(COLUMNS, 4, widths=(32, 32)).eval()
+    h, x = decoder(torch.randn(6, 4))[:, 0], _rows()
+    expected = decoder.begin(h)
+    with torch.autocast("cpu", torch.bfloat16):
+        walk = decoder.begin(h)
+        for each in (expected, walk):
+            each.add(x[:, 0], 0)
+        logits = walk.logits(2)
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), expected.logits(2), rtol=0.02, atol=0.02)
 
 
 def test_an_encoder_hides_cells_while_it_is_trained() -> None:
@@ -99,13 +113,12 @@ def test_vectors_of_ordered_codes_are_smooth_before_training() -> None:
     torch.manual_seed(0)
     vectors = CodeVectors(ColumnCodes((40, 40, 3), (None, 39, None), (True, True, True)), 16, n_more=1)
     for column, last in ((0, 40), (1, 39)):
-        rows = vectors.rows(column)
+        rows = vectors.weight.split(vectors.sizes)[column]
         assert rows.shape == (41, 16)
         near, far = (functional.cosine_similarity(rows[: last - k], rows[k:last]).mean() for k in (1, 20))
         assert near > 0.9
         assert far < 0.5
-    assert torch.equal(vectors.weight, torch.cat([vectors.rows(column) for column in range(3)]))
-    unordered = CodeVectors(ColumnCodes((40,)), 16).rows(0)
+    unordered = CodeVectors(ColumnCodes((40,)), 16).weight
     assert functional.cosine_similarity(unordered[:-1], unordered[1:]).mean() < 0.3
 
 
@@ -114,13 +127,11 @@ def test_slopes_follow_the_smooth_part_of_the_vectors() -> None:
     vectors = CodeVectors(ColumnCodes((240, 3, 5), (239, None, None), (True, True, False)), 4)
     with torch.no_grad():
         vectors.free.zero_()  # what is smooth is left
-    rows, slopes = vectors.rows(0)[:239], vectors.row_slopes(0)[:239]
-    torch.testing.assert_close((rows[2:] - rows[:-2]) / 2, slopes[1:-1], atol=5e-4, rtol=0.0)
-    assert slopes.abs().mean() > 5e-3
-    line = vectors.row_slopes(1)
-    torch.testing.assert_close(vectors.rows(1).diff(dim=0), line[1:])
-    assert not vectors.row_slopes(2).any()
-    assert torch.equal(vectors.slopes, torch.cat([vectors.row_slopes(column) for column in range(3)]))
+    rows, slopes = ([part[:239] for part in each.split(vectors.sizes)] for each in vectors())
+    torch.testing.assert_close((rows[0][2:] - rows[0][:-2]) / 2, slopes[0][1:-1], atol=5e-4, rtol=0.0)
+    assert slopes[0].abs().mean() > 5e-3
+    torch.testing.assert_close(rows[1].diff(dim=0), slopes[1][1:])
+    assert not slopes[2].any()
 
 
 def test_few_rows_leave_codes_little_freedom() -> None:
@@ -131,7 +142,7 @@ def test_few_rows_leave_codes_little_freedom() -> None:
         with torch.no_grad():
             vectors.free.fill_(1.0)
             vectors.bumps.zero_()
-        return [round(vectors.rows(column).mean().item(), 3) for column in range(3)]
+        return [round(rows.mean().item(), 3) for rows in vectors.weight.split(vectors.sizes)]
 
     assert roughness(None) == roughness(20_000) == [1.0, 1.0, 1.0]
     assert roughness(5_000) == [0.25, 1.0, 1.0]

@@ -38,7 +38,6 @@ class AdversarialParameters(NetworkParameters, TrainingParameters):
     # is nothing to stop early by, and the last weights would be those of one moment of it. A likelihood smooths what a
     # transposed convolution makes grainy; a discriminator does so only late.
     upsampling: Literal["auto", "transposed", "nearest"] = "auto"  # type: ignore[assignment]
-    learning_rate: float = 1e-3
     weight_averaging: float = 0.999
     validation_fraction: float = 0.0
 

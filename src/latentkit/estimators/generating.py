@@ -47,6 +47,7 @@ class GenerativeTasks(ABC):
     specification_: Any
     schema_: Any
     model_: Any
+    engine_: Any
     latent_dim_: int
     condition_schema_: ConditionSchema | None
     condition_: Tensor | None
@@ -173,10 +174,11 @@ class GenerativeTasks(ABC):
         random = generator(seed, "sample")
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
-        parts = [
-            decode(self._model(torch.float32, rows), z[rows], draw=how, generator=random).cpu()
-            for rows in iterate_batches(n, self._batch_size)
-        ]
+        with self._drawing():
+            parts = [
+                decode(self._model(torch.float32, rows), z[rows], draw=how, generator=random).cpu()
+                for rows in iterate_batches(n, self._batch_size)
+            ]
         return self.schema_.decode(torch.cat(parts))
 
     def probability(
@@ -286,7 +288,8 @@ class GenerativeTasks(ABC):
                 "condition at a time."
             )
         model, order = self._model(torch.float32), self.model_.likelihood.order
-        return sample_held(self.schema_, model, latents, n, condition, rules, order=order, seed=seed)
+        with self._drawing():
+            return sample_held(self.schema_, model, latents, n, condition, rules, order=order, seed=seed)
 
     def _column_prior(self, label: Any, prior: str) -> Any:
         """The distribution of z that rows given a condition on columns are drawn from."""
@@ -312,6 +315,10 @@ class GenerativeTasks(ABC):
     def _products(self) -> AbstractContextManager[None]:
         """The kernels of float32 products that suit the width of the networks."""
         return fast_products() if self.specification_.width >= WIDE else nullcontext()
+
+    def _drawing(self) -> AbstractContextManager[None]:
+        """The precision in which rows are drawn column by column: that of training, as every column is one pass."""
+        return self.engine_.autocast() if self.schema_.kind == "table" else nullcontext()
 
     def _check_conditions(self, n: int) -> None:
         """Refuse a condition of another number of examples than `n`; one goes with any number."""

@@ -17,6 +17,7 @@ from latentkit.objectives import kl_schedules, objectives
 __all__ = [
     "LikelihoodWarning",
     "default_batch_size",
+    "default_learning_rate",
     "default_epochs",
     "default_latent_dim",
     "resolve_kl_schedule",
@@ -26,6 +27,9 @@ __all__ = [
 
 #: Optimiser steps that "auto" plans for; early stopping ends most trainings before.
 STEPS = 10_000
+
+#: Rows of a table of mixed kinds from which on larger batches and steps pay.
+MANY_ROWS = 10_000
 
 #: Share of training over which the KL term's weight rises, by default.
 KL_WARM_UP = 0.1
@@ -50,10 +54,11 @@ def default_latent_dim(event_shape: tuple[int, ...]) -> int:
     return 16 if pixels <= 16**2 else 32 if pixels <= 32**2 else 64
 
 
-def default_batch_size(n_rows: int, event_shape: tuple[int, ...]) -> int:
+def default_batch_size(n_rows: int, event_shape: tuple[int, ...], *, is_table: bool = False) -> int:
     """Rows in a step: a power of two, with at least eight steps an epoch for rows of a table, and 32 for images.
 
-    From 8 to 256 for tables, from 16 to 128 for images, of which a step costs so much that few of them must do.
+    From 8 to 256 for rows, 512 for many rows of mixed kinds, whose steps cost much whatever is in them; from 16 to 128
+    for images, of which a step costs so much that few of them must do.
 
     Example:
         >>> (
@@ -64,10 +69,27 @@ def default_batch_size(n_rows: int, event_shape: tuple[int, ...]) -> int:
         (128, 32, 16)
     """
     smallest, largest, steps = (8, 256, 8) if len(event_shape) == 1 else (16, 128, 32)
+    if is_table and n_rows >= MANY_ROWS:
+        largest = 512
     while largest > 8 and largest * math.prod(event_shape) > 1 << 22:
         largest //= 2
     wanted = 1 << int(math.log2(max(smallest, n_rows / steps)))
     return max(1, min(largest, wanted, n_rows))
+
+
+def default_learning_rate(n_rows: int, *, is_table: bool, is_private: bool = False) -> float:
+    """The rate at full strength: that of Adam's paper, and more where there is much to learn or steps are noisy.
+
+    A table of mixed kinds with many rows is learnt in a third of the time by larger steps in larger batches; with few
+    rows they only overfit sooner (docs/log.md). Steps of private training are mostly noise, which small ones sum up.
+
+    Example:
+        >>> [default_learning_rate(n, is_table=True) for n in (2_000, 20_000)]
+        [0.001, 0.003]
+    """
+    if is_private:
+        return 1e-2
+    return 3e-3 if is_table and n_rows >= MANY_ROWS else 1e-3
 
 
 def default_epochs(steps_per_epoch: int) -> int:

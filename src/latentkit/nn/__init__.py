@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.nn.activations import activations
 from latentkit.nn.building import NetworkSpec, build_decoder, build_encoder, last_layer
-from latentkit.nn.columns import CellEmbedding, CodeVectors, ColumnDecoder, ColumnEncoder
+from latentkit.nn.columns import CellEmbedding, CodeVectors, ColumnDecoder, ColumnEncoder, ColumnWalk
 from latentkit.nn.convolutional import ConvDecoder, ConvEncoder
 from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
 from latentkit.nn.grids import GridDecoder, GridEncoder
@@ -18,6 +18,7 @@ __all__ = [
     "CodeVectors",
     "ColumnDecoder",
     "ColumnEncoder",
+    "ColumnWalk",
     "ConvDecoder",
     "ConvEncoder",
     "GridDecoder",

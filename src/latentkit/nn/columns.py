@@ -9,6 +9,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from latentkit.core.columns import ColumnCodes, codes_of
@@ -17,7 +18,7 @@ from latentkit.core.parameters import check_integer
 from latentkit.nn.activations import BRANCH_SCALE, activations, initialise
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_dropout, check_sizes, networks
 
-__all__ = ["CellEmbedding", "CodeVectors", "ColumnDecoder", "ColumnEncoder"]
+__all__ = ["CellEmbedding", "CodeVectors", "ColumnDecoder", "ColumnEncoder", "ColumnWalk"]
 
 #: Standard deviation of the entries of a code's vector before training.
 VECTOR_SCALE = 0.3
@@ -48,12 +49,10 @@ class CodeVectors(nn.Module):
         scale: Standard deviation of the entries before training.
 
     Example:
-        >>> CodeVectors(ColumnCodes((2, 30), is_ordered=(False, True)), 8).rows(1).shape
-        torch.Size([30, 8])
+        >>> CodeVectors(ColumnCodes((2, 30), is_ordered=(False, True)), 8).weight.shape
+        torch.Size([32, 8])
     """
 
-    _basis: Tensor
-    _change: Tensor
     _freedom: Tensor
 
     def __init__(
@@ -69,45 +68,76 @@ class CodeVectors(nn.Module):
         sizes = columns.cardinalities
         gaps = [code is not None for code in columns.missing_codes]
         details = [1.0 if n_rows is None else min(1.0, max(LEAST, n_rows / (ROWS_OF_A_CODE * size))) for size in sizes]
-        bases = [
-            _smooth(size - gap, detail) if is_ordered else (torch.zeros(size - gap, 0),) * 2
+        curves = [
+            _smooth(size - gap, detail) if is_ordered else None
             for size, gap, detail, is_ordered in zip(sizes, gaps, details, columns.is_ordered, strict=True)
         ]
-        for name, part in (("_basis", 0), ("_change", 1)):
-            blocks = (functional.pad(b[part], (0, 0, 0, gap + n_more)) for b, gap in zip(bases, gaps, strict=True))
-            self.register_buffer(name, torch.block_diag(*blocks), persistent=False)  # type: ignore[no-untyped-call]
-        freedom = torch.tensor(details).repeat_interleave(torch.tensor(sizes) + n_more)
-        has_bumps = self._basis.count_nonzero(1) > 1
+        self.sizes = [size + n_more for size in sizes]
+        self._curves = _Curves(curves, self.sizes)
+        has_bumps = self._curves.has_bumps
+        freedom = torch.tensor(details).repeat_interleave(torch.tensor(self.sizes))
         self.register_buffer("_freedom", torch.where(has_bumps, freedom, 1.0).unsqueeze(1), persistent=False)
-        ends = [0, *itertools.accumulate(size + n_more for size in sizes)]
-        self._rows = [slice(start, end) for start, end in itertools.pairwise(ends)]
-        self.free = nn.Parameter(torch.randn(ends[-1], check_integer("width", width, low=1)) * scale)
-        self.bumps = nn.Parameter(torch.randn(self._basis.shape[1], width) * scale)
+        self.free = nn.Parameter(torch.randn(sum(self.sizes), check_integer("width", width, low=1)) * scale)
+        self.bumps = nn.Parameter(torch.randn(self._curves.n_functions, width) * scale)
         with torch.no_grad():
             self.free[has_bumps] *= FREE
 
     @property
     def weight(self) -> Tensor:
         """All rows, shape (sum of codes, width)."""
-        return self._at(slice(None))
+        vectors: Tensor = self()[0]
+        return vectors
 
-    @property
-    def slopes(self) -> Tensor:
-        """How all rows change from one code to the next, shape (sum of codes, width); 0 where there is no order."""
-        return self._change @ self.bumps
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """All rows, and how they change from one code to the next, each of shape (sum of codes, width).
 
-    def rows(self, column: int) -> Tensor:
-        """The rows of one column, shape (codes, width)."""
-        return self._at(self._rows[column])
+        The change is 0 where there is no order.
+        """
+        values, changes = self._curves(self.bumps)
+        return self.free * self._freedom + values, changes
 
-    def row_slopes(self, column: int) -> Tensor:
-        """The slopes of the rows of one column, shape (codes, width)."""
-        return self._change[self._rows[column]] @ self.bumps
 
-    def _at(self, place: slice) -> Tensor:
-        if not self.bumps.numel():
-            return self.free[place]
-        return torch.addmm(self.free[place] * self._freedom[place], self._basis[place], self.bumps)
+@final
+class _Curves(nn.Module):
+    """Sums of functions along the codes of ordered columns; columns with equally many functions go together."""
+
+    _values: Tensor
+    _changes: Tensor
+
+    def __init__(self, curves: Sequence[tuple[Tensor, Tensor] | None], sizes: Sequence[int]) -> None:
+        super().__init__()
+        counts = [0 if curve is None else curve[0].shape[1] for curve in curves]
+        rows, functions = ([0, *itertools.accumulate(each)] for each in (sizes, counts))
+        self.n_functions, self._groups = functions[-1], sorted(set(counts) - {0})
+        self.has_bumps = torch.zeros(rows[-1], dtype=torch.bool)
+        places = torch.zeros(2, rows[-1], dtype=torch.long)  # in what forward gathers, of which the first row is zero
+        n_gathered = 1
+        for count in self._groups:
+            group = [(column, curve) for column, curve in enumerate(curves) if curve and counts[column] == count]
+            longest = max(len(curve[0]) for _, curve in group)
+            basis = torch.zeros(len(group), 2, longest, count)
+            for index, (column, curve) in enumerate(group):
+                n = len(curve[0])
+                here = slice(rows[column], rows[column] + n)
+                for part in (0, 1):
+                    basis[index, part, :n] = curve[part]
+                    places[part, here] = n_gathered + (2 * index + part) * longest + torch.arange(n)
+                self.has_bumps[here] = count > 1
+            of_group = [range(functions[column], functions[column + 1]) for column, _ in group]
+            self.register_buffer(f"_basis_{count}", basis.flatten(1, 2), persistent=False)
+            self.register_buffer(f"_functions_{count}", torch.tensor(of_group), persistent=False)
+            n_gathered += basis.shape[:3].numel()
+        self.register_buffer("_values", places[0], persistent=False)
+        self.register_buffer("_changes", places[1], persistent=False)
+
+    def forward(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums with these weights, shape (functions, width), and their changes, (sum of sizes, width)."""
+        gathered = [weights.new_zeros(1, weights.shape[1])]
+        for count in self._groups:
+            chosen = functional.embedding(self.get_buffer(f"_functions_{count}"), weights)
+            gathered.append(torch.bmm(self.get_buffer(f"_basis_{count}"), chosen).flatten(0, 1))
+        rows = torch.cat(gathered)
+        return functional.embedding(self._values, rows), functional.embedding(self._changes, rows)
 
 
 def _smooth(n: int, detail: float) -> tuple[Tensor, Tensor]:
@@ -149,7 +179,7 @@ class CellEmbedding(nn.Module):
     """
 
     cardinalities: Tensor
-    _last: Tensor
+    last_values: Tensor
     _starts: Tensor
 
     def __init__(
@@ -162,24 +192,17 @@ class CellEmbedding(nn.Module):
         super().__init__()
         starts = [0, *itertools.accumulate(size + 1 for size in columns.cardinalities)]
         self.register_buffer("cardinalities", torch.tensor(columns.cardinalities), persistent=False)
-        self.register_buffer("_last", torch.tensor(columns.last_values), persistent=False)
+        self.register_buffer("last_values", torch.tensor(columns.last_values), persistent=False)
         self.register_buffer("_starts", torch.tensor(starts[:-1]), persistent=False)
+        self.is_ordered = tuple(columns.is_ordered)
         self.vectors = CodeVectors(columns, width, n_rows=n_rows, n_more=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum over the cells of x, shape (batch, columns), as shape (batch, width)."""
-        codes, offsets = _read(x, self.cardinalities, self._last)
-        places, slopes = codes + self._starts, self.vectors.slopes
+        codes, offsets = _read(x, self.cardinalities, self.last_values)
+        places, (vectors, slopes) = codes + self._starts, self.vectors()
         moved = functional.embedding_bag(places, slopes, mode="sum", per_sample_weights=offsets.to(slopes.dtype))
-        return functional.embedding_bag(places, self.vectors.weight, mode="sum") + moved
-
-    def cell(self, x: Tensor, column: int) -> Tensor:
-        """Return the vectors of cells of one column, shape (*batch,), as shape (*batch, width)."""
-        codes, offsets = _read(x, self.cardinalities[column], self._last[column])
-        vectors, slopes = (
-            functional.embedding(codes, rows) for rows in (self.vectors.rows(column), self.vectors.row_slopes(column))
-        )
-        return vectors + offsets.unsqueeze(-1) * slopes
+        return functional.embedding_bag(places, vectors, mode="sum") + moved
 
 
 def _read(x: Tensor, cardinalities: Tensor, last_values: Tensor) -> tuple[Tensor, Tensor]:
@@ -287,7 +310,7 @@ class ColumnDecoder(nn.Module):
 
     with g a linear map, e the sum of the cells' vectors and t residual blocks. Called with z alone it gives g(z), which
     is all that the other methods need of z; one pass of :meth:`logits` gives the logits of all columns given the same
-    cells, and a chain of :meth:`begin`, :meth:`column_logits` and :meth:`add` draws a row column by column.
+    cells, and :meth:`begin` starts a walk through the columns, in which each is given those before it.
 
     Args:
         columns: Codes of the columns.
@@ -317,14 +340,13 @@ class ColumnDecoder(nn.Module):
         n_rows: int | None = None,
     ) -> None:
         super().__init__()
-        self.sizes = tuple(columns.cardinalities)
+        self.sizes = list(columns.cardinalities)
         self.latent_map = nn.Linear(check_integer("latent_dim", latent_dim, low=1), widths[0])
         self.embedding = CellEmbedding(columns, widths[0], n_rows=n_rows)
         self.trunk = _trunk(check_sizes("widths", widths), activation=activation, dropout=dropout)
         self.head = CodeVectors(columns, widths[0], n_rows=n_rows, scale=widths[0] ** -0.5)
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
         initialise(self.latent_map, None)
-        self._ends = tuple(itertools.accumulate(self.sizes))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map z of shape (batch, latent) to g(z), shape (batch, 1, width)."""
@@ -341,23 +363,58 @@ class ColumnDecoder(nn.Module):
         result: Tensor = functional.linear(self.trunk(h + self.embedding(x)), self.head.weight, self.bias)
         return result
 
-    def begin(self, h: Tensor) -> Tensor:
-        """Return the sum of g(z) and of rows of which nothing is known, shape (batch, width)."""
-        unknown = h.new_full((1, len(self.sizes)), math.nan)
-        result: Tensor = h + self.embedding(unknown)
-        return result
+    def begin(self, h: Tensor) -> ColumnWalk:
+        """Return rows of which nothing is known but g(z), shape (batch, width)."""
+        return ColumnWalk(self, h)
 
-    def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
-        """Return the sum with cells of one column known; where x, shape (batch,), is NaN it stays as it was."""
-        unknown = self.embedding.vectors.rows(column)[-1]
-        result: Tensor = state + self.embedding.cell(x, column).sub_(unknown)
-        return result
 
-    def column_logits(self, state: Tensor, column: int) -> Tensor:
-        """Return the logits of one column given such a sum, shape (batch, cardinality)."""
-        rows = slice(self._ends[column] - self.sizes[column], self._ends[column])
-        result: Tensor = functional.linear(self.trunk(state), self.head.rows(column), self.bias[rows])
-        return result
+@final
+class ColumnWalk:
+    """Rows that become known column by column, and what a decoder makes of them.
+
+    Its weights are made ready once: in the precision of autocast where that is on, in which the blocks then compute as
+    a whole. The sum of what is known keeps the precision of the weights.
+
+    Args:
+        decoder: The network.
+        h: g(z), shape (batch, width).
+
+    Example:
+        >>> decoder = ColumnDecoder(ColumnCodes((2, 3)), 4, widths=(16,))
+        >>> walk = decoder.begin(decoder(torch.zeros(1, 4))[:, 0])
+        >>> walk.add(torch.tensor([0.5]), column=0)
+        >>> walk.logits(1).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(self, decoder: ColumnDecoder, h: Tensor) -> None:
+        device, full = h.device.type, decoder.bias.dtype
+        self._dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else full
+        with torch.autocast(device, enabled=False):
+            self._trunk = decoder.trunk
+            self._weights = {name: weight.to(self._dtype) for name, weight in decoder.trunk.named_parameters()}
+            self._heads = torch.split(decoder.head.weight.to(self._dtype), decoder.sizes)
+            self._biases = torch.split(decoder.bias.to(self._dtype), decoder.sizes)
+            embedding = decoder.embedding
+            self._sizes, self._last = embedding.cardinalities, embedding.last_values
+            self._is_ordered = embedding.is_ordered
+            self._vectors, self._slopes = (torch.split(part, embedding.vectors.sizes) for part in embedding.vectors())
+            self._state = h.to(full) + torch.stack([vectors[-1] for vectors in self._vectors]).sum(0)
+
+    def add(self, x: Tensor, column: int) -> None:
+        """Take in cells of one column, shape (batch,); where one is NaN its row stays as it was."""
+        codes, offsets = _read(x, self._sizes[column], self._last[column])
+        vectors, slopes = self._vectors[column], self._slopes[column]
+        known = functional.embedding(codes, vectors - vectors[-1])
+        if self._is_ordered[column]:
+            known = torch.addcmul(known, offsets.to(known.dtype).unsqueeze(-1), functional.embedding(codes, slopes))
+        self._state = self._state + known
+
+    def logits(self, column: int) -> Tensor:
+        """Return the logits of one column given what is known, shape (batch, cardinality)."""
+        with torch.autocast(self._state.device.type, enabled=False):
+            h = functional_call(self._trunk, self._weights, (self._state.to(self._dtype),))
+            return functional.linear(h, self._heads[column], self._biases[column])
 
 
 def default_column_widths(n_columns: int, *, n_rows: int | None = None) -> tuple[int, ...]:

@@ -33,16 +33,20 @@ class Context(Protocol):
         """Logits of all columns, shape (batch, sum of cardinalities), given h and rows with NaN where unknown."""
         ...
 
-    def begin(self, h: Tensor) -> Tensor:
-        """The state of rows of which nothing is known, shape (batch, width)."""
+    def begin(self, h: Tensor) -> Walk:
+        """Rows of which nothing is known but h, shape (batch, width)."""
         ...
 
-    def add(self, state: Tensor, x: Tensor, column: int) -> Tensor:
-        """The state with cells of one column known; NaN leaves it as it was."""
+
+class Walk(Protocol):
+    """Rows that become known column by column; see :class:`~latentkit.nn.ColumnWalk`."""
+
+    def add(self, x: Tensor, column: int) -> None:
+        """Take in cells of one column, shape (batch,); NaN leaves a row as it was."""
         ...
 
-    def column_logits(self, state: Tensor, column: int) -> Tensor:
-        """Logits of one column, shape (batch, cardinality)."""
+    def logits(self, column: int) -> Tensor:
+        """Logits of one column given what is known, shape (batch, cardinality)."""
         ...
 
 
@@ -159,24 +163,26 @@ class Columns:
         return self._log_masses(logits, x) * weights
 
     def _chain(self, x: Tensor, h: Tensor, context: Context) -> Tensor:
-        state, parts = context.begin(h), [x.new_empty(0)] * x.shape[1]
+        walk, parts = context.begin(h), [x.new_empty(0)] * x.shape[1]
         for column in self.family.order:
-            cells = x[:, column]
-            parts[column] = self._log_mass(at_least_float32(context.column_logits(state, column)), cells, column)
-            state = context.add(state, cells, column)
+            parts[column] = self._log_mass(at_least_float32(walk.logits(column)), x[:, column], column)
+            walk.add(x[:, column], column)
         return torch.stack(parts, -1)
 
     def _log_masses(self, logits: Sequence[Tensor], value: Tensor) -> Tensor:
-        cells = zip(logits, value.unbind(-1), strict=True)
-        return torch.stack([self._log_mass(part, x, column) for column, (part, x) in enumerate(cells)], -1)
+        """Log-masses of the codes of all cells, shape (*batch, columns), 0 where one is unknown."""
+        sizes = self.family.cardinalities
+        codes = codes_of(value, sizes, self.family.last_values).minimum(sizes - 1)
+        parts = zip(logits, torch.split(codes, 1, -1), strict=True)
+        masses = torch.cat([torch.log_softmax(part, -1).gather(-1, code) for part, code in parts], -1)
+        return _within_ends(masses, value, sizes)
 
     def _log_mass(self, logits: Tensor, x: Tensor, column: int) -> Tensor:
         """Log-mass of the codes of cells of a column, shape (*batch,), 0 where one is unknown."""
         n = logits.shape[-1]
         codes = codes_of(x, n, self.family.codes.last_values[column]).clamp_max(n - 1)
         masses = torch.log_softmax(logits, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
-        beyond = torch.relu(-x) + torch.relu(x - n)
-        return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(x.isnan(), 0.0)
+        return _within_ends(masses, x, n)
 
     # Draws
 
@@ -298,26 +304,28 @@ class _Chain:
         self, lead: tuple[int, ...], rows: Tensor, h: Tensor, family: ColumnsLikelihood, context: Context | None
     ) -> None:
         self.lead, self.rows = lead, rows
-        self._context, self._family = context, family
-        self._state = h
-        if context is not None:
-            self._state = context.begin(h)
+        self._walk = None if context is None else context.begin(h)
+        self._independent: tuple[Tensor, ...] = h.split(family.sizes, -1) if context is None else ()  # type: ignore[no-untyped-call]
+        if self._walk is not None:
             for column in (column for column in family.order if not bool(rows[:, column].isnan().all())):
-                self._state = context.add(self._state, rows[:, column], column)
+                self._walk.add(rows[:, column], column)
 
     def logits(self, column: int) -> Tensor:
         """Logits of a column given what is known, shape (rows, cardinality)."""
-        if self._context is not None:
-            return at_least_float32(self._context.column_logits(self._state, column))
-        parts: tuple[Tensor, ...] = self._state.split(self._family.sizes, -1)  # type: ignore[no-untyped-call]
-        return at_least_float32(parts[column])
+        return at_least_float32(self._independent[column] if self._walk is None else self._walk.logits(column))
 
     def know(self, cells: Tensor, column: int) -> None:
         """Take in cells of a column, shape (rows,); NaN changes nothing."""
         cells = cells.to(self.rows.dtype)
         self.rows[:, column] = torch.where(cells.isnan(), self.rows[:, column], cells)
-        if self._context is not None:
-            self._state = self._context.add(self._state, cells, column)
+        if self._walk is not None:
+            self._walk.add(cells, column)
+
+
+def _within_ends(masses: Tensor, x: Tensor, n: Tensor | int) -> Tensor:
+    """Log-masses less what cells beyond the ends of their n codes cost, 0 where a cell is unknown."""
+    beyond = torch.relu(-x) + torch.relu(x - n)
+    return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(x.isnan(), 0.0)
 
 
 def _without(logits: Tensor, code: int) -> Tensor:
@@ -404,6 +412,8 @@ class ColumnsLikelihood(Likelihood):
     of_tables: ClassVar[bool] = True
 
     rank: Tensor
+    cardinalities: Tensor
+    last_values: Tensor
 
     def __init__(
         self,
@@ -426,6 +436,8 @@ class ColumnsLikelihood(Likelihood):
         rank = torch.empty(n, dtype=torch.long)
         rank[list(self.order)] = torch.arange(n)
         self.register_buffer("rank", rank, persistent=False)
+        self.register_buffer("cardinalities", torch.tensor(self.sizes), persistent=False)
+        self.register_buffer("last_values", torch.tensor(self.codes.last_values), persistent=False)
         self._context: tuple[Context, ...] = ()
 
     @property
