@@ -14,6 +14,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+NAMES = {
+    "adult": "Adult",
+    "credit_default": "credit default",
+    "diamonds": "diamonds",
+    "mushroom": "mushroom",
+    "nsl_kdd": "NSL-KDD",
+}
 BEGIN, END = "<!-- figures: written by benchmarks/_tables.py -->", "<!-- end of figures -->"
 
 WORDS: dict[str, dict[str, str]] = {
@@ -33,6 +40,10 @@ WORDS: dict[str, dict[str, str]] = {
         "same": "the same encoder and decoder",
         "ex_post": "Fréchet distance of samples (features of a digit classifier)",
         "startup": "`latentkit --help`, `import latentkit`",
+        "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; AUC that tells them "
+        "from real rows",
+        "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s",
+        "scale": "{0:,} rows, {1} columns, one of {2:,} categories: peak memory of fitting, of drawing",
         "rate": "{0} samples/s",
         "limit": ", {0} of what bfloat16 products alone allow",
         "image": "{0} ms an image",
@@ -63,6 +74,9 @@ WORDS: dict[str, dict[str, str]] = {
         "same": "编码器与解码器相同",
         "ex_post": "样本的 Fréchet 距离（数字分类器特征）",
         "startup": "`latentkit --help`、`import latentkit`",
+        "synthesis": "{0} 的合成行：列误差、列对误差；用其训练的学习器的 {1}；与真实行的区分 AUC",
+        "synthesized": "{0} %、{1} %；{2}；{3}，用时 {4:.0f} 秒",
+        "scale": "{0:,} 行 {1} 列，其中一列有 {2:,} 个类别：训练与采样的内存峰值",
         "rate": "{0} 样本/秒",
         "limit": "，为仅做 bfloat16 矩阵乘法上限的 {0}",
         "image": "每张图像 {0} 毫秒",
@@ -125,6 +139,15 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
         row = figures["ex_post"]
         normal = words["normal"].format(row["samples_from_standard_normal"], row["floor_train_against_test"])
         rows.append((words["ex_post"], words["mixture"].format(row["samples_from_mixture"]), normal))
+    for name, contestants in figures.get("table_synthesis", {}).items():
+        cells = {who: synthesized(words, contestants[who]["mean"]) for who in contestants}
+        learner = next(figure for figure in contestants["latentkit"]["mean"] if figure.endswith("synthetic, boosting"))
+        what = words["synthesis"].format(NAMES[name], learner.split()[0])
+        rows.append((what, cells["latentkit"], f"TVAE: {cells['tvae']}" if "tvae" in cells else ""))
+    if "table_scale" in figures:
+        row = figures["table_scale"]
+        what = words["scale"].format(row["rows"], row["columns"], row["categories"])
+        rows.append((what, " MB, ".join(f"{row[part]['peak_megabytes']:,}" for part in ("fit", "draw")) + " MB", ""))
     if "startup" in figures:
         row = figures["startup"]
         times = [row[name]["median_seconds"] for name in ("latentkit --help", "import latentkit", "import torch")]
@@ -133,6 +156,14 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
     note = "" if machine is None else words["machine"].format(**machine) + "\n"
     lines = [words["head"], "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
     return "\n".join(lines) + "\n\n" + note
+
+
+def synthesized(words: dict[str, str], mean: dict[str, float]) -> str:
+    """The figures of synthetic rows of one contestant."""
+    names = ("column shape error, %", "pair trend error, %, rule equal_width")
+    errors = [f"{mean[name]:.2f}" for name in names]
+    use = next(value for name, value in mean.items() if name.endswith("synthetic, boosting"))
+    return words["synthesized"].format(*errors, f"{use:.3f}", f"{mean['two-sample AUC']:.2f}", mean["fit_seconds"])
 
 
 def published(figures: dict[str, Any]) -> str:
