@@ -40,8 +40,8 @@ WORDS: dict[str, dict[str, str]] = {
         "same": "the same encoder and decoder",
         "ex_post": "Fréchet distance of samples (features of a digit classifier)",
         "startup": "`latentkit --help`, `import latentkit`",
-        "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; AUC that tells them "
-        "from real rows",
+        "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; "
+        "AUC that tells them from real rows",
         "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s",
         "scale": "{0:,} rows, {1} columns, one of {2:,} categories: peak memory of fitting, of drawing",
         "rate": "{0} samples/s",
@@ -139,6 +139,20 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
         row = figures["ex_post"]
         normal = words["normal"].format(row["samples_from_standard_normal"], row["floor_train_against_test"])
         rows.append((words["ex_post"], words["mixture"].format(row["samples_from_mixture"]), normal))
+    rows += of_tables(words, figures)
+    if "startup" in figures:
+        row = figures["startup"]
+        times = [row[name]["median_seconds"] for name in ("latentkit --help", "import latentkit", "import torch")]
+        rows.append((words["startup"], f"{times[0]} s, {times[1]} s", words["torch"].format(times[2])))
+    machine = next((found[name]["machine"] for name in ("training_speed", *found) if name in found), None)
+    note = "" if machine is None else words["machine"].format(**machine) + "\n"
+    lines = [words["head"], "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
+    return "\n".join(lines) + "\n\n" + note
+
+
+def of_tables(words: dict[str, str], figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The rows about tables of mixed kinds."""
+    rows = []
     for name, contestants in figures.get("table_synthesis", {}).items():
         cells = {who: synthesized(words, contestants[who]["mean"]) for who in contestants}
         learner = next(figure for figure in contestants["latentkit"]["mean"] if figure.endswith("synthetic, boosting"))
@@ -148,14 +162,7 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
         row = figures["table_scale"]
         what = words["scale"].format(row["rows"], row["columns"], row["categories"])
         rows.append((what, " MB, ".join(f"{row[part]['peak_megabytes']:,}" for part in ("fit", "draw")) + " MB", ""))
-    if "startup" in figures:
-        row = figures["startup"]
-        times = [row[name]["median_seconds"] for name in ("latentkit --help", "import latentkit", "import torch")]
-        rows.append((words["startup"], f"{times[0]} s, {times[1]} s", words["torch"].format(times[2])))
-    machine = next((found[name]["machine"] for name in ("training_speed", *found) if name in found), None)
-    note = "" if machine is None else words["machine"].format(**machine) + "\n"
-    lines = [words["head"], "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
-    return "\n".join(lines) + "\n\n" + note
+    return rows
 
 
 def synthesized(words: dict[str, str], mean: dict[str, float]) -> str:
