@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.utils._param_validation import InvalidParameterError as SklearnInvalidParameterError
 from torch import nn
@@ -17,10 +18,11 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.estimators import LikelihoodWarning
 from latentkit.estimators.resolving import (
     MANY_ROWS,
+    Pace,
     default_batch_size,
     default_epochs,
     default_latent_dim,
-    default_learning_rate,
+    default_pace,
 )
 from tests.estimators.cases import N, pixels, rows, small
 
@@ -215,12 +217,28 @@ def test_what_is_auto_is_resolved_from_the_data() -> None:
     assert default_batch_size(2_000, (784,)) == 128
 
 
-def test_many_rows_of_mixed_kinds_take_large_batches_and_steps_and_private_training_larger_steps_still() -> None:
-    assert [default_batch_size(n, (15,), is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS)] == [256, 512]
+def test_many_rows_of_mixed_kinds_go_at_another_pace_and_private_training_at_its_own() -> None:
+    few, many = (default_pace(n, is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS))
+    assert few == default_pace(MANY_ROWS, is_table=False) == Pace(1e-3, 0.0, 256)
+    assert many == Pace(3e-3, 0.999, 512)
+    assert default_pace(MANY_ROWS, is_table=True, is_private=True) == Pace(1e-2, 0.99, 256)
+    assert default_batch_size(MANY_ROWS, (15,), most_rows=many.most_rows) == 512
     assert default_batch_size(MANY_ROWS, (15,)) == 256
-    assert [default_learning_rate(n, is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS)] == [1e-3, 3e-3]
-    assert default_learning_rate(MANY_ROWS, is_table=False) == 1e-3
-    assert default_learning_rate(MANY_ROWS, is_table=True, is_private=True) == 1e-2
+
+
+@pytest.mark.parametrize(
+    ("asked", "rate", "averaging"),
+    [({}, 1e-3, 0.0), ({"epsilon": 8.0}, 1e-2, 0.99), ({"learning_rate": 0.5, "weight_averaging": 0.1}, 0.5, 0.1)],
+)
+def test_the_plan_of_training_takes_what_is_asked_or_the_pace_of_the_data(
+    asked: dict[str, Any], rate: float, averaging: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Any] = []
+    plan = VAE._plan
+    monkeypatch.setattr(VAE, "_plan", lambda self, *given: plans.append(plan(self, *given)) or plans[-1])
+    table = pd.DataFrame({"a": list("xyxyxyxyxy"), "b": range(10)})
+    VAE(latent_dim=2, encoder=(8,), decoder=(8,), max_epochs=1, **asked).fit(table)
+    assert (plans[0].learning_rate, plans[0].averaging) == (rate, averaging)
     assert default_epochs(10) == 1000
     assert default_epochs(10**6) == 20
 

@@ -29,7 +29,7 @@ from latentkit.estimators.parameters import TrainingParameters, validate
 from latentkit.estimators.private import check_private_data, check_private_model, draft_privacy, settle_privacy
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.registry import estimators, name_of
-from latentkit.estimators.resolving import default_batch_size, default_epochs, default_learning_rate
+from latentkit.estimators.resolving import default_batch_size, default_epochs, default_pace
 from latentkit.estimators.runs import RunWriter, save
 from latentkit.models import Specification
 from latentkit.training import (
@@ -319,16 +319,11 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         return cast(nn.Module, model)
 
     def _plan(self, train: Feed, device: str) -> TrainingPlan:
-        is_table = self.schema_.kind == "table"
+        pace = default_pace(len(train), is_table=self.schema_.kind == "table", is_private=self._is_private)
         batch_size = (
-            default_batch_size(len(train), self.specification_.event_shape, is_table=is_table and not self._is_private)
+            default_batch_size(len(train), self.specification_.event_shape, most_rows=pace.most_rows)
             if self.batch_size == "auto"
             else min(int(self.batch_size), len(train))
-        )
-        learning_rate = (
-            default_learning_rate(len(train), is_table=is_table, is_private=self._is_private)
-            if self.learning_rate == "auto"
-            else float(self.learning_rate)
         )
         max_time = None
         if self.max_time is not None:
@@ -350,12 +345,12 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             max_time=max_time,
             optimizer=self.optimizer,
             optimizer_options=dict(self._optimizer_options()),
-            learning_rate=learning_rate,
+            learning_rate=pace.learning_rate if self.learning_rate == "auto" else float(self.learning_rate),
             schedule=self.schedule,
             warm_up=float(self.warm_up),
             weight_decay=float(self.weight_decay),
             gradient_clip=None if self.gradient_clip is None else float(self.gradient_clip),
-            averaging=float(self.weight_averaging),
+            averaging=pace.weight_averaging if self.weight_averaging == "auto" else float(self.weight_averaging),
             patience=patience,
             kl_weight=self._kl_weight(),
             seed=derive_seed(self.seed_, "fit"),

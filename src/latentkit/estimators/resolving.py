@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from latentkit.core.errors import InvalidParameterError
@@ -17,7 +17,7 @@ from latentkit.objectives import kl_schedules, objectives
 __all__ = [
     "LikelihoodWarning",
     "default_batch_size",
-    "default_learning_rate",
+    "default_pace",
     "default_epochs",
     "default_latent_dim",
     "resolve_kl_schedule",
@@ -54,11 +54,10 @@ def default_latent_dim(event_shape: tuple[int, ...]) -> int:
     return 16 if pixels <= 16**2 else 32 if pixels <= 32**2 else 64
 
 
-def default_batch_size(n_rows: int, event_shape: tuple[int, ...], *, is_table: bool = False) -> int:
+def default_batch_size(n_rows: int, event_shape: tuple[int, ...], *, most_rows: int = 256) -> int:
     """Rows in a step: a power of two, with at least eight steps an epoch for rows of a table, and 32 for images.
 
-    From 8 to 256 for rows, 512 for many rows of mixed kinds, whose steps cost much whatever is in them; from 16 to 128
-    for images, of which a step costs so much that few of them must do.
+    From 8 to `most_rows` for tables, from 16 to 128 for images, of which a step costs so much that few of them must do.
 
     Example:
         >>> (
@@ -68,28 +67,49 @@ def default_batch_size(n_rows: int, event_shape: tuple[int, ...], *, is_table: b
         ... )
         (128, 32, 16)
     """
-    smallest, largest, steps = (8, 256, 8) if len(event_shape) == 1 else (16, 128, 32)
-    if is_table and n_rows >= MANY_ROWS:
-        largest = 512
+    smallest, largest, steps = (8, most_rows, 8) if len(event_shape) == 1 else (16, 128, 32)
     while largest > 8 and largest * math.prod(event_shape) > 1 << 22:
         largest //= 2
     wanted = 1 << int(math.log2(max(smallest, n_rows / steps)))
     return max(1, min(largest, wanted, n_rows))
 
 
-def default_learning_rate(n_rows: int, *, is_table: bool, is_private: bool = False) -> float:
-    """The rate at full strength: that of Adam's paper, and more where there is much to learn or steps are noisy.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How training goes, where nothing else is asked for.
 
-    A table of mixed kinds with many rows is learnt in a third of the time by larger steps in larger batches; with few
-    rows they only overfit sooner (docs/log.md). Steps of private training are mostly noise, which small ones sum up.
+    Attributes:
+        learning_rate: At full strength.
+        weight_averaging: Decay of the average of the weights, 0 for none.
+        most_rows: Of a table in a step.
+    """
+
+    learning_rate: float = 1e-3
+    weight_averaging: float = 0.0
+    most_rows: int = 256
+
+
+def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pace:
+    """The rate of Adam's paper and the last weights; more where there is much to learn, or steps are noisy.
+
+    A table of mixed kinds with many rows is learnt in less than half of the time by larger steps in larger batches, and
+    the average of the weights has columns whose shares are nearer to those of the data; with few rows larger steps
+    only overfit sooner (docs/log.md). Steps of private training are mostly noise, which small ones sum up.
+
+    Args:
+        n_rows: Number of training examples.
+        is_table: Whether they are rows of a table of mixed kinds.
+        is_private: Whether training is private.
 
     Example:
-        >>> [default_learning_rate(n, is_table=True) for n in (2_000, 20_000)]
+        >>> [default_pace(n, is_table=True).learning_rate for n in (2_000, 20_000)]
         [0.001, 0.003]
     """
     if is_private:
-        return 1e-2
-    return 3e-3 if is_table and n_rows >= MANY_ROWS else 1e-3
+        return Pace(learning_rate=1e-2, weight_averaging=0.99)
+    if is_table and n_rows >= MANY_ROWS:
+        return Pace(learning_rate=3e-3, weight_averaging=0.999, most_rows=512)
+    return Pace()
 
 
 def default_epochs(steps_per_epoch: int) -> int:
