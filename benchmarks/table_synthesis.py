@@ -5,8 +5,8 @@
 VAE with its defaults, columns of categories named, and a time; as many rows are drawn as there are for training.
 Quality beside privacy, with what real test rows score in its place in table_floors.py. Of the latent space: nats of KL
 by dimension, active units, and the nats that a row loses when it is scored with the z of another row, which are none
-where z does not matter. Nothing was chosen on the test rows. With --tvae, the TVAE of ctgan stands beside it, in the same run, with the 300 epochs that
-are its default and the same columns named as categories.
+where z does not matter. Nothing was chosen on the test rows. With --tvae, the TVAE of ctgan stands beside it, in the
+same run, with the 300 epochs that are its default and the same columns named as categories.
 """
 
 from __future__ import annotations
