@@ -1,6 +1,6 @@
 """Holes of real tables filled: right categories and errors of numbers, beside chains of forests and of boosted trees.
 
-    python benchmarks/table_imputation.py [--data adult] [--share 0.3] [--seconds 40] [--seeds 1] [--only vae]
+    python benchmarks/table_imputation.py [--data adult] [--share 0.3] [--seconds 40] [--seeds 3] [--only latentkit]
 
 Cells are hidden completely at random; all methods see the same table with holes, learn from it and fill it. `right` is
 the share of hidden categories that were found, a mean over the categorical columns; `rmse` the root of the mean squared
@@ -12,8 +12,8 @@ interval of 20 completions. The chains are missForest's: each column in turn is 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -123,55 +123,71 @@ def chained(kind: str) -> Callable[[pd.DataFrame, list[str], int], pd.DataFrame]
     return fill
 
 
-def run() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="adult", choices=TABLES)
-    parser.add_argument("--share", type=float, default=0.3, help="of the cells that are hidden")
-    parser.add_argument("--seconds", type=float, default=40.0, help="for the VAE")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", default="", help="a method")
-    options = parser.parse_args()
+def filled_by_latentkit(
+    holes: pd.DataFrame, truth: pd.DataFrame, hidden: np.ndarray, categorical: list[str], seed: int, seconds: float
+) -> dict[str, Any]:
+    """Figures of a VAE with its defaults: single completions, and the intervals of several."""
     import numpy as np
 
     from latentkit import VAE
 
-    warnings.simplefilter("ignore")
-    truth, categorical = read_table(options.data)
-    others = {"mean and mode": mean_and_mode, "forest chain": chained("forest"), "boosted chain": chained("boosting")}
-    figures: dict[str, Any] = {"rows": len(truth)}
-    for seed in range(options.seeds):
-        hidden = np.random.default_rng(seed).random(truth.shape) < options.share
-        holes = truth.mask(hidden)
-        for name, fill in others.items():
-            if options.only not in name:
-                continue
-            start = time.perf_counter()
-            filled = fill(holes, categorical, seed)
-            seconds = round(time.perf_counter() - start, 1)
-            figures.setdefault(name, []).append({**judged(filled, truth, hidden, categorical), "seconds": seconds})
-            print(name, figures[name][-1], flush=True)
-        if options.only not in "vae":
+    start = time.perf_counter()
+    vae = VAE(max_time=seconds, random_state=seed).fit(holes)
+    filled = vae.recover(holes)
+    taken = round(time.perf_counter() - start, 1)
+    draws = vae.recover(holes, result="draws", n_draws=20)
+    inside = []
+    for index, column in enumerate(truth):
+        cells = hidden[:, index] & truth[column].notna().to_numpy()
+        if column in categorical or column in UNCOUNTED or not cells.any():
             continue
-        start = time.perf_counter()
-        vae = VAE(max_time=options.seconds, random_state=seed).fit(holes)
-        filled = vae.recover(holes)
-        seconds = round(time.perf_counter() - start, 1)
-        draws = vae.recover(holes, result="draws", n_draws=20)
-        inside = []
-        for index, column in enumerate(truth):
-            cells = hidden[:, index] & truth[column].notna().to_numpy()
-            if column in categorical or column in UNCOUNTED or not cells.any():
-                continue
-            values = np.stack([draw[column][cells].to_numpy(float) for draw in draws])
-            low, high = np.quantile(values, [0.05, 0.95], axis=0)
-            inside.append(float(((truth[column][cells] >= low) & (truth[column][cells] <= high)).mean()))
-        result = {**judged(filled, truth, hidden, categorical), "seconds": seconds, "epochs": vae.n_iter_}
-        if inside:
-            result["covered"] = round(float(np.mean(inside)), 4)
-        figures.setdefault("vae", []).append(result)
-        print("vae", result, flush=True)
-    store("table_imputation", {f"{options.data} {options.share:g}": figures}, merge=True)
-    print(json.dumps(figures))
+        values = np.stack([draw[column][cells].to_numpy(float) for draw in draws])
+        low, high = np.quantile(values, [0.05, 0.95], axis=0)
+        inside.append(float(((truth[column][cells] >= low) & (truth[column][cells] <= high)).mean()))
+    figures = {**judged(filled, truth, hidden, categorical), "seconds": taken, "epochs": vae.n_iter_}
+    return {**figures, "covered": round(float(np.mean(inside)), 4)} if inside else figures
+
+
+def measured(data: str, share: float, seeds: int, seconds: float, only: str) -> dict[str, Any]:
+    """Figures of every method on one table with one share of hidden cells, by seed, and their means."""
+    import numpy as np
+
+    truth, categorical = read_table(data)
+    others = {"mean and mode": mean_and_mode, "forest chain": chained("forest"), "boosted chain": chained("boosting")}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*others, "latentkit") if only in name}
+    for seed in range(seeds):
+        hidden = np.random.default_rng(seed).random(truth.shape) < share
+        holes = truth.mask(hidden)
+        for name, each in runs.items():
+            if name == "latentkit":
+                result = filled_by_latentkit(holes, truth, hidden, categorical, seed, seconds)
+            else:
+                start = time.perf_counter()
+                filled = others[name](holes, categorical, seed)
+                result = judged(filled, truth, hidden, categorical)
+                result["seconds"] = round(time.perf_counter() - start, 1)
+            each.append(result)
+            print(data, share, name, result, flush=True)
+    means = {
+        name: {figure: round(statistics.mean(one[figure] for one in each), 4) for figure in each[0]}
+        for name, each in runs.items()
+    }
+    return {"rows": len(truth), "mean": means, "runs": runs}
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=",".join(TABLES), help="tables, with commas")
+    parser.add_argument("--share", default="0.3,0.5", help="of the cells that are hidden, with commas")
+    parser.add_argument("--seconds", type=float, default=40.0, help="for the VAE, at most")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="a method")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for data in options.data.split(","):
+        for share in map(float, options.share.split(",")):
+            figures = measured(data, share, options.seeds, options.seconds, options.only)
+            store("table_imputation", {f"{data} {share:g}": figures}, merge=True)
 
 
 if __name__ == "__main__":
