@@ -219,7 +219,8 @@ def test_what_is_auto_is_resolved_from_the_data() -> None:
 
 def test_many_rows_of_mixed_kinds_go_at_another_pace_and_private_training_at_its_own() -> None:
     few, many = (default_pace(n, is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS))
-    assert few == default_pace(MANY_ROWS, is_table=False) == Pace(1e-3, 0.0, 256)
+    assert default_pace(MANY_ROWS, is_table=False) == Pace(1e-3, 0.0, 256)
+    assert few == Pace(1e-3, 0.998, 256)
     assert many == Pace(3e-3, 0.999, 512)
     assert default_pace(MANY_ROWS, is_table=True, is_private=True) == Pace(1e-2, 0.99, 256)
     assert default_batch_size(MANY_ROWS, (15,), most_rows=many.most_rows) == 512
@@ -228,7 +229,7 @@ def test_many_rows_of_mixed_kinds_go_at_another_pace_and_private_training_at_its
 
 @pytest.mark.parametrize(
     ("asked", "rate", "averaging"),
-    [({}, 1e-3, 0.0), ({"epsilon": 8.0}, 1e-2, 0.99), ({"learning_rate": 0.5, "weight_averaging": 0.1}, 0.5, 0.1)],
+    [({}, 1e-3, 0.998), ({"epsilon": 8.0}, 1e-2, 0.99), ({"learning_rate": 0.5, "weight_averaging": 0.1}, 0.5, 0.1)],
 )
 def test_the_plan_of_training_takes_what_is_asked_or_the_pace_of_the_data(
     asked: dict[str, Any], rate: float, averaging: float, monkeypatch: pytest.MonkeyPatch

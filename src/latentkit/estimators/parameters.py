@@ -202,8 +202,8 @@ class TrainingParameters:
         weight_decay: Of weight matrices.
         gradient_clip: Largest norm of the gradient; None for no clipping.
         weight_averaging: Decay of an exponential moving average of the weights, which is then used; 0 for none.
-            ``"auto"`` is 0.999 for tables of mixed kinds with 10,000 rows or more, 0.99 where training is private, and
-            else 0.
+            ``"auto"`` is 0.998 for tables of mixed kinds, 0.999 for those with 10,000 rows or more, 0.99 where training
+            is private, and else 0.
         validation_fraction: Share of the rows held out to stop early and keep the best state; 0 for none.
         patience: Epochs without improvement before training stops; ``"auto"`` is a tenth of max_epochs, at least 10;
             None never stops.

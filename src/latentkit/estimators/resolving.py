@@ -92,9 +92,9 @@ class Pace:
 def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pace:
     """The rate of Adam's paper and the last weights; more where there is much to learn, or steps are noisy.
 
-    A table of mixed kinds with many rows is learnt in less than half of the time by larger steps in larger batches, and
-    the average of the weights has columns whose shares are nearer to those of the data; with few rows larger steps
-    only overfit sooner (docs/log.md). Steps of private training are mostly noise, which small ones sum up.
+    A table of mixed kinds with many rows is learnt in less than half of the time by larger steps in larger batches;
+    with few rows they only overfit sooner. The average of the weights has columns whose shares are nearer to those of
+    the data, and fills holes better (docs/log.md). Steps of private training are mostly noise, which small ones sum up.
 
     Args:
         n_rows: Number of training examples.
@@ -109,7 +109,7 @@ def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pa
         return Pace(learning_rate=1e-2, weight_averaging=0.99)
     if is_table and n_rows >= MANY_ROWS:
         return Pace(learning_rate=3e-3, weight_averaging=0.999, most_rows=512)
-    return Pace()
+    return Pace(weight_averaging=0.998) if is_table else Pace()
 
 
 def default_epochs(steps_per_epoch: int) -> int:
