@@ -9,6 +9,7 @@ import torch
 from latentkit import GAN, VAE, VQVAE, Autoencoder, load
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError, UnsupportedOperationError
 from latentkit.data import Dataset
+from latentkit.nn import ColumnWalk
 
 pd = pytest.importorskip("pandas")
 
@@ -57,6 +58,16 @@ def test_new_rows_are_like_those_of_the_table(vae, table) -> None:
     assert 0.08 < rows["colour"].isna().mean() < 0.25, "what is missing is part of the table"
     assert np.allclose(rows["weight"], rows["weight"].round(2))
     assert rows.equals(vae.sample(2000))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_are_drawn_in_the_precision_of_training(table, precision, monkeypatch) -> None:
+    vae = _vae(max_epochs=1, precision=precision).fit(table)
+    seen, logits = set(), ColumnWalk.logits
+    monkeypatch.setattr(ColumnWalk, "logits", lambda walk, j: seen.add(logits(walk, j).dtype) or logits(walk, j))
+    vae.sample(5)
+    vae.sample(5, condition={"kind": "owl"})
+    assert seen == {getattr(torch, precision)}
 
 
 @pytest.mark.parametrize(

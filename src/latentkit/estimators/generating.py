@@ -316,9 +316,10 @@ class GenerativeTasks(ABC):
         """The kernels of float32 products that suit the width of the networks."""
         return fast_products() if self.specification_.width >= WIDE else nullcontext()
 
-    def _drawing(self) -> AbstractContextManager[None]:
+    def _drawing(self) -> AbstractContextManager[Any]:
         """The precision in which rows are drawn column by column: that of training, as every column is one pass."""
-        return self.engine_.autocast() if self.schema_.kind == "table" else nullcontext()
+        is_fast = self.schema_.kind == "table" and self.engine_.precision == "bfloat16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=is_fast)
 
     def _check_conditions(self, n: int) -> None:
         """Refuse a condition of another number of examples than `n`; one goes with any number."""
