@@ -44,6 +44,11 @@ def test_channels_follow_the_size() -> None:
     assert len(grid_channels((3, 32, 32), downsampling=2)) == 1
 
 
+def test_few_examples_get_a_coarser_grid() -> None:
+    for side, grid in ((8, 4), (28, 4), (64, 4), (256, 8)):
+        assert grid_sizes((side, side), len(grid_channels((1, side, side), n_rows=999)))[-1] == (grid, grid)
+
+
 @pytest.mark.parametrize("factor", [3, 16, 1])
 def test_downsampling_is_a_power_of_two_that_leaves_a_grid(factor: int) -> None:
     words = (

@@ -36,7 +36,8 @@ __all__ = ["VQVAE"]
 
 #: Codes that "auto" takes at most, for grids and for slots, where the data have that many vectors for each: the prior
 #: over codes has to learn what goes beside each of them.
-CODES_OF_GRID, CODES_OF_SLOTS, VECTORS_PER_CODE = 512, 64, 8
+CODES_OF_GRID, CODES_OF_SLOTS = 512, 64
+VECTORS_PER_CODE_OF_GRID, VECTORS_PER_CODE_OF_SLOTS = 16, 8
 #: Codes for every number that one code of a grid describes: more than it can tell apart only burden the prior.
 CODES_PER_VALUE = 8
 #: Length of a code vector, for grids and for slots.
@@ -171,15 +172,16 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
         if self.latent_dim == "auto":
             specification = replace(specification, latent_dim=specification.default_places * code_dim)
         n_vectors = n_rows * math.prod(specification.grid)
+        enough = n_vectors // (VECTORS_PER_CODE_OF_GRID if is_grid else VECTORS_PER_CODE_OF_SLOTS)
         if n_codes is None:
             described = math.prod(event_shape) / math.prod(specification.grid)
             wanted = min(CODES_OF_GRID, _power_of_two(CODES_PER_VALUE * described)) if is_grid else CODES_OF_SLOTS
-            n_codes = max(2, min(wanted, _power_of_two(n_vectors / VECTORS_PER_CODE)))
+            n_codes = max(2, min(wanted, _power_of_two(enough)))
             specification = replace(specification, quantizer_options={**choices, "n_codes": n_codes})
         if n_codes > n_vectors:
-            hint = f"n_codes={max(2, _power_of_two(n_vectors / VECTORS_PER_CODE))}"
+            hint = f"n_codes={max(2, _power_of_two(enough))}"
             if self.quantizer == "fsq":
-                hint = f"levels={levels_for(max(2, n_vectors // VECTORS_PER_CODE))}"
+                hint = f"levels={levels_for(max(2, enough))}"
             raise InvalidParameterError(
                 f"a codebook of {n_codes} codes is larger than the data: {n_rows} examples for training of "
                 f"{math.prod(specification.grid)} codes each are {n_vectors} code vectors. Use {hint}, or more data."

@@ -160,8 +160,8 @@ def grid_channels(
     """Channels of the stages of a grid's networks.
 
     Without `downsampling` there are as many stages as bring the longer side of the grid down to 8, for images above 64
-    pixels to 16. The last has 64 channels up to 64 pixels, else 128, each before it half as many, at least 32; fewer
-    than 1,000 examples get half of that.
+    pixels to 16. The last has 64 channels up to 64 pixels, else 128, each before it half as many, at least 32. Fewer
+    than 1,000 examples get half of both: too few to learn which of many codes go beside which.
 
     Args:
         event_shape: (channels, height, width).
@@ -176,7 +176,8 @@ def grid_channels(
         ((32, 64), (32, 32, 64))
     """
     longest = max(event_shape[1:])
-    target = LONGEST_SIDE if longest <= 64 else LONGEST_SIDE_OF_LARGE
+    share = 2 if n_rows is not None and n_rows < 1000 else 1
+    target = (LONGEST_SIDE if longest <= 64 else LONGEST_SIDE_OF_LARGE) // share
     n_stages = max(1, math.ceil(math.log2(longest / target)))
     if downsampling is not None:
         n_stages = check_integer("downsampling", downsampling, low=2).bit_length() - 1
@@ -187,6 +188,5 @@ def grid_channels(
                 f"downsampling must be a power of 2 from 2 to {most} for images of {event_shape[1]} x "
                 f"{event_shape[2]} pixels; got {downsampling}."
             )
-    share = 2 if n_rows is not None and n_rows < 1000 else 1
     widest = 64 if longest <= 64 else 128
     return tuple(max(32, widest >> (n_stages - 1 - i)) // share for i in range(n_stages))
