@@ -42,7 +42,7 @@ WORDS: dict[str, dict[str, str]] = {
         "startup": "`latentkit --help`, `import latentkit`",
         "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; "
         "AUC that tells them from real rows",
-        "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s",
+        "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s on one thread",
         "scale": "{0:,} rows, {1} columns, one of {2:,} categories: peak memory of fitting, of drawing",
         "rate": "{0} samples/s",
         "limit": ", {0} of what bfloat16 products alone allow",
@@ -75,7 +75,7 @@ WORDS: dict[str, dict[str, str]] = {
         "ex_post": "样本的 Fréchet 距离（数字分类器特征）",
         "startup": "`latentkit --help`、`import latentkit`",
         "synthesis": "{0} 的合成行：列误差、列对误差；用其训练的学习器的 {1}；与真实行的区分 AUC",
-        "synthesized": "{0} %、{1} %；{2}；{3}，用时 {4:.0f} 秒",
+        "synthesized": "{0} %、{1} %；{2}；{3}，单线程 {4:.0f} 秒",
         "scale": "{0:,} 行 {1} 列，其中一列有 {2:,} 个类别：训练与采样的内存峰值",
         "rate": "{0} 样本/秒",
         "limit": "，为仅做 bfloat16 矩阵乘法上限的 {0}",
