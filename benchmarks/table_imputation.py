@@ -6,7 +6,8 @@ Cells are hidden completely at random; all methods see the same table with holes
 the share of hidden categories that were found, a mean over the categorical columns; `rmse` the root of the mean squared
 error of hidden numbers over the column's standard deviation, a mean over the numeric columns but capital gain and loss,
 in which every method but the mean is worse than the mean. `covered` is the share of hidden numbers inside the 90 %
-interval of 20 completions. The chains are missForest's: each column in turn is predicted from all others, three times.
+interval of 20 completions, whose ends are such that another completion lies inside in 90 % of the cases (Hyndman and
+Fan's sixth kind of quantiles). The chains are missForest's: each column in turn is predicted from all others, three times.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def filled_by_latentkit(
         if column in categorical or column in UNCOUNTED or not cells.any():
             continue
         values = np.stack([draw[column][cells].to_numpy(float) for draw in draws])
-        low, high = np.quantile(values, [0.05, 0.95], axis=0)
+        low, high = np.quantile(values, [0.05, 0.95], axis=0, method="weibull")
         inside.append(float(((truth[column][cells] >= low) & (truth[column][cells] <= high)).mean()))
     figures = {**judged(filled, truth, hidden, categorical), "seconds": taken, "epochs": vae.n_iter_}
     return {**figures, "covered": round(float(np.mean(inside)), 4)} if inside else figures
