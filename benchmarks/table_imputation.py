@@ -7,7 +7,8 @@ the share of hidden categories that were found, a mean over the categorical colu
 error of hidden numbers over the column's standard deviation, a mean over the numeric columns but capital gain and loss,
 in which every method but the mean is worse than the mean. `covered` is the share of hidden numbers inside the 90 %
 interval of 20 completions, whose ends are such that another completion lies inside in 90 % of the cases (Hyndman and
-Fan's sixth kind of quantiles). The chains are missForest's: each column in turn is predicted from all others, three times.
+Fan's sixth kind of quantiles). The chains are missForest's: each column in turn is predicted from all others, three
+times.
 """
 
 from __future__ import annotations
