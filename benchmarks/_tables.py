@@ -20,6 +20,8 @@ NAMES = {
     "diamonds": "diamonds",
     "mushroom": "mushroom",
     "nsl_kdd": "NSL-KDD",
+    "wine_white": "white wine",
+    "yeast": "yeast",
 }
 BEGIN, END = "<!-- figures: written by benchmarks/_tables.py -->", "<!-- end of figures -->"
 
@@ -43,6 +45,9 @@ WORDS: dict[str, dict[str, str]] = {
         "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; "
         "AUC that tells them from real rows",
         "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s on one thread",
+        "imputation": "Holes of {0} filled, {1:.0%} of the cells: right categories; error of numbers",
+        "imputed": "{0}, after {1:.0f} s",
+        "forests": "chain of random forests: {0}",
         "scale": "{0:,} rows, {1} columns, one of {2:,} categories: peak memory of fitting, of drawing",
         "rate": "{0} samples/s",
         "limit": ", {0} of what bfloat16 products alone allow",
@@ -76,6 +81,9 @@ WORDS: dict[str, dict[str, str]] = {
         "startup": "`latentkit --help`、`import latentkit`",
         "synthesis": "{0} 的合成行：列误差、列对误差；用其训练的学习器的 {1}；与真实行的区分 AUC",
         "synthesized": "{0} %、{1} %；{2}；{3}，单线程 {4:.0f} 秒",
+        "imputation": "补全 {0} 中 {1:.0%} 的空缺：类别正确率；数值误差",
+        "imputed": "{0}，用时 {1:.0f} 秒",
+        "forests": "随机森林链：{0}",
         "scale": "{0:,} 行 {1} 列，其中一列有 {2:,} 个类别：训练与采样的内存峰值",
         "rate": "{0} 样本/秒",
         "limit": "，为仅做 bfloat16 矩阵乘法上限的 {0}",
@@ -158,6 +166,10 @@ def of_tables(words: dict[str, str], figures: dict[str, Any]) -> list[tuple[str,
         learner = next(figure for figure in contestants["latentkit"]["mean"] if figure.endswith("synthetic, boosting"))
         what = words["synthesis"].format(NAMES[name], learner.split()[0])
         rows.append((what, cells["latentkit"], f"TVAE: {cells['tvae']}" if "tvae" in cells else ""))
+    for key, methods in figures.get("table_imputation", {}).items():
+        name, share = key.split()
+        ours, theirs = (imputed(words, methods["mean"][who]) for who in ("latentkit", "forest chain"))
+        rows.append((words["imputation"].format(NAMES[name], float(share)), ours, words["forests"].format(theirs)))
     if "table_scale" in figures:
         row = figures["table_scale"]
         what = words["scale"].format(row["rows"], row["columns"], row["categories"])
@@ -171,6 +183,12 @@ def synthesized(words: dict[str, str], mean: dict[str, float]) -> str:
     errors = [f"{mean[name]:.2f}" for name in names]
     use = next(value for name, value in mean.items() if name.endswith("synthetic, boosting"))
     return words["synthesized"].format(*errors, f"{use:.3f}", f"{mean['two-sample AUC']:.2f}", mean["fit_seconds"])
+
+
+def imputed(words: dict[str, str], mean: dict[str, float]) -> str:
+    """The figures of filled holes by one method."""
+    cells = [f"{mean[figure]:.3f}" for figure in ("right", "rmse") if figure in mean]
+    return words["imputed"].format("; ".join(cells), mean["seconds"])
 
 
 def published(figures: dict[str, Any]) -> str:
