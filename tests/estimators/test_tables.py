@@ -73,7 +73,7 @@ def test_rows_are_drawn_in_the_precision_of_training(table, precision, monkeypat
 @pytest.mark.parametrize(
     "condition",
     [{"kind": "owl"}, {"legs": 4, "weight": (10, 30)}, {"colour": {"black", None}, "kind": {"cat", "owl"}}],
-    ids=str,
+    ids=["value", "range", "sets"],
 )
 def test_rows_are_drawn_given_a_condition(vae, condition) -> None:
     rows = vae.sample(300, condition=condition)
