@@ -44,10 +44,11 @@ WORDS: dict[str, dict[str, str]] = {
         "startup": "`latentkit --help`, `import latentkit`",
         "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; "
         "AUC that tells them from real rows",
-        "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s on one thread",
+        "synthesized": "{0} %, {1} %; {2}; {3}, after {4:.0f} s",
         "imputation": "Holes of {0} filled, {1:.0%} of the cells: right categories; error of numbers",
         "imputed": "{0}, after {1:.0f} s",
         "forests": "chain of random forests: {0}",
+        "threads": " (threads: {0})",
         "scale": "{0:,} rows, {1} columns, one of {2:,} categories: peak memory of fitting, of drawing",
         "rate": "{0} samples/s",
         "limit": ", {0} of what bfloat16 products alone allow",
@@ -80,10 +81,11 @@ WORDS: dict[str, dict[str, str]] = {
         "ex_post": "样本的 Fréchet 距离（数字分类器特征）",
         "startup": "`latentkit --help`、`import latentkit`",
         "synthesis": "{0} 的合成行：列误差、列对误差；用其训练的学习器的 {1}；与真实行的区分 AUC",
-        "synthesized": "{0} %、{1} %；{2}；{3}，单线程 {4:.0f} 秒",
+        "synthesized": "{0} %、{1} %；{2}；{3}，用时 {4:.0f} 秒",
         "imputation": "补全 {0} 中 {1:.0%} 的空缺：类别正确率；数值误差",
         "imputed": "{0}，用时 {1:.0f} 秒",
         "forests": "随机森林链：{0}",
+        "threads": "（线程数：{0}）",
         "scale": "{0:,} 行 {1} 列，其中一列有 {2:,} 个类别：训练与采样的内存峰值",
         "rate": "{0} 样本/秒",
         "limit": "，为仅做 bfloat16 矩阵乘法上限的 {0}",
@@ -147,7 +149,7 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
         row = figures["ex_post"]
         normal = words["normal"].format(row["samples_from_standard_normal"], row["floor_train_against_test"])
         rows.append((words["ex_post"], words["mixture"].format(row["samples_from_mixture"]), normal))
-    rows += of_tables(words, figures)
+    rows += of_tables(words, found)
     if "startup" in figures:
         row = figures["startup"]
         times = [row[name]["median_seconds"] for name in ("latentkit --help", "import latentkit", "import torch")]
@@ -158,18 +160,23 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + note
 
 
-def of_tables(words: dict[str, str], figures: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The rows about tables of mixed kinds."""
+def of_tables(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The rows about tables of mixed kinds, with the threads that each was measured on."""
     rows = []
+    figures = {name: content["figures"] for name, content in found.items()}
+    threads = {name: words["threads"].format(content["machine"]["threads"]) for name, content in found.items()}
     for name, contestants in figures.get("table_synthesis", {}).items():
         cells = {who: synthesized(words, contestants[who]["mean"]) for who in contestants}
         learner = next(figure for figure in contestants["latentkit"]["mean"] if figure.endswith("synthetic, boosting"))
         what = words["synthesis"].format(NAMES[name], learner.split()[0])
-        rows.append((what, cells["latentkit"], f"TVAE: {cells['tvae']}" if "tvae" in cells else ""))
+        rows.append(
+            (what + threads["table_synthesis"], cells["latentkit"], f"TVAE: {cells['tvae']}" if "tvae" in cells else "")
+        )
     for key, methods in figures.get("table_imputation", {}).items():
         name, share = key.split()
         ours, theirs = (imputed(words, methods["mean"][who]) for who in ("latentkit", "forest chain"))
-        rows.append((words["imputation"].format(NAMES[name], float(share)), ours, words["forests"].format(theirs)))
+        what = words["imputation"].format(NAMES[name], float(share)) + threads["table_imputation"]
+        rows.append((what, ours, words["forests"].format(theirs)))
     if "table_scale" in figures:
         row = figures["table_scale"]
         what = words["scale"].format(row["rows"], row["columns"], row["categories"])

@@ -14,9 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +21,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
 
-from _measuring import store
+from _measuring import contest, peak_memory_mb, store
 
 N_USERS, N_DRAWN, N_COLUMNS = 300_000, 100_000, 40
 BLOCK = 100_000
@@ -59,11 +56,6 @@ def write_table(path: Path, n_rows: int) -> None:
         table.to_csv(path, mode="a" if start else "w", header=not start, index=False)
 
 
-def peak_megabytes() -> int:
-    """Peak memory of this process."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
 def fit(path: str, run: str, seconds: str) -> dict[str, Any]:
     """Fit a file and save the run."""
     from latentkit import VAE
@@ -77,7 +69,7 @@ def fit(path: str, run: str, seconds: str) -> dict[str, Any]:
         "training_seconds": round(vae.history_[-1]["seconds"], 1),
         "epochs": vae.n_iter_,
         "rows_seen_a_second": round(vae.history_[-1]["samples_per_second"]),
-        "peak_megabytes": peak_megabytes(),
+        "peak_megabytes": round(peak_memory_mb()),
         "codes_of_users": list(column.sizes),
         "parameters": sum(p.numel() for p in vae.model_.parameters()),
         "engine": vae.engine_.summary(),
@@ -92,7 +84,7 @@ def draw(path: str, run: str, seconds: str) -> dict[str, Any]:
     start = time.perf_counter()
     rows = vae.sample(N_DRAWN)
     taken = time.perf_counter() - start
-    peak = peak_megabytes()  # before the file is read to be compared
+    peak = round(peak_memory_mb())  # before the file is read to be compared
     figures = {"seconds": round(taken, 1), "rows_per_second": round(N_DRAWN / taken), "peak_megabytes": peak}
     return {**figures, **users(path, rows["user"])}
 
@@ -116,10 +108,10 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.part:
-        part, *arguments = options.part
+    if options.child:
+        part, *arguments = options.child
         print(json.dumps({"fit": fit, "draw": draw}[part](*arguments)))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -127,10 +119,8 @@ def run() -> None:
         write_table(path, options.rows)
         figures["file_megabytes"] = round(path.stat().st_size / 1e6)
         for part in ("fit", "draw"):
-            command = [sys.executable, __file__, "--part", part, str(path), f"{folder}/run", str(options.seconds)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            figures[part] = json.loads(done.stdout.strip().splitlines()[-1])
-            print(part, figures[part], flush=True)
+            arguments = [part, str(path), f"{folder}/run", str(options.seconds)]
+            figures[part] = contest(__file__, {part: arguments}, rounds=1)[part][0]
     store("table_scale", {"rows": options.rows, "columns": N_COLUMNS, "categories": N_USERS, **figures})
 
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def latent_space(vae: Any, rows: Any) -> dict[str, Any]:
     }
 
 
-def of_latentkit(train: Any, categorical: list[str], seed: int, seconds: float) -> tuple[Any, dict[str, Any]]:
+def of_latentkit(train: Any, categorical: list[str], seconds: float, seed: int) -> tuple[Any, dict[str, Any]]:
     """New rows of a VAE, and what there is to say of its fit."""
     from latentkit import VAE
 
@@ -67,7 +68,7 @@ def of_latentkit(train: Any, categorical: list[str], seed: int, seconds: float) 
     return synthetic, figures
 
 
-def of_tvae(train: Any, categorical: list[str], seed: int, python: str, epochs: int) -> tuple[Any, dict[str, Any]]:
+def of_tvae(train: Any, categorical: list[str], python: str, epochs: int, seed: int) -> tuple[Any, dict[str, Any]]:
     """New rows of TVAE, trained in a process of its own by an interpreter that has it."""
     import pandas as pd
 
@@ -112,9 +113,9 @@ def run() -> None:
     for data in options.data.split(","):
         train, test, categorical = read_table(data)
         train, test = (table.astype(dict.fromkeys(categorical, str)) for table in (train, test))
-        contestants = {"latentkit": lambda seed: of_latentkit(train, categorical, seed, options.seconds)}  # noqa: B023
+        contestants = {"latentkit": partial(of_latentkit, train, categorical, options.seconds)}
         if options.tvae:
-            contestants["tvae"] = lambda seed: of_tvae(train, categorical, seed, options.tvae, options.tvae_epochs)  # noqa: B023
+            contestants["tvae"] = partial(of_tvae, train, categorical, options.tvae, options.tvae_epochs)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
         for seed in range(options.seeds):
             for name, contestant in contestants.items():

@@ -17,9 +17,9 @@ from latentkit.objectives import kl_schedules, objectives
 __all__ = [
     "LikelihoodWarning",
     "default_batch_size",
-    "default_pace",
     "default_epochs",
     "default_latent_dim",
+    "default_pace",
     "resolve_kl_schedule",
     "resolve_likelihood",
     "resolve_objective",

@@ -169,20 +169,18 @@ class Columns:
             walk.add(x[:, column], column)
         return torch.stack(parts, -1)
 
-    def _log_masses(self, logits: Sequence[Tensor], value: Tensor) -> Tensor:
-        """Log-masses of the codes of all cells, shape (*batch, columns), 0 where one is unknown."""
-        sizes = self.family.cardinalities
-        codes = codes_of(value, sizes, self.family.last_values).minimum(sizes - 1)
+    def _log_masses(self, logits: Sequence[Tensor], value: Tensor, columns: slice = slice(None)) -> Tensor:
+        """Log-masses of the codes of cells of these columns, shape (*batch, columns), 0 where one is unknown."""
+        sizes = self.family.cardinalities[columns]
+        codes = codes_of(value, sizes, self.family.last_values[columns]).minimum(sizes - 1)
         parts = zip(logits, torch.split(codes, 1, -1), strict=True)
         masses = torch.cat([torch.log_softmax(part, -1).gather(-1, code) for part, code in parts], -1)
-        return _within_ends(masses, value, sizes)
+        beyond = torch.relu(-value) + torch.relu(value - sizes)
+        return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(value.isnan(), 0.0)
 
     def _log_mass(self, logits: Tensor, x: Tensor, column: int) -> Tensor:
-        """Log-mass of the codes of cells of a column, shape (*batch,), 0 where one is unknown."""
-        n = logits.shape[-1]
-        codes = codes_of(x, n, self.family.codes.last_values[column]).clamp_max(n - 1)
-        masses = torch.log_softmax(logits, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
-        return _within_ends(masses, x, n)
+        """Log-mass of the codes of cells of one column, shape (*batch,), 0 where one is unknown."""
+        return self._log_masses((logits,), x.unsqueeze(-1), slice(column, column + 1)).squeeze(-1)
 
     # Draws
 
@@ -320,12 +318,6 @@ class _Chain:
         self.rows[:, column] = torch.where(cells.isnan(), self.rows[:, column], cells)
         if self._walk is not None:
             self._walk.add(cells, column)
-
-
-def _within_ends(masses: Tensor, x: Tensor, n: Tensor | int) -> Tensor:
-    """Log-masses less what cells beyond the ends of their n codes cost, 0 where a cell is unknown."""
-    beyond = torch.relu(-x) + torch.relu(x - n)
-    return (masses - TAIL * beyond.to(masses.dtype)).masked_fill(x.isnan(), 0.0)
 
 
 def _without(logits: Tensor, code: int) -> Tensor:
