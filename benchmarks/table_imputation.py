@@ -128,14 +128,15 @@ def chained(kind: str) -> Callable[[pd.DataFrame, list[str], int], pd.DataFrame]
 def filled_by_latentkit(
     holes: pd.DataFrame, truth: pd.DataFrame, hidden: np.ndarray, categorical: list[str], seed: int, seconds: float
 ) -> dict[str, Any]:
-    """Figures of a VAE with its defaults: single completions, and the intervals of several."""
+    """Figures of an imputer with its defaults: single completions, and the intervals of several."""
     import numpy as np
 
-    from latentkit import VAE
+    from latentkit import VAE, TableImputer
 
     start = time.perf_counter()
-    vae = VAE(max_time=seconds, random_state=seed).fit(holes)
-    filled = vae.recover(holes)
+    imputer = TableImputer(VAE(max_time=seconds), random_state=seed)
+    filled = imputer.fit_transform(holes)
+    vae = imputer.estimator_
     taken = round(time.perf_counter() - start, 1)
     draws = vae.recover(holes, result="draws", n_draws=20)
     inside = []

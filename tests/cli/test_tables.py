@@ -254,6 +254,19 @@ def test_holes_are_filled_and_every_other_byte_stays(latentkit, run, holes, tmp_
     assert latentkit("recover", run, holes, "-o", "-").out == file.read_bytes().decode("cp1252")
 
 
+def test_near_rows_have_a_say(latentkit, run, table_run, animals, holes, tmp_path) -> None:
+    texts = {}
+    for name, *words in (("own",), ("none", "--reference", "none"), ("other", "--reference", animals)):
+        assert latentkit("recover", run, holes, "-o", tmp_path / f"{name}.csv", *words).code == 0
+        texts[name] = (tmp_path / f"{name}.csv").read_bytes()
+    assert len(set(texts.values())) == 3
+    draws = ("recover", run, holes, "-o", tmp_path / "f.csv", "--result", "draws", "--reference", animals)
+    outcome = latentkit(*draws)
+    assert (outcome.code, "draws come from the model alone" in outcome.err) == (2, True)
+    outcome = latentkit("recover", table_run, animals, "-o", tmp_path / "x.csv", "--reference", animals)
+    assert (outcome.code, "for tables of mixed kinds" in outcome.err) == (2, True)
+
+
 @pytest.mark.filterwarnings("always:.*taken as unknown")
 def test_cells_that_cannot_be_known_stay(latentkit, run, tmp_path) -> None:
     text = [HEADER, "A1;ferret;4,00;;02.03.2019;earth", "A2;cat;?;4;02.03.2019;mars"]

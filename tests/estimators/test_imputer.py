@@ -48,8 +48,22 @@ def test_mixed_columns_are_filled_and_the_rest_stays(table) -> None:
     assert error.median() < 0.2
     again = TableImputer(VAE(max_epochs=100, learning_rate=5e-3), random_state=0).fit(holes).transform(holes)
     pd.testing.assert_frame_equal(filled, again)
-    drawn = TableImputer(VAE(max_epochs=2), random_state=0, sample_posterior=True).fit(holes).transform(holes)
-    assert not drawn.isna().any().any()
+    drawer = TableImputer(VAE(max_epochs=2), random_state=0, sample_posterior=True).fit(holes)
+    assert not drawer.transform(holes).isna().any().any()
+    assert drawer.neighbourhood_ is None, "draws come from the model"
+
+
+def test_near_rows_of_fit_have_a_say_unless_none_shall_be_kept(table) -> None:
+    frame, holes = table
+    near, alone = (TableImputer(VAE(max_epochs=2), random_state=0, neighbors=say).fit(holes) for say in (True, False))
+    assert alone.neighbourhood_ is None
+    assert len(near.neighbourhood_.cells) == len(holes)
+    gaps = holes["weight"].isna()
+    error = [
+        np.log(imputer.transform(holes).loc[gaps, "weight"] / frame.loc[gaps, "weight"]).abs().mean()
+        for imputer in (near, alone)
+    ]
+    assert error[0] < 0.7 * error[1], "two epochs teach little"
 
 
 def test_it_works_in_a_pipeline_and_with_set_output() -> None:

@@ -9,6 +9,7 @@ import torch
 from latentkit import GAN, VAE, VQVAE, Autoencoder, load
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError, UnsupportedOperationError
 from latentkit.data import Dataset
+from latentkit.estimators import table_tasks
 from latentkit.nn import ColumnWalk
 
 pd = pytest.importorskip("pandas")
@@ -147,6 +148,34 @@ def test_holes_are_filled_and_nothing_else_is_touched(vae, table) -> None:
     assert filled.equals(vae.recover(holes))
 
 
+def test_rows_that_are_near_have_a_say(table) -> None:
+    weak = VAE(max_epochs=1, random_state=0, ex_post="none", verbose=0).fit(table)
+    holes = table.copy()
+    holes.loc[::4, "weight"] = np.nan
+    alone, near = weak.recover(holes), weak.recover(holes, reference=holes)
+    error = [(np.log(filled["weight"] / table["weight"])[::4].abs()).mean() for filled in (alone, near)]
+    assert error[1] < 0.7 * error[0], "what one epoch has not learnt, other rows show"
+    for name in table:
+        known = holes[name].notna()
+        assert near.loc[known, name].equals(holes.loc[known, name])
+    once = weak.neighbourhood(holes)
+    assert weak.neighbourhood(once) is once
+    assert weak.recover(holes, reference=once).equals(near)
+    pd.testing.assert_frame_equal(weak.recover(holes[:30], reference=once), near[:30])
+    assert weak.recover(holes, reference=holes[:1]).equals(alone), "one row has no neighbour"
+    draws = [weak.recover(holes[:5], n_draws=2, result="draws", reference=r) for r in (None, once)]
+    assert draws[0][1].equals(draws[1][1]), "draws come from the model"
+    with pytest.raises(DataError, match="has 0 rows"):
+        weak.recover(holes, reference=holes[:0])
+
+
+def test_many_rows_are_looked_up_in_some_of_them(vae, table, monkeypatch) -> None:
+    monkeypatch.setattr(table_tasks, "_MOST_NEAR", 100)
+    near = vae.neighbourhood(table)
+    assert near.cells.shape == (100, 4)
+    assert torch.equal(near.shares, vae.neighbourhood(table).shares)
+
+
 def test_a_mask_hides_cells_that_are_there(vae, table) -> None:
     shown = np.ones(table.shape, bool)
     shown[:, 0] = False
@@ -245,6 +274,8 @@ def test_settings_that_do_not_fit_a_table(table, vae) -> None:
     numbers = _vae(max_epochs=1).fit(np.random.default_rng(0).normal(size=(30, 3)))
     with pytest.raises(UnsupportedOperationError, match="whose features are scored together"):
         numbers.score_cells(np.zeros((2, 3)))
+    with pytest.raises(UnsupportedOperationError, match="this model is of rows. Leave"):
+        numbers.recover(np.zeros((2, 3)), reference=np.zeros((2, 3)))
 
 
 def test_a_table_may_be_given_a_condition(table) -> None:
@@ -255,7 +286,10 @@ def test_a_table_may_be_given_a_condition(table) -> None:
         assert drawn["weight"].between(least, most).mean() > 0.85
         assert (drawn["legs"] == (2 if name == "owl" else 4)).mean() > 0.9
     holes = rows.head(50).assign(legs=None)
-    assert (vae.given(kind.head(50).to_numpy()).recover(holes)["legs"].to_numpy() == rows["legs"].head(50)).mean() > 0.9
+    told = vae.given(kind.head(50).to_numpy())
+    assert (told.recover(holes)["legs"].to_numpy() == rows["legs"].head(50)).mean() > 0.9
+    with pytest.raises(UnsupportedOperationError, match=r"this model is of table under conditions.*Leave the ref"):
+        told.recover(holes, reference=rows)
 
 
 def _numbers(n: int = 120):

@@ -33,6 +33,8 @@ __all__ = ["Result", "observed_mask", "recover", "write_recovery"]
 SHOWN_DRAWS = 4
 #: Steps of the chain, where no number is given.
 STEPS = 50
+#: What stands for no table to look rows up in.
+NO_REFERENCE = "none"
 
 
 class Result(StrEnum):
@@ -46,6 +48,7 @@ class Result(StrEnum):
     "recover",
     "latentkit recover run table.csv -o filled.csv",
     "latentkit recover run table.csv -o filled.csv --result draws --draws 5",
+    "latentkit recover run new.csv -o filled.csv --reference table.csv",
     "latentkit recover run photos/ --mask mask.png -o inpainted.png",
     "latentkit recover run noisy.npy -o denoised.npy",
 )
@@ -82,6 +85,15 @@ def recover(
             "--result", help="Mean of the completions, or all of them (.npy: draws first; mixed tables: a file each)."
         ),
     ] = Result.mean,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="TABLE",
+            help="Rows among which near ones are looked up, or none. [default: those of DATA]",
+            show_default=False,
+        ),
+    ] = None,
     n: Pictures = 16,
     labels: Labels = None,
     array: ArrayName = None,
@@ -93,7 +105,8 @@ def recover(
 
     Empty cells of tables count as missing; with nothing missing, noise is taken away. A .png shows the damaged images,
     the mean of their completions and some of these. Of a table of mixed kinds only missing cells are written anew, each
-    with its mean or most probable category; all others stay as they are, byte for byte.
+    with its mean or most probable category; all others stay as they are, byte for byte. Rows that are near have a say,
+    as far as that fills known cells better.
     """
     opened = open_run(run, unseen=unseen)
     check_output(output, schema=opened.schema)
@@ -104,8 +117,21 @@ def recover(
             )
         printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
         dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
-        _recover_table(opened, dataset, data, output, printer, mask=mask, n_draws=draws, result=result)
+        rows = None
+        if reference is not None and reference != NO_REFERENCE:
+            if result is Result.draws:
+                raise InvalidParameterError(
+                    "--reference is for the mean; draws come from the model alone. Leave it out."
+                )
+            rows = opened.read(reference, printer, labels=labels, array=array, skip_bad=skip_bad)
+        elif (
+            reference is None and mask is None and result is Result.mean and opened.estimator.condition_schema_ is None
+        ):
+            rows = dataset
+        _recover_table(opened, dataset, data, output, printer, mask=mask, n_draws=draws, result=result, reference=rows)
         return
+    if reference is not None:
+        raise InvalidParameterError("--reference is for tables of mixed kinds. Leave it out.")
     if result is Result.draws and not (is_picture(output) or output.endswith(".npy")):
         raise InvalidParameterError("--result draws goes into a .npy (draws first) or a .png; the mean goes anywhere.")
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
@@ -135,6 +161,7 @@ def _recover_table(
     mask: str | None,
     n_draws: int | None,
     result: Result,
+    reference: Dataset | None,
 ) -> None:
     """Fill the missing cells of a table, and those that a mask hides, and write it as it was otherwise."""
     import numpy as np
@@ -142,7 +169,7 @@ def _recover_table(
     with naming(dataset):
         holes = opened.schema.missing(dataset.data)
         observed = None if mask is None else np.load(mask, allow_pickle=False)
-        filled = opened.estimator.recover(dataset, observed, n_draws=n_draws, result=result.value)
+        filled = opened.estimator.recover(dataset, observed, n_draws=n_draws, result=result.value, reference=reference)
     if observed is not None:
         learnt = np.array([not column.is_left_out for column in opened.schema.columns])
         holes = holes | (~np.broadcast_to(np.asarray(observed, np.bool_), holes.shape) & learnt)

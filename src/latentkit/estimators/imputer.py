@@ -31,7 +31,9 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
               \hat x_j = \arg\max_c p(x_j = c \mid x_{obs}) \text{ for categories}
 
     It stands where scikit-learn's imputers stand, takes mixed columns beside numeric ones, fills any pattern of holes
-    with one model, and fills rows that it was not fitted on.
+    with one model, and fills rows that it was not fitted on. Rows of fit that are near to a row have a say as well, a
+    share :math:`a_j` in each column that is learnt from cells hidden for that
+    (:class:`~latentkit.tasks.neighbourhood.Neighbourhood`).
 
     Args:
         estimator: The VAE to fit, a copy of it; None takes one with its defaults. Kinds of columns, and what becomes of
@@ -41,14 +43,18 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         sample_posterior: Whether cells are filled with a draw of p(x missing given x observed), all of a row together,
             instead of the most likely values; as for multiple imputation with several `random_state`.
         n_draws: Draws of z that the most likely values are averaged over.
+        neighbors: Whether near rows have a say in the most likely values. For that up to 10,000 rows of fit are kept in
+            this object; False keeps none, and leaves all to the model.
         random_state: Seed of the model and of the draws; None uses the estimator's own.
 
     Attributes:
         estimator_: The fitted VAE.
+        neighbourhood_: Rows of fit among which near ones are looked up; None where they are not.
         n_features_in_: Number of columns.
 
     References:
-        Ivanov et al., 2019, Variational Autoencoder with Arbitrary Conditioning, arXiv:1806.02382.
+        Ivanov et al., 2019, Variational Autoencoder with Arbitrary Conditioning, arXiv:1806.02382. Troyanskaya et al.,
+        2001, Missing value estimation methods for DNA microarrays (near rows).
 
     Example:
         >>> import numpy as np
@@ -63,6 +69,7 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
     missing_values: Any = np.nan
     sample_posterior: bool = False
     n_draws: int = 8
+    neighbors: bool = True
     random_state: int | np.random.RandomState | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -70,6 +77,7 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         "missing_values": "no_validation",  # type: ignore[dict-item]
         "sample_posterior": ["boolean"],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "neighbors": ["boolean"],
         "random_state": ["random_state"],
     }
 
@@ -88,7 +96,10 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
             estimator.set_params(random_state=self.random_state)
         markers = (*markers_of(estimator.na_values), *markers_of(self.missing_values))
         estimator.set_params(na_values=markers)
-        self.estimator_ = estimator.fit(Dataset(self._checked(X, reset=True), "memory", "table"))
+        data = self._checked(X, reset=True)
+        self.estimator_ = estimator.fit(Dataset(data, "memory", "table"))
+        looks_up = self.neighbors and not self.sample_posterior
+        self.neighbourhood_ = self.estimator_.neighbourhood(data) if looks_up else None
         self.n_features_in_ = len(self.estimator_.schema_.columns)
         return self
 
@@ -104,7 +115,7 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # ty
         data = self._checked(X, reset=False)
         if self.sample_posterior:
             return self.estimator_.recover(data, n_draws=1, result="draws")[0]
-        return self.estimator_.recover(data, n_draws=self.n_draws)
+        return self.estimator_.recover(data, n_draws=self.n_draws, reference=self.neighbourhood_)
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         """X after scikit-learn's checks of arrays; a frame as it is."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 import torch
@@ -19,9 +19,24 @@ from latentkit.data import TableSchema
 from latentkit.data.table.holding import HeldTable
 from latentkit.data.table.sources import read_table_data
 from latentkit.distributions import Region
-from latentkit.tasks import draw_cells, expect_cells, sample_within
+from latentkit.tasks import Neighbourhood, draw_cells, expect_cells, sample_within
 
-__all__ = ["HeldRows", "by_column", "recover_table", "sample_held", "shown"]
+__all__ = ["HeldRows", "by_column", "learn_neighbourhood", "recover_table", "sample_held", "shown"]
+
+#: Applies a function of the model and rows in model units to all rows; batches are the second dimension of its results.
+MapRows: TypeAlias = Callable[[Callable[[Any, Tensor], Tensor], Tensor], Tensor]
+
+#: Completions of a row, where no number is given.
+N_DRAWS: Final = 20
+
+_N_LATENTS: Final = 8  # draws of z over which a cell is averaged, where no number is given
+_N_POINTS: Final = 50  # that stand for what a cell may be
+_MOST_NEAR: Final = 10_000  # rows among which near ones are looked up
+_LEARNT_FROM: Final = (
+    10_000  # rows from which it is learnt how much they say, counted again each time that cells are hidden
+)
+_MOST_ROUNDS: Final = 4  # of hiding cells
+_HIDDEN: Final = 0.2  # share of the cells that are hidden
 
 _MOST_DRAWN: Final = 1 << 14  # rows drawn at once for checks, and in any case before giving up
 _MOST_TRIES: Final = 100  # rows drawn for each that is wanted, before giving up
@@ -29,13 +44,14 @@ _MOST_TRIES: Final = 100  # rows drawn for each that is wanted, before giving up
 
 def recover_table(
     schema: TableSchema,
-    map_rows: Callable[[Callable[[Any, Tensor], Tensor], Tensor], Tensor],
+    map_rows: MapRows,
     X: Any,
     mask: Any,
     *,
     n_draws: int | None,
     result: Literal["mean", "draws"],
     seed: int,
+    near: Neighbourhood | None = None,
 ) -> Any:
     """Return a table with its missing cells filled in, and every other cell as it was.
 
@@ -50,17 +66,61 @@ def recover_table(
         result: ``"mean"``: of every cell on its own the mean of a number and the most probable category; ``"draws"``:
             completions of whole rows, in a list.
         seed: Seed of the draws.
+        near: Rows among which near ones are looked up for ``"mean"``, as :func:`learn_neighbourhood` makes them.
     """
     X = read_table_data(X)  # once, for the codes and for every filled copy
     storage = schema.encode_observed(X)[0]
     observed = None if mask is None else shown(schema, mask, len(storage))
     if observed is not None:
         storage = storage.masked_fill(~observed, torch.nan)
-    if result == "mean":
-        points = map_rows(lambda model, x: expect_cells(model, x, n_draws=n_draws or 8, seed=seed), storage)
-        return schema.fill(X, points, observed=observed)
-    draws = map_rows(lambda model, x: draw_cells(model, x, n_draws=n_draws or 20, seed=seed), storage)
-    return [schema.fill(X, draw, observed=observed) for draw in draws]
+    if result == "draws":
+        draws = map_rows(lambda model, x: draw_cells(model, x, n_draws=n_draws or N_DRAWS, seed=seed), storage)
+        return [schema.fill(X, draw, observed=observed) for draw in draws]
+
+    def expect(model: Any, x: Tensor) -> Tensor:
+        points = _points(model, x, n_draws, seed)
+        if near is not None:
+            points = near.mixed(x.cpu(), points, schema.features(points))
+        return torch.from_numpy(np.stack(schema.middle(points), axis=1))[None]
+
+    filled = map_rows(expect, storage)[0].numpy()
+    return schema.fill(X, list(filled.T), observed=observed)
+
+
+def learn_neighbourhood(schema: TableSchema, map_rows: MapRows, reference: Any, *, seed: int) -> Neighbourhood:
+    """Return rows in which those near to a row with holes are looked up, and how much these have to say.
+
+    Args:
+        schema: Schema of the table.
+        map_rows: As for :func:`recover_table`.
+        reference: A table, in any form that the schema reads; of many rows, some are taken.
+        seed: Seed of the draws, of the rows, and of the cells that are hidden to learn from.
+    """
+    cells = schema.encode_observed(read_table_data(reference))[0]
+    random = generator(seed, "neighbourhood")
+    if len(cells) > _MOST_NEAR:
+        cells = cells[torch.randperm(len(cells), generator=random)[:_MOST_NEAR].sort().values]
+    places = [place for name in schema.feature_names if (place := schema.locate(name))]
+
+    def completed(rows: Tensor) -> list[Tensor]:
+        def features(model: Any, x: Tensor) -> Tensor:
+            return torch.cat(schema.features(_points(model, x, None, seed)), dim=1)[None]
+
+        return list(torch.split(map_rows(features, rows)[0], widths, dim=1))
+
+    widths = [block.shape[1] for block in schema.features(cells[None, :1])]
+    near = Neighbourhood.of(cells, places, completed(cells))
+    owners = torch.tensor([column for column, place in enumerate(places) for _ in place])
+    predictions = []
+    for _ in range(min(_MOST_ROUNDS, -(-_LEARNT_FROM // len(cells)))):
+        hidden = torch.rand(len(cells), len(places), generator=random) < _HIDDEN
+        predictions.append((completed(cells.masked_fill(hidden[:, owners], torch.nan)), hidden))
+    return near.learnt_from(predictions)
+
+
+def _points(model: Any, x: Tensor, n_draws: int | None, seed: int) -> Tensor:
+    """What the unknown cells of rows may be, on the CPU."""
+    return expect_cells(model, x, n_draws=n_draws or _N_LATENTS, n_points=_N_POINTS, seed=seed).cpu()
 
 
 def shown(schema: TableSchema, mask: Any, n: int) -> Tensor:

@@ -24,11 +24,11 @@ from latentkit.estimators.ex_post import ex_post_family, ex_post_name, fit_ex_po
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
-from latentkit.estimators.table_tasks import by_column, recover_table
+from latentkit.estimators.table_tasks import by_column, learn_neighbourhood, recover_table
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
-from latentkit.tasks import complete, reconstruct, recover, score_cells, traverse
+from latentkit.tasks import Neighbourhood, complete, reconstruct, recover, score_cells, traverse
 from latentkit.training.progress import Reporter
 
 __all__ = ["VectorTasks"]
@@ -192,6 +192,7 @@ class VectorTasks(EncodingTasks, VectorPriors):
         n_draws: int | None = None,
         n_steps: int = 50,
         result: Literal["mean", "draws"] = "mean",
+        reference: Any = None,
     ) -> Any:
         """Return X with what is missing filled in, given what is there.
 
@@ -208,9 +209,14 @@ class VectorTasks(EncodingTasks, VectorPriors):
                 codes are points, passes through the model, at least 1.
             result: ``"mean"`` of the draws, or the ``"draws"`` themselves as a list of `n_draws` results (equal ones
                 where nothing is missing).
+            reference: Of tables of mixed kinds: rows like those of fit, such as X itself, among which rows near to a
+                row are looked up; as far as they have filled cells better that were hidden for a test, they take part
+                in the mean. A table, or what :meth:`neighbourhood` made of one, for many calls. With None a row is
+                filled by the model alone, and the same beside any other rows.
         Raises:
             SchemaMismatchError: If the mask has another shape than X.
-            UnsupportedOperationError: If codes are points and draws are asked for.
+            UnsupportedOperationError: If codes are points and draws are asked for, or if a reference is given that this
+                model has no use for.
         References:
             Rezende et al., 2014, arXiv:1401.4082, appendix F; Mattei and Frellsen, 2018, arXiv:1802.04826.
         """
@@ -226,9 +232,13 @@ class VectorTasks(EncodingTasks, VectorPriors):
                 f"got {given}. Leave it out, or fit a VAE to see what the observed features leave open."
             )
         data = self._unwrapped(X)
+        if reference is not None:
+            reference = self.neighbourhood(reference)
         if self.schema_.kind == "table":
             seed = derive_seed(self.seed_, "recover")
-            return recover_table(self.schema_, self._map_cells, data, mask, n_draws=n_draws, result=result, seed=seed)
+            return recover_table(
+                self.schema_, self._map_cells, data, mask, n_draws=n_draws, result=result, seed=seed, near=reference
+            )
         dtype = self._dtype(data)
         if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
             # kept, so that what was observed can be put back as it was given
@@ -256,6 +266,27 @@ class VectorTasks(EncodingTasks, VectorPriors):
                 completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
         results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
         return results[0] if result == "mean" else results
+
+    def neighbourhood(self, X: Any) -> Neighbourhood:
+        """Return rows of a table among which :meth:`recover` looks up those near to a row with holes.
+
+        Args:
+            X: Data like those of fit, with or without holes, of which at most 10,000 rows are taken; or what this
+                method returned, which is returned.
+        Raises:
+            UnsupportedOperationError: If the model is not one of tables of mixed kinds, or was fitted under conditions.
+        """
+        check_is_fitted(self)
+        is_conditional = self.condition_schema_ is not None
+        if self.schema_.kind != "table" or is_conditional:
+            raise UnsupportedOperationError(
+                "rows are looked up in tables of mixed kinds that were fitted without conditions, and this model is of "
+                f"{self.schema_.kind}{' under conditions' if is_conditional else ''}. Leave the reference out."
+            )
+        if isinstance(X, Neighbourhood):
+            return X
+        seed = derive_seed(self.seed_, "recover")
+        return learn_neighbourhood(self.schema_, self._map_cells, self._unwrapped(X), seed=seed)
 
     def _map_cells(self, function: Callable[[Any, Tensor], Tensor], storage: Tensor) -> Tensor:
         """Apply `function` to the model and consecutive rows; rows are the second dimension of its results."""

@@ -20,6 +20,7 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
 
@@ -28,6 +29,7 @@ __all__ = [
     "ExPostPriors",
     "FitBudget",
     "Latents",
+    "Neighbourhood",
     "attribute_direction",
     "complete",
     "decode",

@@ -554,3 +554,25 @@ def test_new_identifiers_are_of_the_same_form_and_never_old_ones(make, form):
     assert again == schema
     saw_new = learn_table_schema(pd.DataFrame({"who": new, "x": np.arange(500) % 7}))
     assert not set(saw_new.decode(torch.rand(500, 1))["who"]) & set(new)
+
+
+def test_rows_are_compared_as_numbers() -> None:
+    n = 60
+    frame = pd.DataFrame(
+        {
+            "kind": ["cat", "dog", None] * (n // 3),
+            "weight": np.linspace(1, 9, n),
+            "name": [f"row {index}" for index in range(n)],
+        }
+    )
+    schema = learn_table_schema(frame, kinds={"name": "categorical"})
+    u = schema.encode(frame)
+    draws = torch.stack([u, u.flip(0)])
+    kind, weight, name = schema.features(draws, widest=2)
+    assert kind[:2].tolist() == [[0.5, 0.0], [0.0, 1.0]], "half of the draws of the first row miss it"
+    np.testing.assert_allclose(weight[:, 0], np.full(n, 5.0), atol=0.2)
+    assert name.shape == (n, 0), "too many categories"
+    assert schema.features(draws)[2].shape == (n, n)
+    places, weights, _ = schema.middle(draws)
+    np.testing.assert_allclose(weights, weight[:, 0], rtol=1e-5)
+    assert np.array_equal(places, schema.middle(draws.flip(0))[0], equal_nan=True)

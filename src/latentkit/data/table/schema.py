@@ -362,13 +362,47 @@ class TableSchema:
                 middles.append((column, *(_level if column.kind == "ordinal" else _mean)(each)))
         return middles
 
-    def fill(self, data: Any, x: Tensor, *, observed: Tensor | None = None) -> Any:
+    def middle(self, draws: Tensor) -> list[Floats]:
+        """Return the middle of several draws of the same rows as values, as :meth:`read_codes` gives them.
+
+        Args:
+            draws: As in :meth:`combine`, whose middles these are.
+        """
+        return [values for _, values, _ in self._middles(draws)]
+
+    def features(self, draws: Tensor, *, widest: int = 100) -> list[Tensor]:
+        """Return draws of rows as numbers in which rows can be compared.
+
+        Args:
+            draws: Codes with positions, shape (draws, n, model columns).
+            widest: Categories of a column up to which they are compared.
+        Returns:
+            For each column that the model sees a block of shape (n, width), float32: the mean of numbers and times, of
+            width 1; of categories the share of the draws that have each; of too many categories nothing.
+        """
+        m, n, _ = draws.shape
+        blocks = []
+        for column, values in self._values(self._flat(draws)):
+            if column.is_left_out:
+                continue
+            if not isinstance(column.cells, LabelCells):
+                block = np.nan_to_num(_mean(values.reshape(m, n))[0])[:, None]
+            elif (width := len(column.cells.categories)) > widest:
+                block = np.empty((n, 0))
+            else:
+                known = ~np.isnan(values)
+                places = np.tile(np.arange(n), m)[known] * width + values[known].astype(np.int64)
+                block = np.bincount(places, minlength=n * width).reshape(n, width) / m
+            blocks.append(torch.from_numpy(block).float())
+        return blocks
+
+    def fill(self, data: Any, x: Tensor | Sequence[Floats], *, observed: Tensor | None = None) -> Any:
         """Return a table with its missing cells filled, and every other cell as it was.
 
         Args:
             data: As in :meth:`encode`.
-            x: Codes of the completed rows, shape (n, model columns), or draws of them, shape (draws, n, model columns),
-                of which the middle is taken as in :meth:`combine`.
+            x: Codes of the completed rows, shape (n, model columns), or the values of each column, as
+                :meth:`read_codes` and :meth:`middle` give them.
             observed: Which codes to keep, bool, shape (n, model columns); None for all. Missing cells are filled in any
                 case, and cells of categories that are not known stay.
         Returns:
@@ -378,13 +412,14 @@ class TableSchema:
         from pyarrow import compute as pc
 
         table = to_columns(read_table_data(data)).ordered(self.feature_names)
-        values = [part[:2] for part in self._middles(x)] if x.ndim == 3 else self._values(self._flat(x))
-        if len(values[0][1]) != table.n:
-            raise SchemaMismatchError(f"the table has {table.n} rows, the codes have {len(values[0][1])}")
+        values = self.read_codes(x) if isinstance(x, Tensor) else x
+        if len(values[0]) != table.n:
+            raise SchemaMismatchError(f"the table has {table.n} rows, the codes have {len(values[0])}")
         holes = None if observed is None else ~observed.cpu().numpy()
         arrays = []
         absent = self._missing(table)
-        for (column, filling), cells, place, missing in zip(values, table.arrays, self._slices, absent, strict=True):
+        columns = zip(self.columns, values, table.arrays, self._slices, absent, strict=True)
+        for column, filling, cells, place, missing in columns:
             if holes is not None and not column.is_left_out:
                 missing |= holes[:, place].any(axis=1)
             if not missing.any():
