@@ -8,7 +8,8 @@ error of hidden numbers over the column's standard deviation, a mean over the nu
 in which every method but the mean is worse than the mean. `covered` is the share of hidden numbers inside the 90 %
 interval of 20 completions, whose ends are such that another completion lies inside in 90 % of the cases (Hyndman and
 Fan's sixth kind of quantiles). The chains are missForest's: each column in turn is predicted from all others, three
-times.
+times. latentkit stands there twice: with --seconds for its training, of which it often leaves some, and with as many as
+the chain of forests has taken for all its work.
 """
 
 from __future__ import annotations
@@ -125,10 +126,14 @@ def chained(kind: str) -> Callable[[pd.DataFrame, list[str], int], pd.DataFrame]
     return fill
 
 
+CHAINS = {"mean and mode": mean_and_mode, "forest chain": chained("forest"), "boosted chain": chained("boosting")}
+TRAINED = ("latentkit, trained as long as the forests took", "latentkit")
+
+
 def filled_by_latentkit(
     holes: pd.DataFrame, truth: pd.DataFrame, hidden: np.ndarray, categorical: list[str], seed: int, seconds: float
 ) -> dict[str, Any]:
-    """Figures of an imputer with its defaults: single completions, and the intervals of several."""
+    """Figures of an imputer with its defaults and some seconds: single completions, and the intervals of several."""
     import numpy as np
 
     from latentkit import VAE, TableImputer
@@ -156,19 +161,19 @@ def measured(data: str, share: float, seeds: int, seconds: float, only: str) -> 
     import numpy as np
 
     truth, categorical = read_table(data)
-    others = {"mean and mode": mean_and_mode, "forest chain": chained("forest"), "boosted chain": chained("boosting")}
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*others, "latentkit") if only in name}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ([only] if only else [*CHAINS, *TRAINED])}
     for seed in range(seeds):
         hidden = np.random.default_rng(seed).random(truth.shape) < share
         holes = truth.mask(hidden)
         for name, each in runs.items():
-            if name == "latentkit":
-                result = filled_by_latentkit(holes, truth, hidden, categorical, seed, seconds)
-            else:
+            if name in CHAINS:
                 start = time.perf_counter()
-                filled = others[name](holes, categorical, seed)
+                filled = CHAINS[name](holes, categorical, seed)
                 result = judged(filled, truth, hidden, categorical)
                 result["seconds"] = round(time.perf_counter() - start, 1)
+            else:
+                given = seconds if name == "latentkit" else runs["forest chain"][-1]["seconds"]
+                result = filled_by_latentkit(holes, truth, hidden, categorical, seed, given)
             each.append(result)
             print(data, share, name, result, flush=True)
     means = {
@@ -184,7 +189,7 @@ def run() -> None:
     parser.add_argument("--share", default="0.3,0.5", help="of the cells that are hidden, with commas")
     parser.add_argument("--seconds", type=float, default=40.0, help="for the VAE, at most")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="a method")
+    parser.add_argument("--only", default="", choices=["", *CHAINS, "latentkit"], help="a method")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     for data in options.data.split(","):
