@@ -168,10 +168,9 @@ def of_tables(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str, s
     for name, contestants in figures.get("table_synthesis", {}).items():
         cells = {who: synthesized(words, contestants[who]["mean"]) for who in contestants}
         learner = next(figure for figure in contestants["latentkit"]["mean"] if figure.endswith("synthetic, boosting"))
-        what = words["synthesis"].format(NAMES[name], learner.split()[0])
-        rows.append(
-            (what + threads["table_synthesis"], cells["latentkit"], f"TVAE: {cells['tvae']}" if "tvae" in cells else "")
-        )
+        count = contestants["latentkit"]["threads"]
+        what = words["synthesis"].format(NAMES[name], learner.split()[0]) + words["threads"].format(count)
+        rows.append((what, cells["latentkit"], f"TVAE: {cells['tvae']}" if "tvae" in cells else ""))
     for key, methods in figures.get("table_imputation", {}).items():
         name, share = key.split()
         ours, theirs = (imputed(words, methods["mean"][who]) for who in ("latentkit", "forest chain"))

@@ -87,10 +87,10 @@ def of_tvae(train: Any, categorical: list[str], python: str, epochs: int, seed: 
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Means over seeds of every figure that is a number, or a number with its standard error."""
+    """Means over seeds of every figure that is a number, or a number with its standard error, in all runs."""
     means = {}
     for name, value in runs[0].items():
-        if name in ("seed", "kl_of_dimensions") or isinstance(value, str):
+        if name in ("seed", "kl_of_dimensions") or isinstance(value, str) or any(name not in each for each in runs):
             continue
         values = [each[name][0] if isinstance(each[name], list) else each[name] for each in runs]
         means[name] = round(statistics.mean(values), 4)
@@ -126,7 +126,8 @@ def run() -> None:
                 measured = measure_table(drawn, train=real, test=held_out, target=TABLES[data].target)
                 runs[name].append({"seed": seed, **figures, **as_numbers(measured)})
                 print(data, name, json.dumps(runs[name][-1], indent=1), flush=True)
-        figures = {name: {"mean": summary(each), "runs": each} for name, each in runs.items()}
+        threads = int(os.environ["OMP_NUM_THREADS"])
+        figures = {name: {"mean": summary(each), "runs": each, "threads": threads} for name, each in runs.items()}
         store("table_synthesis", {data: figures}, merge=True)
 
 

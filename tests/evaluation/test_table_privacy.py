@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.evaluation import closest_records, copied_cells
+from latentkit.evaluation import closest_records, copied_cells, table_privacy_figures
 from latentkit.evaluation.table_privacy import record_distances
 from tests.evaluation.mixed_rows import KINDS, renamed, rows, table
 
@@ -129,6 +131,21 @@ def test_repeated_rows_and_values_by_hand() -> None:
     )
     zero = table([[0.0]], [False])
     assert copied_cells(zero, zero, table([[-0.0]], [False])).rows == 1.0
+
+
+def test_rows_that_were_seen_are_repeated_no_more_often_than_others_of_a_small_table() -> None:
+    every = np.array([[a, b, c] for a in range(6) for b in range(6) for c in range(6)], float)
+    order = np.random.default_rng(0).permutation(len(every))
+    train, held_out = table(every[order[:144]], [True] * 3), table(every[order[144:]], [True] * 3)
+    fair = table(np.tile(every, (3, 1)), [True] * 3)
+    assert copied_cells(train, held_out, fair).preference == 1.0
+    assert copied_cells(train, held_out, fair).rows == pytest.approx(144 / 216)
+    unfair = table(np.concatenate([fair.values, train.values, train.values, train.values]), [True] * 3)
+    assert copied_cells(train, held_out, unfair).preference == 2.0
+    shown = {figure.name: figure for figure in table_privacy_figures(train, held_out, unfair)}
+    figure = shown["repeats of a training row over those of a held-out row"]
+    assert (figure.value, figure.floor, figure.better) == (2.0, 1.0, "nearer to the floor")
+    assert math.isnan(copied_cells(train, held_out, train).preference), "no held-out row is repeated"
 
 
 def test_wrong_input_is_named() -> None:

@@ -18,6 +18,7 @@ __all__ = ["ClosestRecords", "CopiedCells", "closest_records", "copied_cells", "
 
 _TILE = (64, 4096)  # rows of a tile of distances: 1 MiB, which stays in cache (measured)
 _MANY_VALUES = 0.1
+_ENOUGH_REPEATS = 20  # to compare them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,9 @@ class CopiedCells:
     Attributes:
         rows: Share of synthetic rows that are training rows, equal in every column, in [0, 1].
         rows_floor: The same share of held-out rows.
+        preference: How many synthetic rows there are for each distinct training row that repeat it, over how many for
+            each distinct held-out row; NaN if fewer than 20 repeat held-out rows. 1 for a model that does not know which
+            rows it has seen, however many it repeats: a table of few possible rows is repeated by any good model.
         coarse_rows: Share of synthetic rows that equal a training row in every column but those of `values`; the same
             as `rows` if there are none.
         coarse_rows_floor: The same share of held-out rows.
@@ -76,6 +80,7 @@ class CopiedCells:
 
     rows: float
     rows_floor: float
+    preference: float
     coarse_rows: float
     coarse_rows_floor: float
     values: dict[str, float]
@@ -212,6 +217,7 @@ def copied_cells(train: MixedTable, held_out: MixedTable, synthetic: MixedTable)
     return CopiedCells(
         rows=rows,
         rows_floor=rows_floor,
+        preference=_preference(train, held_out, synthetic),
         coarse_rows=coarse[0],
         coarse_rows_floor=coarse[1],
         values=values,
@@ -275,6 +281,14 @@ def _coordinates(table: MixedTable, reference: NDArray[np.float64]) -> Tensor:
 def _repeated(train: MixedTable, rows: MixedTable) -> float:
     """Share of rows that are training rows."""
     return float(np.isin(_as_keys(rows), _as_keys(train)).mean())
+
+
+def _preference(train: MixedTable, held_out: MixedTable, synthetic: MixedTable) -> float:
+    """How many rows repeat a training row, over how many repeat a held-out row."""
+    new = _as_keys(synthetic)
+    seen, unseen = (np.unique(_as_keys(table)) for table in (train, held_out))
+    n_seen, n_unseen = (int(np.isin(new, keys).sum()) for keys in (seen, unseen))
+    return (n_seen / len(seen)) / (n_unseen / len(unseen)) if n_unseen >= _ENOUGH_REPEATS else math.nan
 
 
 def _as_keys(table: MixedTable) -> NDArray[np.void]:

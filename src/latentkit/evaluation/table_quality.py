@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -127,8 +128,9 @@ def table_privacy_figures(
         seed: Decides these rows.
 
     Returns:
-        Share nearer to training rows, membership AUC, repeated rows with and without the columns of many values, and
-        copied values, the mean over such columns where there are any.
+        Share nearer to training rows, membership AUC, where enough rows are repeated how much rather those of training
+        are, repeated rows with and without the columns of many values, and copied values, the mean over such columns
+        where there are any.
 
     Raises:
         InvalidParameterError: If the columns differ or a table has fewer than 2 rows.
@@ -150,6 +152,15 @@ def table_privacy_figures(
         ).beside(0.5, unseen)
         for name, value, error in guesses
     ]
+    if not math.isnan(copies.preference):
+        figures.append(
+            Measurement(
+                name="repeats of a training row over those of a held-out row",
+                value=copies.preference,
+                better="nearer to the floor",
+                computed_with=copies.computed_with,
+            ).beside(1.0, unseen)
+        )
     shares = [
         ("share of repeated rows", copies.rows, copies.rows_floor),
         ("share of repeated rows, columns of many values apart", copies.coarse_rows, copies.coarse_rows_floor),
