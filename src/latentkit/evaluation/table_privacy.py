@@ -65,8 +65,8 @@ class CopiedCells:
         rows: Share of synthetic rows that are training rows, equal in every column, in [0, 1].
         rows_floor: The same share of held-out rows.
         preference: How many synthetic rows there are for each distinct training row that repeat it, over how many for
-            each distinct held-out row; NaN if fewer than 20 repeat held-out rows. 1 for a model that does not know which
-            rows it has seen, however many it repeats: a table of few possible rows is repeated by any good model.
+            each distinct held-out row; NaN if fewer than 20 repeat held-out rows. 1 for a model that does not know
+            which rows it has seen, however many it repeats: a table of few possible rows is repeated by any good model.
         coarse_rows: Share of synthetic rows that equal a training row in every column but those of `values`; the same
             as `rows` if there are none.
         coarse_rows_floor: The same share of held-out rows.
