@@ -87,6 +87,20 @@ def test_columns_of_one_kind_of_many_categories_or_without_cells_are_no_obstacle
         assert score.real > least
 
 
+@pytest.mark.parametrize("learner", table_learners)
+def test_classes_of_few_rows_do_not_lead_astray(learner) -> None:
+    rng = np.random.default_rng(0)
+    sizes = [1500, 700, 300, 40, 8, 3, 2, 1]
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    values = [
+        np.column_stack([label + 0.2 * rng.normal(size=len(label)), rng.normal(size=(len(label), 3)), label])
+        for _ in range(2)
+    ]
+    train, test = (table(part, [False] * 4 + [True], ("a", "b", "c", "d", "e")) for part in values)
+    (score,) = train_synthetic_test_real(train, train, test, target="e", learners=[learner])
+    assert score.real > 0.95
+
+
 def test_wrong_input_is_named() -> None:
     train = rows(60, 0)
     with pytest.raises(InvalidParameterError, match="unknown table learner 'forrest'.*Did you mean 'forest'"):

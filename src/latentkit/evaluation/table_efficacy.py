@@ -107,14 +107,15 @@ def train_synthetic_test_real(
         sets[name] = known[:, ~is_target], known[:, place]
     if classify and len(np.unique(sets["test"][1])) < 2:
         raise InvalidParameterError(f"the test rows must hold at least 2 classes of {target!r}; got one.")
+    n_classes = len(np.unique(sets["train"][1])) if classify else 0
     state = derive_seed(seed, "table-learners") % 2**32
     kinds = train.is_categorical[~is_target]
     result = []
     for name, learner in wanted:
         measured = [
-            _class_scores(learner(kinds, True, state), *sets[source], *sets["test"])
+            _class_scores(learner(kinds, n_classes, state), *sets[source], *sets["test"])
             if classify
-            else _number_scores(learner(kinds, False, state), *sets[source], *sets["test"])
+            else _number_scores(learner(kinds, n_classes, state), *sets[source], *sets["test"])
             for source in ("synthetic", "train")
         ]
         result += [

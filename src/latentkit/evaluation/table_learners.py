@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TableLearner", "boosting", "linear", "table_learners"]
 
-#: A learner takes which columns are categorical, whether classes are learnt (else numbers), and a seed.
-TableLearner = Callable[[NDArray[np.bool_], bool, int], Any]
+#: A learner takes which columns are categorical, how many classes are learnt (0 for numbers), and a seed.
+TableLearner = Callable[[NDArray[np.bool_], int, int], Any]
 
 table_learners: Registry[TableLearner] = Registry("table learner")
 
@@ -25,13 +25,17 @@ _MOST_BINS, _MOST_COLUMNS = 250, 100
 
 
 def boosting(
-    is_categorical: NDArray[np.bool_], classify: bool, seed: int, *, learning_rate: float = 0.1, max_iter: int = 200
+    is_categorical: NDArray[np.bool_], n_classes: int, seed: int, *, learning_rate: float = 0.1, max_iter: int = 200
 ) -> Pipeline:
-    """Histogram gradient boosting on categories and missing cells as they are; rare categories beyond 250 are one."""
+    """Histogram gradient boosting on categories and missing cells as they are; rare categories beyond 250 are one.
+
+    Of more than two classes, leaves are regularised: without, the steps of a class of few rows are divided by next to
+    nothing, and the probabilities of all classes go astray.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import make_pipeline
 
-    learner = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
+    learner = HistGradientBoostingClassifier if n_classes else HistGradientBoostingRegressor
     n_categorical = int(is_categorical.sum())
     return make_pipeline(
         _ordinal(is_categorical, _MOST_BINS),
@@ -39,13 +43,14 @@ def boosting(
             categorical_features=np.arange(n_categorical) if n_categorical else None,
             learning_rate=learning_rate,
             max_iter=max_iter,
+            l2_regularization=1.0 if n_classes > 2 else 0.0,
             early_stopping=False,
             random_state=seed,
         ),
     )
 
 
-def linear(is_categorical: NDArray[np.bool_], classify: bool, seed: int) -> Pipeline:
+def linear(is_categorical: NDArray[np.bool_], n_classes: int, seed: int) -> Pipeline:
     """Logistic or ridge regression on standardised numbers and one-hot categories; all beyond 100 are one.
 
     A missing category is a category; a missing number is the median, and a column of its own says so.
@@ -67,16 +72,16 @@ def linear(is_categorical: NDArray[np.bool_], classify: bool, seed: int) -> Pipe
                 ("numbers", numbers, np.flatnonzero(~is_categorical)),
             ]
         ),
-        LogisticRegression(max_iter=1000) if classify else Ridge(),
+        LogisticRegression(max_iter=1000) if n_classes else Ridge(),
     )
 
 
-def _forest(is_categorical: NDArray[np.bool_], classify: bool, seed: int) -> Pipeline:
+def _forest(is_categorical: NDArray[np.bool_], n_classes: int, seed: int) -> Pipeline:
     """100 trees on categories as the numbers of their codes."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
     from sklearn.pipeline import make_pipeline
 
-    learner = RandomForestClassifier if classify else RandomForestRegressor
+    learner = RandomForestClassifier if n_classes else RandomForestRegressor
     return make_pipeline(_ordinal(is_categorical, None), learner(100, min_samples_leaf=5, random_state=seed))
 
 

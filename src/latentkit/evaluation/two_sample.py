@@ -150,5 +150,5 @@ def area_under_curve(positive: NDArray[Any], negative: NDArray[Any]) -> tuple[fl
 
 def _classifier(name: str, is_categorical: NDArray[np.bool_], seed: int) -> Any:
     if name == "linear":
-        return linear(is_categorical, True, seed)
-    return boosting(is_categorical, True, seed, learning_rate=0.2, max_iter=50)
+        return linear(is_categorical, 2, seed)
+    return boosting(is_categorical, 2, seed, learning_rate=0.2, max_iter=50)
