@@ -49,6 +49,7 @@ WORDS: dict[str, dict[str, str]] = {
         "imputed": "{0}, after {1:.0f} s",
         "forests": "chain of random forests: {0}",
         "threads": " (threads: {0})",
+        "sampling": "Rows of Adult drawn in a second: column by column, all columns at once given z",
         "scale": "{0:,} rows, {1} columns, one of {2:,} categories: peak memory of fitting, of drawing",
         "rate": "{0} samples/s",
         "limit": ", {0} of what bfloat16 products alone allow",
@@ -86,6 +87,7 @@ WORDS: dict[str, dict[str, str]] = {
         "imputed": "{0}，用时 {1:.0f} 秒",
         "forests": "随机森林链：{0}",
         "threads": "（线程数：{0}）",
+        "sampling": "每秒生成的 Adult 行数：逐列生成；给定 z 一次生成全部列",
         "scale": "{0:,} 行 {1} 列，其中一列有 {2:,} 个类别：训练与采样的内存峰值",
         "rate": "{0} 样本/秒",
         "limit": "，为仅做 bfloat16 矩阵乘法上限的 {0}",
@@ -176,6 +178,9 @@ def of_tables(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str, s
         ours, theirs = (imputed(words, methods["mean"][who]) for who in ("latentkit", "forest chain"))
         what = words["imputation"].format(NAMES[name], float(share)) + threads["table_imputation"]
         rows.append((what, ours, words["forests"].format(theirs)))
+    if "table_sampling" in figures:
+        rates = [f"{row['rows_per_second']:,}" for row in figures["table_sampling"].values() if isinstance(row, dict)]
+        rows.append((words["sampling"] + threads["table_sampling"], ", ".join(rates), ""))
     if "table_scale" in figures:
         row = figures["table_scale"]
         what = words["scale"].format(row["rows"], row["columns"], row["categories"])
