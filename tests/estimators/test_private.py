@@ -15,6 +15,7 @@ from torch import nn
 
 from latentkit import VAE, load
 from latentkit.core.errors import InvalidParameterError, RunError
+from latentkit.estimators import vectors
 from latentkit.estimators.ex_post import ex_post_name
 from latentkit.training import PrivacySpent
 
@@ -76,6 +77,16 @@ def test_a_run_keeps_what_was_spent_and_no_secret(fitted) -> None:
 def test_a_saved_model_keeps_what_was_spent(fitted, tmp_path) -> None:
     vae, _ = fitted
     assert load(vae.save(tmp_path / "copy")).privacy_ == vae.privacy_
+
+
+def test_columns_of_private_rows_are_not_counted(monkeypatch) -> None:
+    def counted(*tables: Any) -> torch.Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(vectors, "margin_offsets", counted)
+    VAE(**QUICK).fit(people())
+    with pytest.raises(AssertionError):
+        VAE(max_epochs=1, random_state=0).fit(people())
 
 
 def test_a_seed_does_not_give_the_noise_away(fitted) -> None:

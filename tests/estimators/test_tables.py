@@ -9,7 +9,7 @@ import torch
 from latentkit import GAN, VAE, VQVAE, Autoencoder, load
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError, UnsupportedOperationError
 from latentkit.data import Dataset
-from latentkit.estimators import table_tasks
+from latentkit.estimators import table_tasks, vectors
 from latentkit.nn import ColumnWalk
 
 pd = pytest.importorskip("pandas")
@@ -62,6 +62,26 @@ def test_new_rows_are_like_those_of_the_table(vae, table) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def _distance(table, rows) -> float:
+    """How far the shares of kinds and legs are from those of a table: mean total variation."""
+    far = [
+        (
+            table[name].value_counts(normalize=True)
+            - rows[name].value_counts(normalize=True).reindex(table[name].unique())
+        )
+        for name in ("kind", "legs")
+    ]
+    return float(np.mean([0.5 * part.abs().sum() for part in far]))
+
+
+@pytest.mark.parametrize("decoder", ["auto", "mlp"])
+def test_columns_of_new_rows_have_the_shares_of_the_data(table, decoder, monkeypatch) -> None:
+    settings = {"max_epochs": 2, "decoder": decoder}
+    matched = _distance(table, _vae(**settings).fit(table).sample(20_000, random_state=1))
+    monkeypatch.setattr(vectors, "margin_offsets", lambda observed, drawn, codes: torch.zeros(sum(codes.cardinalities)))
+    assert matched < 0.6 * _distance(table, _vae(**settings).fit(table).sample(20_000, random_state=1))
+
+
 def test_rows_are_drawn_in_the_precision_of_training(table, precision, monkeypatch) -> None:
     vae = _vae(max_epochs=1, precision=precision).fit(table)
     seen, logits = set(), ColumnWalk.logits

@@ -174,12 +174,7 @@ class GenerativeTasks(ABC):
         random = generator(seed, "sample")
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
-        with self._drawing():
-            parts = [
-                decode(self._model(torch.float32, rows), z[rows], draw=how, generator=random).cpu()
-                for rows in iterate_batches(n, self._batch_size)
-            ]
-        return self.schema_.decode(torch.cat(parts))
+        return self.schema_.decode(self._drawn(z, how, random))
 
     def probability(
         self,
@@ -273,6 +268,15 @@ class GenerativeTasks(ABC):
         return self.schema_.decode(self._map_latents(decode, z))
 
     # Tensors through the model
+
+    def _drawn(self, z: Tensor, draw: Literal["mean", "sample"], random: torch.Generator) -> Tensor:
+        """Examples of latent vectors, in model units, on the CPU."""
+        with self._drawing():
+            parts = [
+                decode(self._model(torch.float32, rows), z[rows], draw=draw, generator=random).cpu()
+                for rows in iterate_batches(len(z), self._batch_size)
+            ]
+        return torch.cat(parts)
 
     def _held(self, n: int, condition: Mapping[Any, Any], rules: list[Any], latents: Any, seed: int) -> HeldRows:
         """Rows that fit a condition on columns and keep constraints."""

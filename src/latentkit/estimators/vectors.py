@@ -28,7 +28,16 @@ from latentkit.estimators.table_tasks import by_column, learn_neighbourhood, rec
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
-from latentkit.tasks import Neighbourhood, complete, reconstruct, recover, score_cells, traverse
+from latentkit.tasks import (
+    Neighbourhood,
+    complete,
+    margin_offsets,
+    reconstruct,
+    recover,
+    sample_latents,
+    score_cells,
+    traverse,
+)
 from latentkit.training.progress import Reporter
 
 __all__ = ["VectorTasks"]
@@ -39,6 +48,8 @@ N_IMPORTANCE = 64
 N_DRAWS = 20
 #: Rows of a table whose completions are drawn at once.
 CELL_ROWS = 1024
+#: Rows that are drawn to count the shares of columns, at least and at most.
+FEWEST_COUNTED, MOST_COUNTED = 20_000, 50_000
 
 
 class VectorTasks(EncodingTasks, VectorPriors):
@@ -322,19 +333,29 @@ class VectorTasks(EncodingTasks, VectorPriors):
         """
         without_ex_post(self)
         family = ex_post_family(self)
-        if family is None:
-            return
-        reporter.note(f"fitting a {in_words(ex_post_name(self))} to the latent space, from which samples are drawn")
-        rows = self._some_rows(len(storage), family.max_rows, "mixture")
-        is_point = self.specification_.is_deterministic
+        if family is not None:
+            name = in_words(ex_post_name(self))
+            reporter.note(f"fitting a {name} to the latent space, from which samples are drawn")
+            rows = self._some_rows(len(storage), family.max_rows, "mixture")
+            is_point = self.specification_.is_deterministic
 
-        def moments(model: Any, x: Tensor) -> Tensor:
-            posterior: Any = model.encode(x)
-            return posterior.mean if is_point else torch.cat([posterior.mean, posterior.log_var], dim=-1)
+            def moments(model: Any, x: Tensor) -> Tensor:
+                posterior: Any = model.encode(x)
+                return posterior.mean if is_point else torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
-        numbers = self._map_rows(moments, storage, rows)
-        means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
-        fit_ex_post(self, means, log_vars, dataset, reporter, rows=rows)
+            numbers = self._map_rows(moments, storage, rows)
+            means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
+            fit_ex_post(self, means, log_vars, dataset, reporter, rows=rows)
+        if self.schema_.kind == "table" and self.condition_ is None and not self._is_private:
+            self._match_margins(storage)
+
+    def _match_margins(self, storage: Tensor) -> None:
+        """Bring the shares of the columns of new rows to those of the training data; private ones are not counted."""
+        n = min(max(len(storage), FEWEST_COUNTED), MOST_COUNTED)
+        random = generator(self.seed_, "margins")
+        z = sample_latents(self._prior_module(None, "auto")(), n, generator=random).to(self._device)
+        drawn = self._drawn(z, "sample", random)
+        self.model_.shift_output(margin_offsets(storage, drawn, self.schema_.codes))
 
     def _some_rows(self, n: int, most: int, purpose: str) -> Tensor:
         """Places of up to `most` of n rows, drawn by the seed, ascending."""

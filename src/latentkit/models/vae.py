@@ -140,6 +140,17 @@ class VariationalAutoencoder(nn.Module):
         self.prior_family.initialise(x)
         start_at_mean(self.likelihood, last_layer(self.decoder), x)
 
+    @torch.no_grad()
+    def shift_output(self, offsets: Tensor) -> None:
+        """Add to the likelihood's parameters of every example; the last layer of a user's own decoder stays as it is.
+
+        Args:
+            offsets: As many numbers as the bias of the decoder's last layer.
+        """
+        layer = last_layer(self.decoder)
+        if layer is not None and layer.bias is not None:
+            layer.bias.add_(offsets.to(layer.bias).reshape(layer.bias.shape))
+
 
 def conditioned(model: ConditionedBy, condition: Tensor) -> Conditioned:
     """Return the model whose condition is fixed.

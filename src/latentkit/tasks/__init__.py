@@ -20,6 +20,7 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
@@ -44,6 +45,7 @@ __all__ = [
     "guided",
     "interpolate",
     "latent_path",
+    "margin_offsets",
     "reconstruct",
     "recover",
     "sample",
