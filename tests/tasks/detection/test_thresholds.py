@@ -79,7 +79,7 @@ def test_scores_that_do_not_differ_have_a_tail_of_nothing() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     scores = np.arange(18.0)
-    with pytest.raises(DataError, match="from 19 held-out normal rows on, and there are 18"):
+    with pytest.raises(DataError, match="from 19 held-out normal rows on; there are 18"):
         conformal_cut(scores, 0.05)
     with pytest.raises(DataError, match="0.1 of 18 are 2. Give at least 100 rows"):
         fit_tail(scores)

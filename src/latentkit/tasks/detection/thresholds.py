@@ -75,7 +75,7 @@ def conformal_cut(scores: Floats, false_alarms: float) -> float:
     if place > len(ordered):
         needed = math.ceil(1.0 / false_alarms - 1e-9) - 1
         raise DataError(
-            f"a false-alarm rate of {false_alarms:g} is guaranteed from {needed} held-out normal rows on, and there are "
+            f"a false-alarm rate of {false_alarms:g} is guaranteed from {needed} held-out normal rows on; there are "
             f"{len(ordered)}. Hold out more rows, or allow a higher rate."
         )
     return float(ordered[place - 1])
