@@ -22,6 +22,7 @@ from latentkit.evaluation.disentanglement import (
     mutual_information_gap,
     sap_score,
 )
+from latentkit.evaluation.drift import ColumnDrift, Drift, measure_drift
 from latentkit.evaluation.features import (
     FeatureMap,
     InceptionFeatures,
@@ -61,11 +62,13 @@ __all__ = [
     "AttributeRegressor",
     "ClassifierFeatures",
     "ClosestRecords",
+    "ColumnDrift",
     "ColumnShapes",
     "CopiedCells",
     "CopyRate",
     "Dci",
     "DensityCoverage",
+    "Drift",
     "FactorVaeScore",
     "FeatureMap",
     "Figure",
@@ -104,6 +107,7 @@ __all__ = [
     "importance_bound",
     "kernel_distance",
     "measure_disentanglement",
+    "measure_drift",
     "measure_samples",
     "measure_table",
     "miselbo",
