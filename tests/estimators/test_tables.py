@@ -61,7 +61,6 @@ def test_new_rows_are_like_those_of_the_table(vae, table) -> None:
     assert rows.equals(vae.sample(2000))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def _distance(table, rows) -> float:
     """How far the shares of kinds and legs are from those of a table: mean total variation."""
     far = [
@@ -82,6 +81,7 @@ def test_columns_of_new_rows_have_the_shares_of_the_data(table, decoder, monkeyp
     assert matched < 0.6 * _distance(table, _vae(**settings).fit(table).sample(20_000, random_state=1))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_rows_are_drawn_in_the_precision_of_training(table, precision, monkeypatch) -> None:
     vae = _vae(max_epochs=1, precision=precision).fit(table)
     seen, logits = set(), ColumnWalk.logits
