@@ -100,7 +100,8 @@ def conformal_p_values(scores: Floats, reference: Floats) -> Floats:
     """
     ordered = np.sort(_checked(reference))
     above = len(ordered) - np.searchsorted(ordered, np.asarray(scores, np.float64), side="left")
-    return (1.0 + above) / (len(ordered) + 1.0)
+    p_values: Floats = (1.0 + above.astype(np.float64)) / (len(ordered) + 1.0)
+    return p_values
 
 
 def benjamini_hochberg(p_values: Floats, rate: float) -> NDArray[np.bool_]:
@@ -167,7 +168,7 @@ class Tail:
         ratio = probability / self.share
         if abs(self.shape) < 1e-9:
             return self.base - self.scale * math.log(ratio)
-        return self.base + self.scale * (ratio**-self.shape - 1.0) / self.shape
+        return self.base + self.scale * (math.exp(-self.shape * math.log(ratio)) - 1.0) / self.shape
 
 
 def fit_tail(scores: Floats, *, share: float = TAIL_SHARE) -> Tail:
