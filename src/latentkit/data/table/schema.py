@@ -377,8 +377,8 @@ class TableSchema:
             draws: Codes with positions, shape (draws, n, model columns).
             widest: Categories of a column up to which they are compared.
         Returns:
-            For each column that the model sees a block of shape (n, width), float32: the mean of numbers and times, of
-            width 1; of categories the share of the draws that have each; of too many categories nothing.
+            A block for each column that the model sees, shape (n, width), float32. It holds the mean of numbers and
+            times, width 1; of categories the share of the draws that have each; of too many categories nothing.
         """
         m, n, _ = draws.shape
         blocks = []
