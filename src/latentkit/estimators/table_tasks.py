@@ -26,15 +26,13 @@ __all__ = ["HeldRows", "by_column", "learn_neighbourhood", "recover_table", "sam
 #: Applies a function of the model and rows in model units to all rows; batches are the second dimension of its results.
 MapRows: TypeAlias = Callable[[Callable[[Any, Tensor], Tensor], Tensor], Tensor]
 
-#: Completions of a row, where no number is given.
+#: Completions of an example with missing features, where no number is given.
 N_DRAWS: Final = 20
 
 _N_LATENTS: Final = 8  # draws of z over which a cell is averaged, where no number is given
 _N_POINTS: Final = 50  # that stand for what a cell may be
 _MOST_NEAR: Final = 10_000  # rows among which near ones are looked up
-_LEARNT_FROM: Final = (
-    10_000  # rows from which it is learnt how much they say, counted again each time that cells are hidden
-)
+_LEARNT_FROM: Final = 10_000  # rows from which it is learnt how much they say, the same ones up to four times
 _MOST_ROUNDS: Final = 4  # of hiding cells
 _HIDDEN: Final = 0.2  # share of the cells that are hidden
 

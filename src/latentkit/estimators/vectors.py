@@ -24,7 +24,7 @@ from latentkit.estimators.ex_post import ex_post_family, ex_post_name, fit_ex_po
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
-from latentkit.estimators.table_tasks import by_column, learn_neighbourhood, recover_table
+from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -44,8 +44,6 @@ __all__ = ["VectorTasks"]
 
 #: Importance samples of a bound, where no number is given.
 N_IMPORTANCE = 64
-#: Completions of an example with missing features, where no number is given.
-N_DRAWS = 20
 #: Rows of a table whose completions are drawn at once.
 CELL_ROWS = 1024
 #: Rows that are drawn to count the shares of columns, at least and at most.
@@ -327,27 +325,31 @@ class VectorTasks(EncodingTasks, VectorPriors):
     # The prior that is fitted after training
 
     def _complete(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
+        """Fit the ex-post priors, and bring the columns of new rows of tables to the shares of the data."""
+        self._fit_ex_post(storage, dataset, reporter)
+        if self.schema_.kind == "table" and self.condition_ is None and not self._is_private:
+            self._match_margins(storage)
+
+    def _fit_ex_post(self, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         """Fit the ex-post priors to posterior draws of the training data: of all, of classes, and given conditions.
 
         Where posteriors are points, the draws are the codes.
         """
         without_ex_post(self)
         family = ex_post_family(self)
-        if family is not None:
-            name = in_words(ex_post_name(self))
-            reporter.note(f"fitting a {name} to the latent space, from which samples are drawn")
-            rows = self._some_rows(len(storage), family.max_rows, "mixture")
-            is_point = self.specification_.is_deterministic
+        if family is None:
+            return
+        reporter.note(f"fitting a {in_words(ex_post_name(self))} to the latent space, from which samples are drawn")
+        rows = self._some_rows(len(storage), family.max_rows, "mixture")
+        is_point = self.specification_.is_deterministic
 
-            def moments(model: Any, x: Tensor) -> Tensor:
-                posterior: Any = model.encode(x)
-                return posterior.mean if is_point else torch.cat([posterior.mean, posterior.log_var], dim=-1)
+        def moments(model: Any, x: Tensor) -> Tensor:
+            posterior: Any = model.encode(x)
+            return posterior.mean if is_point else torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
-            numbers = self._map_rows(moments, storage, rows)
-            means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
-            fit_ex_post(self, means, log_vars, dataset, reporter, rows=rows)
-        if self.schema_.kind == "table" and self.condition_ is None and not self._is_private:
-            self._match_margins(storage)
+        numbers = self._map_rows(moments, storage, rows)
+        means, log_vars = (numbers, None) if is_point else numbers.chunk(2, dim=-1)
+        fit_ex_post(self, means, log_vars, dataset, reporter, rows=rows)
 
     def _match_margins(self, storage: Tensor) -> None:
         """Bring the shares of the columns of new rows to those of the training data; private ones are not counted."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_real
+from latentkit.evaluation.column_shapes import total_variation
 from latentkit.evaluation.mixed_table import MixedTable, check_tables
 
 __all__ = ["ColumnDrift", "Drift", "measure_drift"]
@@ -152,14 +153,12 @@ def _of_categories(known: Floats, fresh: Floats) -> tuple[float, float]:
     if not min(len(known), len(fresh)):
         return 0.0, 1.0
     codes, places = np.unique(np.concatenate([known, fresh]), return_inverse=True)
-    counts = np.stack(
-        [np.bincount(part, minlength=len(codes)) for part in (places[: len(known)], places[len(known) :])]
-    ).astype(float)
-    shares = counts / counts.sum(1, keepdims=True)
+    halves = places[: len(known)], places[len(known) :]
+    counts = np.stack([np.bincount(part, minlength=len(codes)) for part in halves]).astype(float)
     expected = counts.sum(0) * min(len(known), len(fresh)) / counts.sum()
     rare = expected < _EXPECTED
     pooled = np.column_stack([counts[:, ~rare], counts[:, rare].sum(1)])
-    return 0.5 * float(np.abs(shares[0] - shares[1]).sum()), _chi_squared(pooled)
+    return total_variation(*halves), _chi_squared(pooled)
 
 
 def _chi_squared(counts: Floats) -> float:

@@ -138,29 +138,19 @@ def table_privacy_figures(
     near = closest_records(train, held_out, synthetic, max_rows=max_rows, seed=seed)
     copies = copied_cells(train, held_out, synthetic)
     unseen, fresh = "a model that cannot know the training rows", "held-out rows in place of the synthetic ones"
-    guesses = [
-        ("share nearer to training rows", near.nearer_to_training, near.standard_error),
-        ("membership AUC", near.membership_auc, near.membership_standard_error),
-    ]
-    figures = [
-        Measurement(
-            name=name,
-            value=value,
-            better="nearer to the floor",
-            standard_error=error,
-            computed_with=near.computed_with,
-        ).beside(0.5, unseen)
-        for name, value, error in guesses
+    guesses: list[tuple[str, float, float, float | None, str]] = [
+        ("share nearer to training rows", near.nearer_to_training, 0.5, near.standard_error, near.computed_with),
+        ("membership AUC", near.membership_auc, 0.5, near.membership_standard_error, near.computed_with),
     ]
     if not math.isnan(copies.preference):
-        figures.append(
-            Measurement(
-                name="repeats of a training row over those of a held-out row",
-                value=copies.preference,
-                better="nearer to the floor",
-                computed_with=copies.computed_with,
-            ).beside(1.0, unseen)
-        )
+        name = "repeats of a training row over those of a held-out row"
+        guesses.append((name, copies.preference, 1.0, None, copies.computed_with))
+    figures = [
+        Measurement(
+            name=name, value=value, better="nearer to the floor", standard_error=error, computed_with=how
+        ).beside(floor, unseen)
+        for name, value, floor, error, how in guesses
+    ]
     shares = [
         ("share of repeated rows", copies.rows, copies.rows_floor),
         ("share of repeated rows, columns of many values apart", copies.coarse_rows, copies.coarse_rows_floor),

@@ -39,12 +39,10 @@ def margin_offsets(observed: Tensor, drawn: Tensor, codes: ColumnCodes) -> Tenso
         tensor([1.3333, 0.6667])
     """
     sizes, last = torch.tensor(codes.cardinalities), torch.tensor(codes.last_values)
+    tables = [codes_of(rows, sizes, last) for rows in (observed, drawn)]
     parts = []
-    for column, (size, last_value) in enumerate(zip(sizes, last, strict=True)):
-        n, m = (
-            torch.bincount(codes_of(rows[:, column], size, last_value), minlength=int(size) + 1)[: int(size)].double()
-            for rows in (observed, drawn)
-        )
+    for column, size in enumerate(codes.cardinalities):
+        n, m = (torch.bincount(table[:, column], minlength=size + 1)[:size].double() for table in tables)
         expected = m * n.sum() / m.sum().clamp_min(1.0)
         parts.append(torch.log((n + _PSEUDO_COUNT) / (expected + _PSEUDO_COUNT)))
     return torch.cat(parts).float()

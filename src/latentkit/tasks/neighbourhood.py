@@ -80,11 +80,11 @@ class Neighbourhood:
         centres = tuple(block.mean(0) for block in features)
         spread = torch.stack([(f - c).square().mean(0).sum().sqrt() for f, c in zip(features, centres, strict=True)])
         scales = torch.where(spread > 0, 1.0 / spread, 0.0)
-        scaled = tuple((block - c) * s for block, c, s in zip(features, centres, scales, strict=True))
+        scaled = _scaled(features, centres, scales)
         return cls(
             cells,
             tuple(tuple(place) for place in places),
-            scaled,
+            tuple(scaled),
             torch.zeros(len(features)),
             _largest_correlations(scaled),
             centres,
@@ -107,7 +107,7 @@ class Neighbourhood:
         """
         products = torch.zeros(2, len(self.places), dtype=torch.float64)
         for features, hidden in predictions:
-            blocks = self._scaled(features)
+            blocks = _scaled(features, self._centres, self._scales)
             for column, truth in enumerate(self.features):
                 rows = (hidden[:, column] & self._known(column)).nonzero().flatten()
                 if not truth.shape[1] or not len(rows):
@@ -136,7 +136,7 @@ class Neighbourhood:
             Shape of `points`; those of known cells are as they were.
         """
         points = points.clone()
-        blocks = self._scaled(features)
+        blocks = _scaled(features, self._centres, self._scales)
         n_points = len(points)
         for column, places in enumerate(self.places):
             n_near = round(float(self.shares[column]) * n_points)
@@ -158,9 +158,6 @@ class Neighbourhood:
 
     def _known(self, column: int) -> Tensor:
         return ~self.cells[:, list(self.places[column])].isnan().any(1)
-
-    def _scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
-        return [(block - c) * s for block, c, s in zip(features, self._centres, self._scales, strict=True)]
 
     def _nearest(
         self, column: int, query: Sequence[Tensor], *, own: Tensor | None = None
@@ -189,6 +186,10 @@ class Neighbourhood:
             near = distances.topk(k, dim=1, largest=False)
             weights = 1.0 / (near.values + _FLOOR * near.values[:, -1:] + 1e-12)
             yield part, known[near.indices], weights / weights.sum(1, keepdim=True)
+
+
+def _scaled(features: Sequence[Tensor], centres: Sequence[Tensor], scales: Tensor) -> list[Tensor]:
+    return [(block - c) * s for block, c, s in zip(features, centres, scales, strict=True)]
 
 
 def _largest_correlations(features: Sequence[Tensor]) -> Tensor:
