@@ -130,6 +130,20 @@ class ArraySchema:
             check_finite(event, source=source)
         return self.numbers.encode(event, dtype), as_tensor(mask)
 
+    def user_numbers(self, data: Any) -> AnyArray:
+        """Return the numbers of user form as they are, whatever range they are in, shape (n, features), float64.
+
+        Args:
+            data: As in :meth:`encode`; NaN is let through.
+        Raises:
+            SchemaMismatchError: If the shape or columns are not those that the schema was learnt from.
+            DataError: If there is text, or infinity.
+        """
+        array, source = self._array(data)
+        numbers = np.asarray(array.reshape(len(array), -1), np.float64)
+        check_finite(np.nan_to_num(numbers, posinf=np.inf, neginf=-np.inf), names=self._names(), source=source)
+        return numbers
+
     def to_model(self, storage: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return storage in model units: 0..1, or standardised reals."""
         return self.numbers.to_model(storage, dtype)

@@ -1,6 +1,8 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
 from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
+from latentkit.estimators.detector import AnomalyDetector
+from latentkit.estimators.explanations import AnomalyExplanation, Change
 from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
 from latentkit.estimators.hierarchical import HierarchicalVAE
@@ -16,7 +18,10 @@ __all__ = [
     "VAE",
     "VAEGAN",
     "VQVAE",
+    "AnomalyDetector",
+    "AnomalyExplanation",
     "Autoencoder",
+    "Change",
     "DenoisingAutoencoder",
     "Generator",
     "HierarchicalVAE",

@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError, RunVersionError, StorageError
 from latentkit.core.files import atomic_path, sha256, storage_errors, write_json, write_text
 from latentkit.core.parameters import suggestion
+from latentkit.core.registry import Registry
 from latentkit.core.version import __version__
 from latentkit.data import Dataset, schema_from_description
 from latentkit.data.conditions import ConditionSchema
@@ -57,7 +58,7 @@ from latentkit.training import Checkpoint, Engine, EpochRecord, PrivacySpent, Tr
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["RUN_FORMAT", "RunWriter", "load", "read_config", "save"]
+__all__ = ["RUN_FORMAT", "RunWriter", "load", "loaders", "read_config", "save"]
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
 ENVIRONMENT = "environment.json"
@@ -67,6 +68,10 @@ EXTRA = "extra."
 STAGE = ".writing."
 #: Parts of a plan that are written elsewhere, or that belong to the machine.
 _NOT_WRITTEN = ("kl_weight", "engine", "checkpoint_path", "seed", "privacy")
+
+
+#: What reads folders that are no runs of one trained model, by what ``config.yaml`` calls them.
+loaders: Registry[Callable[[Path], Any]] = Registry("folder")
 
 
 class RunWriter:
@@ -220,12 +225,14 @@ def load(
 
     path = Path(folder)
     config = read_config(path)
+    if config.get("estimator") in loaders:
+        return loaders[config["estimator"]](path)
     if "fitted" not in config:
         raise RunError(f"{path} was not trained to the end. Go on with: latentkit fit DATA -o {path} --resume")
     own = {name: module for name, module in (("encoder", encoder), ("decoder", decoder)) if module is not None}
     try:
         for name in (WEIGHTS, SCHEMA):
-            _check_content(path / name, config["fitted"]["sha256"][name])
+            check_content(path / name, config["fitted"]["sha256"][name])
         kind = estimators[config["estimator"]]
         known = kind().get_params()
         parameters = {name: from_yaml(value) for name, value in config["parameters"].items() if name in known}
@@ -234,7 +241,7 @@ def load(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, RunError):
             raise
-        raise _damaged_config(path / CONFIG, error) from error
+        raise damaged_config(path / CONFIG, error) from error
     for name in own:
         if choices.get(name) != "custom":
             raise InvalidParameterError(
@@ -248,7 +255,7 @@ def load(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if "custom" in choices.values():
             raise  # a module of the user's own is missing or wrong
-        raise _damaged_config(path / CONFIG, error) from error
+        raise damaged_config(path / CONFIG, error) from error
     estimator.specification_, estimator.schema_ = specification, schema
     estimator.latent_dim_ = specification.latent_dim
     try:
@@ -260,7 +267,7 @@ def load(
                 f"the weights of the run do not fit your {' and '.join(own)}; give the module with which it was "
                 f"fitted. {error}"
             ) from error
-        raise _damaged_config(path / CONFIG, error) from error
+        raise damaged_config(path / CONFIG, error) from error
     for module in (estimator.model_, *estimator.extra_modules_.values()):
         module.to(pick_device(device))
     estimator.history_ = _read_metrics(path / METRICS)
@@ -271,7 +278,8 @@ def _is_stage(path: Path) -> bool:
     return path.name.startswith(STAGE)
 
 
-def _check_content(file: Path, expected: str) -> None:
+def check_content(file: Path, expected: str) -> None:
+    """Refuse a file that is missing, or does not have the content that was written."""
     if not file.exists():
         raise DamagedRunError(f"{file} is missing. Restore it from a copy, or fit again.")
     if sha256(file) != expected:
@@ -280,7 +288,8 @@ def _check_content(file: Path, expected: str) -> None:
         )
 
 
-def _damaged_config(file: Path, error: Exception) -> DamagedRunError:
+def damaged_config(file: Path, error: Exception) -> DamagedRunError:
+    """The error of a configuration that makes no sense."""
     return DamagedRunError(
         f"{file} is damaged ({type(error).__name__}: {error}). Restore it from a copy, or fit again."
     )

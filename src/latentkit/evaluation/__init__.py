@@ -12,6 +12,7 @@ from latentkit.evaluation.control import (
     attribute_control,
     classification_accuracy_score,
 )
+from latentkit.evaluation.detection import DetectionQuality, detection_quality
 from latentkit.evaluation.disentanglement import (
     Dci,
     FactorVaeScore,
@@ -68,6 +69,7 @@ __all__ = [
     "CopyRate",
     "Dci",
     "DensityCoverage",
+    "DetectionQuality",
     "Drift",
     "FactorVaeScore",
     "FeatureMap",
@@ -107,6 +109,7 @@ __all__ = [
     "importance_bound",
     "kernel_distance",
     "measure_disentanglement",
+    "detection_quality",
     "measure_drift",
     "measure_samples",
     "measure_table",

@@ -9,6 +9,7 @@ from latentkit.models.adversarial import (
 )
 from latentkit.models.codes import CodeDistribution, CodePrior
 from latentkit.models.conditional_priors import ConditionalPrior, GivenConditions, LinearMeans
+from latentkit.models.ensemble import AutoencoderEnsemble, MemberNormal
 from latentkit.models.generator import GeneratorSpecification, LatentGenerator
 from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
 from latentkit.models.ladder import LadderAutoencoder, LadderPosterior, LadderSpecification
@@ -28,6 +29,7 @@ from latentkit.models.specification import Specification, models, specification_
 from latentkit.models.vae import VaeSpecification, VariationalAutoencoder, WithPrior
 
 __all__ = [
+    "AutoencoderEnsemble",
     "CodeDistribution",
     "CodePosterior",
     "CodePrior",
@@ -46,6 +48,7 @@ __all__ = [
     "LatentGenerator",
     "LearntPrior",
     "LinearMeans",
+    "MemberNormal",
     "NetworkChoice",
     "NetworkSettings",
     "QuantizedAutoencoder",

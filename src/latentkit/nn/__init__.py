@@ -8,12 +8,14 @@ from latentkit.nn.columns import CellEmbedding, CodeVectors, ColumnDecoder, Colu
 from latentkit.nn.convolutional import ConvDecoder, ConvEncoder
 from latentkit.nn.families import NetworkFamily, NetworkOptions, networks
 from latentkit.nn.grids import GridDecoder, GridEncoder
+from latentkit.nn.members import STEADY_WIDTH, MemberLinear, MemberPerceptron
 from latentkit.nn.mlp import MLP
 from latentkit.nn.quantizers import Quantized, Quantizer, quantizers
 from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 
 __all__ = [
     "MLP",
+    "STEADY_WIDTH",
     "CellEmbedding",
     "CodeVectors",
     "ColumnDecoder",
@@ -23,6 +25,8 @@ __all__ = [
     "ConvEncoder",
     "GridDecoder",
     "GridEncoder",
+    "MemberLinear",
+    "MemberPerceptron",
     "NetworkFamily",
     "NetworkOptions",
     "NetworkSpec",

@@ -7,6 +7,7 @@ from latentkit.objectives.combined_bounds import Ciwae, Miwae, Piwae
 from latentkit.objectives.dip import Dip
 from latentkit.objectives.discrepancy import Info, kernels, maximum_mean_discrepancy
 from latentkit.objectives.elbo import Elbo
+from latentkit.objectives.ensemble import MemberElbos
 from latentkit.objectives.factor import Factor, permute_dimensions
 from latentkit.objectives.importance import log_importance_weights, log_mean_exp
 from latentkit.objectives.importance_weighted import Dreg, Iwae, Stl
@@ -37,6 +38,7 @@ __all__ = [
     "LearntLatents",
     "LinearKl",
     "MaximumLikelihood",
+    "MemberElbos",
     "Miwae",
     "Piwae",
     "Reconstruction",

@@ -1,14 +1,51 @@
-"""Odd rows: scores turned into alarms."""
+"""Odd rows: what is odd about them, how odd they are, and whom to alarm."""
 
 from __future__ import annotations
 
+from latentkit.tasks.detection.ensembles import MEMBERS, Member, build_ensemble, fit_ensemble
+from latentkit.tasks.detection.evidence import CodesWitness, EnsembleWitness, Evidence, ModelWitness, Witness
+from latentkit.tasks.detection.features import RowScale, squash
+from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
+from latentkit.tasks.detection.scoring import PARTS, Explanation, OddnessScore
 from latentkit.tasks.detection.thresholds import (
+    Calibration,
     Tail,
+    auto_cut,
     benjamini_hochberg,
+    best_cut,
     conformal_cut,
     conformal_p_values,
     fit_tail,
     rate_cut,
+    verdict_confidence,
 )
 
-__all__ = ["Tail", "benjamini_hochberg", "conformal_cut", "conformal_p_values", "fit_tail", "rate_cut"]
+__all__ = [
+    "MEMBERS",
+    "PARTS",
+    "Calibration",
+    "CodesWitness",
+    "EnsembleWitness",
+    "Evidence",
+    "Explanation",
+    "Member",
+    "ModelWitness",
+    "OddnessScore",
+    "RowScale",
+    "ScorePart",
+    "SumPart",
+    "Tail",
+    "Witness",
+    "auto_cut",
+    "benjamini_hochberg",
+    "best_cut",
+    "build_ensemble",
+    "conformal_cut",
+    "conformal_p_values",
+    "fit_ensemble",
+    "fit_tail",
+    "rate_cut",
+    "score_parts",
+    "squash",
+    "verdict_confidence",
+]

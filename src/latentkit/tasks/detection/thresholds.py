@@ -16,13 +16,42 @@ from numpy.typing import NDArray
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import check_real
 
-__all__ = ["Tail", "benjamini_hochberg", "conformal_cut", "conformal_p_values", "fit_tail", "rate_cut"]
+__all__ = [
+    "Calibration",
+    "Tail",
+    "auto_cut",
+    "benjamini_hochberg",
+    "best_cut",
+    "conformal_cut",
+    "conformal_p_values",
+    "fit_tail",
+    "rate_cut",
+    "verdict_confidence",
+]
 
 Floats = NDArray[np.float64]
 
 #: Share of the reference scores whose excesses the tail is fitted to.
 TAIL_SHARE: Final = 0.1
 _FEWEST: Final = 10  # excesses that a tail is fitted to
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How a cut was come by.
+
+    Attributes:
+        rule: In words.
+        cut: Score in nats above which a row is odd.
+        n_rows: Rows that it was learnt from.
+        f1: With labels: F1 score on the half that the cut was not chosen on; else None.
+    """
+
+    rule: str
+    cut: float
+    n_rows: int
+    f1: float | None = None
 
 
 def rate_cut(scores: Floats, contamination: float) -> float:
@@ -211,6 +240,105 @@ def fit_tail(scores: Floats, *, share: float = TAIL_SHARE) -> Tail:
     if first <= 0.0 or gap <= 1e-12 * first:
         return Tail(base, n / len(ordered), max(first, 0.0), 0.0)
     return Tail(base, n / len(ordered), 2.0 * first * second / gap, 2.0 - first / gap)
+
+
+def auto_cut(scores: Floats, *, rate: float = 0.01, is_clean: bool) -> float:
+    r"""Cut that normal rows exceed at about a given rate, from the tail of the reference scores.
+
+    Where all reference rows are normal it is that of :func:`fit_tail`. Where some are not, the upper scores are not
+    those of normal rows: the tail is then that of a generalised Pareto distribution of what exceeds the median, told by
+    three quantiles that an eighth of odd rows hardly moves,
+
+    .. math:: \xi = \log_2 \frac{q_{7/8} - q_{3/4}}{q_{3/4} - q_{1/2}}, \qquad
+              t = q_{1/2} + (q_{3/4} - q_{1/2}) \frac{(1 / 2 r)^\xi - 1}{2^\xi - 1}
+
+    with the shape held between -1/2 and 1/2.
+
+    Args:
+        scores: Of reference rows, shape (n,).
+        rate: Share of normal rows above the cut, above 0, at most 0.1.
+        is_clean: Whether all reference rows are normal.
+    References:
+        Pickands, 1975, Statistical Inference Using Extreme Order Statistics.
+
+    Example:
+        >>> scores = np.random.default_rng(0).exponential(size=10_000)
+        >>> [round(auto_cut(scores, is_clean=kind) / math.log(100), 1) for kind in (True, False)]
+        [1.0, 1.1]
+    """
+    check_real("rate", rate, low=0.0, high=TAIL_SHARE, inclusive=(False, True))
+    values = _checked(scores)
+    if is_clean and round(TAIL_SHARE * len(values)) >= _FEWEST:
+        return fit_tail(values).cut(min(rate, round(TAIL_SHARE * len(values)) / len(values)))
+    middle, upper, highest = np.quantile(values, [0.5, 0.75, 0.875])
+    if upper <= middle or highest <= upper:
+        shape = 0.0
+    else:
+        shape = min(0.5, max(-0.5, math.log2((highest - upper) / (upper - middle))))
+    ratio = 0.5 / rate
+    stretch = math.log2(ratio) if abs(shape) < 1e-6 else (ratio**shape - 1.0) / (2.0**shape - 1.0)
+    return float(middle + (upper - middle) * stretch)
+
+
+def best_cut(scores: Floats, labels: NDArray[np.bool_]) -> float:
+    r"""Cut with the largest F1 score on labelled rows, half-way between two scores.
+
+    .. math:: F_1 = \frac{2 \, TP}{2 \, TP + FP + FN}
+
+    Args:
+        scores: Shape (n,).
+        labels: True for odd rows, shape (n,); both kinds must be there.
+    Raises:
+        DataError: If the labels are of one kind only.
+    References:
+        van Rijsbergen, 1979, Information Retrieval.
+
+    Example:
+        >>> best_cut(np.array([0.0, 1.0, 2.0, 3.0]), np.array([False, False, True, True]))
+        1.5
+    """
+    values, odd = _checked(scores), np.asarray(labels, bool)
+    if odd.shape != values.shape or odd.all() or not odd.any():
+        raise DataError(
+            f"a cut is chosen by labels of both kinds, one for each of {len(values)} scores; got {odd.size} labels, "
+            f"{int(odd.sum())} of them odd."
+        )
+    order = np.argsort(-values, kind="stable")
+    ranked, hits = values[order], np.cumsum(odd[order])
+    ends = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))
+    f1 = 2.0 * hits[ends] / (ends + 1 + odd.sum())
+    place = ends[int(np.argmax(f1))]
+    return float(ranked[place] - 1.0 if place == len(ranked) - 1 else 0.5 * (ranked[place] + ranked[place + 1]))
+
+
+def verdict_confidence(scores: Floats, reference: Floats, cut: float) -> Floats:
+    r"""How sure the verdict on each row is: how often it would be the same with another sample of reference rows.
+
+    .. math:: P(\text{odd}) = 1 - B(n - n_c; n, p), \qquad p = \frac{1 + \#\{i : s_i \le s\}}{n + 2}
+
+    with B the distribution function of the binomial distribution and :math:`n_c` the number of reference scores above
+    the cut; the confidence is that probability for rows above the cut, and the rest to 1 for those below.
+
+    Args:
+        scores: Of the rows, shape (m,).
+        reference: Of the reference rows, shape (n,).
+        cut: Above which a row is odd.
+    References:
+        Perini et al., 2020, Quantifying the Confidence of Anomaly Detectors in Their Example-Wise Predictions.
+
+    Example:
+        >>> verdict_confidence(np.array([0.0, 98.5, 500.0]), np.arange(100.0), 97.5).round(2).tolist()
+        [1.0, 0.41, 0.74]
+    """
+    from scipy.stats import binom
+
+    ordered = np.sort(_checked(reference))
+    values = np.asarray(scores, np.float64)
+    n = len(ordered)
+    below = np.searchsorted(ordered, values, side="right")
+    p = (1.0 + below) / (n + 2.0)
+    is_odd: Floats = 1.0 - binom.cdf(n - int((ordered > cut).sum()), n, p)
+    return np.where(values > cut, is_odd, 1.0 - is_odd)
 
 
 def _checked(scores: Floats) -> Floats:

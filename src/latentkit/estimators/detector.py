@@ -1,0 +1,622 @@
+"""Anomaly detection: one detector for rows, tables of mixed kinds and images, behind scikit-learn's interface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+from latentkit.core.parameters import check_real
+from latentkit.core.seeds import derive_seed, generator
+from latentkit.data import Dataset, learn_schema, learn_table_schema
+from latentkit.data.containers import is_frame, to_array
+from latentkit.data.table.columns import markers_of
+from latentkit.data.table.frames import take_rows
+from latentkit.estimators.detector_rows import DetectorRows
+from latentkit.estimators.detector_runs import DETECTOR, load_detector, save_detector
+from latentkit.estimators.explanations import AnomalyExplanation, Change
+from latentkit.estimators.inputs import DataIntake
+from latentkit.estimators.parameters import validate
+from latentkit.estimators.randomness import draw_seed, python_random_kept
+from latentkit.estimators.runs import loaders
+from latentkit.estimators.vae import VAE
+from latentkit.estimators.vectors import VectorTasks
+from latentkit.evaluation import DetectionQuality, Drift, detection_quality, measure_drift
+from latentkit.models import AutoencoderEnsemble, inference_batch_size
+from latentkit.tasks.detection import (
+    PARTS,
+    Calibration,
+    CodesWitness,
+    EnsembleWitness,
+    ModelWitness,
+    OddnessScore,
+    RowScale,
+    auto_cut,
+    benjamini_hochberg,
+    best_cut,
+    conformal_cut,
+    conformal_p_values,
+    fit_ensemble,
+    rate_cut,
+    score_parts,
+    verdict_confidence,
+)
+from latentkit.training.progress import make_reporter
+
+__all__ = ["AnomalyDetector"]
+
+Floats = NDArray[np.float64]
+
+#: Rows from which on some are held out of training to calibrate by, and how many at most.
+_ENOUGH: int = 1000
+_MOST_HELD_OUT: int = 2000
+_MOST_JUDGED: int = 20_000  # rows of training that a cut is taken from
+_MOST_HELD_SHARE: float = 0.3
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Finds rows that are not like the others, says how odd they are, and why.
+
+    The score of a row is in nats: about the negative log-probability that a normal row is as odd
+    (:class:`~latentkit.tasks.detection.OddnessScore`). It is put together from parts, which look at a row through a model
+    that has learnt the data. Without an `estimator` that is an ensemble of small variational autoencoders, trained
+    in one batched pass, and of images a :class:`VAE`.
+
+    ================  ===================================================================================
+    part              what it looks at
+    ================  ===================================================================================
+    ``exemplars``     density of the code among those of training rows (aggregated posterior)
+    ``residuals``     what the reconstruction leaves over, heavy-tailed
+    ``histograms``    how rare each number is on its own
+    ``nearest``       distance to the nearest training row; ``neighbors``: to five of them,
+                      ``wide_neighbors``: to the nearest tenth
+    ``latent_neighbors``  distance to five training rows in codes and residuals together
+    ``reconstruction``    -log p(x given z) of the posterior mean; ``elbo``: with the divergence of the code;
+                      ``log_likelihood``: importance-sampled; ``exemplar_elbo``: with the aggregated posterior
+    ================  ===================================================================================
+
+    **Novelty and outliers.** A row is never compared with one that is equal to it. So rows of training are judged as new
+    rows are, ``fit_predict`` and ``fit().predict`` agree, and the same detector serves both; it is `regime` that says
+    whether the rows of training are clean. Scores depend on a row's content alone: not on its batch or order.
+
+    Args:
+        estimator: The model inside: ``"auto"``, or an estimator with an encoder whose codes are vectors (VAE, autoencoder
+            family, HierarchicalVAE, VAEGAN), of which a copy is fitted. Inside ``sklearn.frozen.FrozenEstimator`` a
+            fitted one is taken as it is.
+        contamination: Share of odd rows that is flagged among those of fit, above 0, at most 0.5; ``"auto"`` sets the cut
+            where the tail of the scores leaves one normal row in a hundred.
+        regime: ``"clean"``: all rows of fit are normal, and near rows decide. ``"contaminated"``: some are odd; wide
+            neighbourhoods, margins and residuals do. ``"auto"`` takes ``"contaminated"`` where a contamination is given,
+            ``"clean"`` where a false-alarm rate is, and parts that suit both otherwise.
+        parts: Names of the parts; ``"auto"`` goes by the regime.
+        false_alarm_rate: Probability, at most, of flagging a normal row, guaranteed by rows that are held out
+            (conformal prediction); needs clean data, and not `contamination`.
+        calibration_fraction: Share of the rows that is held out to calibrate by. ``"auto"``: a tenth of 1,000 rows or
+            more, and as many as `false_alarm_rate` needs.
+        trim: Share of each batch that training leaves out as those rows that it explains worst, in [0, 0.5]; for
+            contaminated data, with ``estimator="auto"``.
+        kinds: Kinds of columns of a table, as for :class:`VAE`; with ``estimator="auto"``.
+        na_values: What stands for a missing cell in a table besides NaN and None; likewise.
+        random_state: Seed; None draws one.
+        verbose: 0 is silent, 1 shows progress.
+
+    Attributes:
+        offset_: Negative cut: rows with a lower :meth:`score_samples` are odd.
+        calibration_: How the cut was come by.
+        regime_: ``"clean"``, ``"contaminated"`` or ``"mixed"``.
+        parts_: Names of the parts.
+        reference_: Scores in nats of the rows that p-values refer to, ascending.
+        is_held_out_: Whether those rows were held out of training, which makes p-values exact.
+        estimator_: The fitted model inside; None where it is the ensemble.
+        n_features_in_: Numbers per row.
+
+    References:
+        Norouzi et al., 2020, Exemplar VAE, arXiv:2004.04795. An and Cho, 2015, Variational Autoencoder based Anomaly
+        Detection using Reconstruction Probability. Bates et al., 2023, arXiv:2104.08279 (p-values).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.r_[rng.normal(size=(200, 3)), [[6.0, 0.0, 0.0]]]
+        >>> detector = AnomalyDetector(random_state=0).fit(X)
+        >>> int(detector.score_samples(X).argmin()), int(detector.predict(X[-1:])[0])
+        (200, -1)
+        >>> detector.explain(X[-1:]).top(1)
+        [['0']]
+    """
+
+    estimator: Any = field(default="auto", kw_only=False)
+    contamination: float | Literal["auto"] = "auto"
+    regime: Literal["auto", "clean", "contaminated"] = "auto"
+    parts: Sequence[str] | Literal["auto"] = "auto"
+    false_alarm_rate: float | None = None
+    calibration_fraction: float | Literal["auto"] = "auto"
+    trim: float = 0.0
+    kinds: Mapping[Any, Any] | None = None
+    na_values: Any = None
+    random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
+
+    #: The fitted model inside, or the ensemble; one of them is None.
+    estimator_: VectorTasks | None
+    ensemble_: AutoencoderEnsemble | None
+
+    _takes_tables: ClassVar[bool] = True
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": "no_validation",  # type: ignore[dict-item]
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "regime": [StrOptions({"auto", "clean", "contaminated"})],
+        "parts": [StrOptions({"auto"}), list, tuple],
+        "false_alarm_rate": [None, Interval(Real, 0, 1, closed="neither")],
+        "calibration_fraction": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "trim": [Interval(Real, 0, 0.5, closed="both")],
+        "kinds": [dict, None],
+        "na_values": "no_validation",  # type: ignore[dict-item]
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # Fit
+
+    @python_random_kept()
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what normal rows are like, and where to cut.
+
+        Args:
+            X: Rows (n, features), a data frame or table of mixed kinds, images, or a path. Missing cells are allowed
+                where the model inside allows them; the ensemble does.
+            y: Ignored; labels are for :meth:`calibrate` and :meth:`evaluate`.
+        Raises:
+            InvalidParameterError: If a parameter has a value that it cannot have, or two of them contradict each other.
+            DataError: If the data cannot be used, or are too few for the false-alarm rate.
+        """
+        validate(self)
+        self._check_together()
+        self.regime_ = self._regime()
+        self.parts_ = PARTS[self.regime_] if self.parts == "auto" else tuple(self.parts)
+        for name in self.parts_:
+            score_parts[name]
+        self.seed_ = draw_seed(self.random_state)
+        dataset = self._take(X, None, reset=True)
+        train, held_out = self._split(dataset.n)
+        if self.estimator == "auto" and dataset.kind != "images":
+            shown, values = self._learn_rows(dataset, train)
+            self.estimator_, self.ensemble_ = None, self._train(shown[train])
+        else:
+            self._fit_estimator(dataset, train)
+            shown, values = self._shown(dataset.data)
+        self.n_features_in_ = len(self.rows_.columns)
+        self.score_ = OddnessScore(self._witness(shown[train]), self.parts_, batch_size=self._batch_size)
+        reference = shown[held_out] if len(held_out) else None
+        self.score_.learn(shown[train], reference=reference, seed=derive_seed(self.seed_, "score"))
+        self._keep_reference(shown, values, train, held_out)
+        return self
+
+    def _check_together(self) -> None:
+        if self.false_alarm_rate is not None and self.contamination != "auto":
+            raise InvalidParameterError(
+                f"contamination={self.contamination!r} and false_alarm_rate={self.false_alarm_rate!r} both say where to "
+                "cut. Give one of them."
+            )
+        if self.false_alarm_rate is not None and self.regime == "contaminated":
+            raise InvalidParameterError(
+                "false_alarm_rate= is guaranteed by held-out rows that are normal, and regime='contaminated' says that "
+                "some are not. Use contamination=, or calibrate() on clean rows."
+            )
+        if self.estimator == "auto":
+            return
+        for name in ("trim", "kinds", "na_values"):
+            if getattr(self, name) not in (0.0, None):
+                raise InvalidParameterError(
+                    f"{name}={getattr(self, name)!r} is for estimator='auto'; say it to the estimator that is given."
+                )
+
+    def _regime(self) -> str:
+        if self.regime != "auto":
+            return self.regime
+        if self.false_alarm_rate is not None:
+            return "clean"
+        return "mixed" if self.contamination == "auto" else "contaminated"
+
+    def _table_options(self) -> dict[str, Any]:
+        options = {"kinds": self.kinds, "na_values": markers_of(self.na_values) or None}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _split(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows to learn from, and rows to calibrate by."""
+        if self.calibration_fraction != "auto":
+            n_held = round(float(self.calibration_fraction) * n)
+        else:
+            n_held = min(_MOST_HELD_OUT, n // 10) if n >= _ENOUGH else 0
+            if self.false_alarm_rate is not None:
+                n_held = max(n_held, min(int(np.ceil(1.0 / self.false_alarm_rate)), int(_MOST_HELD_SHARE * n)))
+        if n - n_held < 2:
+            raise InvalidParameterError(
+                f"calibration_fraction={self.calibration_fraction!r} of {n} rows leaves {n - n_held} to learn from; at "
+                "least 2 are needed. Use a smaller fraction, or 0 for none."
+            )
+        order = torch.randperm(n, generator=generator(self.seed_, "calibration")).numpy()
+        return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+    def _learn_rows(self, dataset: Dataset, train: NDArray[np.int64]) -> tuple[Tensor, Floats]:
+        """Learn the features of rows or of a table; return what the ensemble is shown, and the values."""
+        if dataset.kind == "table":
+            self.schema_ = learn_table_schema(dataset, **self._table_options())
+        else:
+            data = dataset.data
+            if not is_frame(data):  # holes are unknown numbers here; the schema is asked for names and shape alone
+                data = np.nan_to_num(np.asarray(to_array(data), np.float64), posinf=np.inf, neginf=-np.inf)
+            self.schema_ = learn_schema(data, kind="rows", values="real")
+        rows = DetectorRows(self.schema_, RowScale(()))
+        if not rows.cardinalities:
+            raise DataError(
+                "the table has no column that can be compared: all are constant, identifiers or free text. Name the "
+                "kind of one with kinds=."
+            )
+        values = rows.values(dataset.data)
+        scale = RowScale(rows.cardinalities).learn(values[train], stretch=self.regime_ == "clean")
+        self.rows_ = DetectorRows(self.schema_, scale)
+        return self.rows_.shown(dataset.data, values), values
+
+    def _train(self, shown: Tensor) -> AutoencoderEnsemble:
+        return fit_ensemble(
+            shown, seed=derive_seed(self.seed_, "ensemble"), trim=float(self.trim), reporter=make_reporter(self.verbose)
+        )
+
+    def _fit_estimator(self, dataset: Dataset, train: NDArray[np.int64]) -> None:
+        from sklearn.frozen import FrozenEstimator
+
+        self.ensemble_ = None
+        if isinstance(self.estimator, FrozenEstimator):
+            fitted = self.estimator.estimator
+            check_is_fitted(fitted)
+        else:
+            fitted = VAE(verbose=self.verbose) if isinstance(self.estimator, str) else clone(self.estimator)
+            if isinstance(self.estimator, str) and self.estimator != "auto":
+                raise InvalidParameterError(
+                    f"estimator must be 'auto' or an estimator such as VAE(); got {self.estimator!r}."
+                )
+        if not isinstance(fitted, VectorTasks):
+            raise UnsupportedOperationError(
+                f"{type(fitted).__name__} cannot stand inside a detector, which needs an encoder whose codes are vectors. "
+                "Use VAE, an autoencoder, HierarchicalVAE or VAEGAN, or estimator='auto'."
+            )
+        if not isinstance(self.estimator, FrozenEstimator):
+            if fitted.random_state is None:
+                fitted.set_params(random_state=derive_seed(self.seed_, "estimator") % 2**31)
+            fitted.fit(
+                dataset if len(train) == dataset.n else replace(dataset, data=take_rows(dataset.data, train.tolist()))
+            )
+        if fitted.condition_schema_ is not None:
+            raise UnsupportedOperationError(
+                "this model was fitted under conditions, and a detector gives it none. Fit one without condition=."
+            )
+        self.estimator_, self.schema_ = fitted, fitted.schema_
+        rows = DetectorRows(self.schema_, None)
+        if self.schema_.kind == "table":
+            scale = RowScale(rows.cardinalities)
+            scale.learn(rows.values(dataset.data)[train], stretch=self.regime_ == "clean")
+            rows = DetectorRows(self.schema_, scale, is_coded=True)
+        self.rows_ = rows
+
+    def _witness(self, shown: Tensor | None = None) -> Any:
+        """The model inside, as the score asks it; what is shown of training rows sets scales that are learnt."""
+        rows = self.rows_
+        if self.estimator_ is None:
+            assert rows.scale is not None and self.ensemble_ is not None
+            return EnsembleWitness(self.ensemble_, rows.scale.owners)
+        model = self.estimator_._model(torch.float32)  # noqa: SLF001 (of our own)
+        is_point = self.estimator_.specification_.is_deterministic
+        if rows.is_coded:
+            assert rows.scale is not None
+            return CodesWitness(model, rows.code_owners, rows.scale.owners, is_point=is_point)
+        if shown is not None:
+            is_image = self.schema_.kind == "images"
+            spread = shown.std(correction=0).expand(shown.shape[1]) if is_image else shown.std(0, correction=0)
+            self.centre_, self.spread_ = shown.mean(0), spread.clone()
+        shape = self.estimator_.specification_.event_shape
+        owners = torch.arange(self.centre_.shape[0])
+        return ModelWitness(model, shape, owners, self.centre_, self.spread_, is_point=is_point)
+
+    @property
+    def _batch_size(self) -> int:
+        if self.estimator_ is None:
+            return 1024
+        return min(1024, inference_batch_size(self.estimator_.specification_.width))
+
+    def _shown(self, data: Any) -> tuple[Tensor, Floats]:
+        values = self.rows_.values(data) if self.schema_.kind != "images" else np.empty((0, 0))
+        return self.rows_.shown(data, values), values
+
+    def _keep_reference(
+        self, shown: Tensor, values: Floats, train: NDArray[np.int64], held_out: NDArray[np.int64]
+    ) -> None:
+        """Keep the scores that cuts and p-values refer to, and the rows that drift and explanations do."""
+        self.is_held_out_ = bool(len(held_out))
+        judged = train[torch.randperm(len(train), generator=generator(self.seed_, "judged"))[:_MOST_JUDGED].numpy()]
+        scores = self.score_(shown[np.sort(judged)])
+        self.reference_ = np.sort(self.score_(shown[held_out]) if len(held_out) else scores)
+        order = torch.randperm(len(train), generator=generator(derive_seed(self.seed_, "score"), "pool")).numpy()
+        pool = train[order[: len(self.score_.pool)]]
+        self.pool_values_ = values[pool] if len(values) else values
+        if self.contamination != "auto":
+            everything = self.score_(shown) if len(held_out) and len(shown) <= _MOST_JUDGED else scores
+            cut, rule = rate_cut(everything, float(self.contamination)), f"{self.contamination:g} of the rows of fit"
+        elif self.false_alarm_rate is not None:
+            cut = conformal_cut(self.reference_, float(self.false_alarm_rate))
+            rule = f"conformal: at most {self.false_alarm_rate:g} of normal rows"
+        else:
+            cut = auto_cut(self.reference_, is_clean=self.regime_ == "clean")
+            rule = "tail of the scores: about one normal row in a hundred"
+        self._cut(Calibration(rule=rule, cut=cut, n_rows=len(self.reference_)))
+
+    def _cut(self, calibration: Calibration) -> None:
+        self.calibration_ = calibration
+        self.offset_ = -calibration.cut
+
+    # Scores
+
+    def score_samples(self, X: Any) -> Floats:
+        """Return how normal rows are: the negative of their score in nats, shape (n,). Lower is odder.
+
+        Args:
+            X: Data like those of fit.
+        Raises:
+            SchemaMismatchError: If the columns or shape are not those of fit.
+        """
+        return -self._oddness(X)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return :meth:`score_samples` less ``offset_``, nats, shape (n,); negative for odd rows."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return -1 for odd rows and 1 for others, shape (n,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def score_parts(self, X: Any) -> dict[str, Floats]:
+        """Return the parts of the score on their common scale, by name, shape (n,); higher is odder.
+
+        The score is their mean, in other units.
+        """
+        check_is_fitted(self)
+        return self.score_.values(self._shown(self._unwrapped(X))[0])
+
+    def p_values(self, X: Any) -> Floats:
+        r"""Return how often a normal row would be as odd, shape (n,).
+
+        .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1}
+
+        with the scores of n rows that were held out of training; then :math:`P(p \le \alpha) \le \alpha` for normal rows,
+        if these were. Without such rows (``is_held_out_`` is False) those of training stand in, and the guarantee is
+        not strict.
+        """
+        return conformal_p_values(self._oddness(X), self.reference_)
+
+    def discover(self, X: Any, *, false_discovery_rate: float = 0.1) -> NDArray[np.bool_]:
+        """Return which rows of a batch to call odd, so that at most this share of them is normal, on average.
+
+        Args:
+            X: Data like those of fit; the more rows, the more are compared at once.
+            false_discovery_rate: Between 0 and 1.
+        References:
+            Benjamini and Hochberg, 1995, Controlling the False Discovery Rate.
+        """
+        return benjamini_hochberg(self.p_values(X), false_discovery_rate)
+
+    def probability(self, X: Any) -> Floats:
+        """Return the share of normal rows that are less odd, shape (n,): 1 less the p-value."""
+        return 1.0 - self.p_values(X)
+
+    def confidence(self, X: Any) -> Floats:
+        """Return how sure the verdict on each row is, in [0, 1], shape (n,).
+
+        How often it would be the same with another sample of reference rows
+        (:func:`~latentkit.tasks.detection.verdict_confidence`).
+        """
+        return verdict_confidence(self._oddness(X), self.reference_, -self.offset_)
+
+    # Explain
+
+    def explain(self, X: Any) -> AnomalyExplanation:
+        """Return what makes rows odd, column by column, and what would have to change.
+
+        Args:
+            X: Data like those of fit, new rows or rows of training.
+        Returns:
+            Contributions of the columns (of pixels, for images) in nats that add up to the score; for each row the most
+            similar row of training, and the fewest of its cells, in the order of the contributions, that would make the
+            row normal.
+        """
+        check_is_fitted(self)
+        shown, values = self._shown(self._unwrapped(X))
+        found = self.score_.explain(shown)
+        is_image = self.schema_.kind == "images"
+        changes = (
+            () if is_image else self._changes(shown, values, found.contributions, found.counterparts, found.scores)
+        )
+        shape = self.schema_.user_shape if is_image else (len(self.rows_.columns),)
+        contributions = found.contributions
+        if is_image:
+            event = torch.from_numpy(contributions).reshape(-1, *self.schema_.event_shape)
+            contributions = np.ascontiguousarray(self.schema_.layout.from_event(event.numpy()))
+        return AnomalyExplanation(
+            columns=self.rows_.columns,
+            contributions=contributions.reshape(len(contributions), *shape),
+            baseline=found.baseline,
+            scores=found.scores,
+            threshold=-self.offset_,
+            counterparts=self._counterparts(found.counterparts),
+            changes=tuple(changes),
+        )
+
+    def _counterparts(self, places: NDArray[np.int64]) -> Any:
+        """The rows of training that are nearest, as values or images."""
+        if self.schema_.kind != "images":
+            return self.pool_values_[places]
+        event = self.score_.pool[places].reshape(-1, *self.schema_.event_shape)
+        return self.schema_.decode(event)
+
+    def _changes(
+        self, shown: Tensor, values: Floats, contributions: Floats, counterparts: NDArray[np.int64], scores: Floats
+    ) -> list[tuple[Change, ...]]:
+        """The fewest leading columns of each odd row that make it normal when they become its counterpart's."""
+        order = np.argsort(-contributions, axis=1, kind="stable")
+        n_columns = contributions.shape[1]
+        witness = self.score_.witness
+        owners = witness.owners if not self.rows_.is_coded else torch.cat([witness.modelled_owners, witness.owners])
+        left = np.flatnonzero(scores > -self.offset_)
+        mixed, n_changed = shown[left].clone(), np.zeros(len(scores), np.int64)
+        others = self.score_.pool[torch.from_numpy(counterparts[left])]
+        for step in range(n_columns):
+            if not len(left):
+                break
+            column = torch.from_numpy(order[left, step])
+            mixed = torch.where(owners[None] == column[:, None], others, mixed)
+            n_changed[left] = step + 1
+            still = self.score_(mixed) > -self.offset_
+            left, mixed, others = left[still], mixed[torch.from_numpy(still)], others[torch.from_numpy(still)]
+        changes = []
+        for row, count in enumerate(n_changed):
+            near = self.pool_values_[counterparts[row]]
+            changes.append(
+                tuple(
+                    Change(self.rows_.columns[j], self.rows_.cell(j, values[row, j]), self.rows_.cell(j, near[j]))
+                    for j in order[row, :count]
+                    if not (values[row, j] == near[j] or (np.isnan(values[row, j]) and np.isnan(near[j])))
+                )
+            )
+        return changes
+
+    # Calibrate, judge, watch
+
+    def calibrate(self, X: Any, y: Any = None, *, false_alarm_rate: float | None = None) -> Self:
+        """Set the cut anew, by rows that were not trained on.
+
+        Args:
+            X: Without labels: normal rows, by which :meth:`p_values` and the cut are guaranteed from here on.
+            y: Labels of X, one for each row: odd is -1, True or 1 with 0 for normal (or 1 with -1 for odd, as
+                :meth:`predict` says it). The cut then has the best F1 score on one half of the rows, and
+                ``calibration_.f1`` is that on the other half.
+            false_alarm_rate: Without labels: probability, at most, of flagging a normal row; None takes the tail's one
+                in a hundred.
+        Raises:
+            DataError: If there are too few rows, or labels of one kind only.
+            InvalidParameterError: If labels and a rate are given.
+        """
+        scores = self._oddness(X)
+        if y is None:
+            self.reference_, self.is_held_out_ = np.sort(scores), True
+            if false_alarm_rate is None:
+                cut, rule = auto_cut(self.reference_, is_clean=True), "tail of the scores of rows given to calibrate"
+            else:
+                cut = conformal_cut(self.reference_, check_real("false_alarm_rate", false_alarm_rate))
+                rule = f"conformal: at most {false_alarm_rate:g} of normal rows"
+            self._cut(Calibration(rule=rule, cut=cut, n_rows=len(scores)))
+            return self
+        if false_alarm_rate is not None:
+            raise InvalidParameterError("with labels the cut is that of the best F1 score; leave false_alarm_rate out.")
+        odd = odd_labels(y, len(scores))
+        order = torch.randperm(len(scores), generator=generator(self.seed_, "labels")).numpy()
+        chosen, judged = order[::2], order[1::2]
+        cut = best_cut(scores[chosen], odd[chosen])
+        flagged = scores[judged] > cut
+        hits = float((flagged & odd[judged]).sum())
+        f1 = 2.0 * hits / max(1.0, float(flagged.sum() + odd[judged].sum()))
+        self._cut(Calibration(rule="best F1 score on half of the labelled rows", cut=cut, n_rows=len(chosen), f1=f1))
+        return self
+
+    def evaluate(self, X: Any, y: Any) -> DetectionQuality:
+        """Return how well the scores rank odd rows first, by labels.
+
+        Args:
+            X: Data like those of fit.
+            y: As for :meth:`calibrate`.
+        """
+        scores = self._oddness(X)
+        return detection_quality(odd_labels(y, len(scores)), scores)
+
+    def drift(self, X: Any, *, false_alarm_rate: float = 0.05) -> Drift:
+        """Test whether a batch of rows still comes from where those of fit came from, column by column and as a whole.
+
+        Args:
+            X: Data like those of fit, 2 rows or more.
+            false_alarm_rate: Probability, at most, of finding drift where there is none.
+        Returns:
+            See :func:`~latentkit.evaluation.measure_drift`; scores take part, so that columns are seen that no longer
+            go together.
+        Raises:
+            UnsupportedOperationError: For images, whose pixels are no columns; test their scores.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind == "images":
+            raise UnsupportedOperationError("drift is tested by columns, and these data are images.")
+        shown, values = self._shown(self._unwrapped(X))
+        scores = (self.score_(self.score_.pool), self.score_(shown))
+        return measure_drift(
+            self.rows_.mixed(self.pool_values_),
+            self.rows_.mixed(values),
+            false_alarm_rate=false_alarm_rate,
+            scores=scores,
+        )
+
+    # Keep
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a folder from which :func:`latentkit.load` gives this detector back; no pickle is in it.
+
+        It holds up to 5,000 rows of training, with which others are compared.
+        """
+        check_is_fitted(self)
+        return save_detector(self, Path(path))
+
+    def _oddness(self, X: Any) -> Floats:
+        check_is_fitted(self)
+        scores: Floats = self.score_(self._shown(self._unwrapped(X))[0])
+        return scores
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.estimator == "auto"
+        tags.non_deterministic = False
+        return tags
+
+
+@loaders.register(DETECTOR)
+def _load(folder: Path) -> AnomalyDetector:
+    return load_detector(folder, AnomalyDetector)
+
+
+def odd_labels(y: Any, n: int) -> NDArray[np.bool_]:
+    """Return labels as truth values, True for odd: of -1 and 1 the -1, of 0 and 1 the 1.
+
+    Raises:
+        DataError: If they are something else, or not as many as the rows.
+    """
+    labels = np.asarray(y)
+    if labels.shape != (n,):
+        raise DataError(f"y must have one label a row, shape ({n},); got shape {labels.shape}.")
+    if labels.dtype.kind == "b":
+        return labels.astype(np.bool_)
+    kinds = set(np.unique(labels).tolist()) if labels.dtype.kind in "iuf" else {None}
+    if kinds <= {-1, 1} and -1 in kinds:
+        return np.asarray(labels == -1)
+    if kinds <= {0, 1}:
+        return np.asarray(labels == 1)
+    raise DataError(
+        "labels of a detector are True or 1 for odd rows and False or 0 for others, or -1 and 1 as predict says it; got "
+        f"{', '.join(map(repr, np.unique(labels)[:5].tolist()))}. Compare first, as in y == 'fraud'."
+    )

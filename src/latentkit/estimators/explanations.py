@@ -1,0 +1,88 @@
+"""What a detector says of rows, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.core.parameters import check_integer
+
+__all__ = ["AnomalyExplanation", "Change"]
+
+Floats = NDArray[np.float64]
+
+
+class Change(NamedTuple):
+    """A cell that would have to be another.
+
+    Attributes:
+        column: Its name.
+        value: What it holds; None where it is missing.
+        normal: What the most similar row of training holds there.
+    """
+
+    column: str
+    value: Any
+    normal: Any
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnomalyExplanation:
+    """Why rows are odd.
+
+    Attributes:
+        columns: Names of the columns; of images those of the pixels, by their places.
+        contributions: Of each column to the score of each row, nats, shape (n, columns), or the shape of the images; they
+            and `baseline` add up to the score.
+        baseline: Score of a row that nothing is odd about, nats, shape (n,).
+        scores: Nats, shape (n,).
+        threshold: Score above which a row is flagged.
+        counterparts: The row of training that is most similar to each: its values and codes, shape (n, columns), or
+            images.
+        changes: For each row the fewest cells, in the order of their contributions, that would make it normal if they
+            were its counterpart's; none of rows that are not flagged, and of images.
+    """
+
+    columns: tuple[str, ...]
+    contributions: Floats
+    baseline: Floats
+    scores: Floats
+    threshold: float
+    counterparts: Any
+    changes: tuple[tuple[Change, ...], ...]
+
+    def top(self, n: int = 3) -> list[list[str]]:
+        """Return the names of the columns that contribute most to each row, the largest first.
+
+        Args:
+            n: How many, at least 1.
+        """
+        n = check_integer("n", n, low=1)
+        flat = self.contributions.reshape(len(self.contributions), -1)
+        order = np.argsort(-flat, axis=1, kind="stable")[:, :n]
+        return [[self.columns[j] for j in row] for row in order]
+
+    def sentence(self, row: int) -> str:
+        """Return in words why a row is odd, and what would make it normal.
+
+        Args:
+            row: Its number among the rows that were explained.
+        """
+        flat = self.contributions[row].reshape(-1)
+        order = np.argsort(-flat, kind="stable")[:3]
+        because = ", ".join(f"{self.columns[j]} {flat[j]:+.1f}" for j in order if flat[j] > 0)
+        text = f"{self.scores[row]:.1f} nats (flagged above {self.threshold:.1f}): {because}"
+        if not self.changes or not self.changes[row]:
+            return text
+        cells = ", ".join(f"{c.column} {_shown(c.normal)} instead of {_shown(c.value)}" for c in self.changes[row])
+        return f"{text}; normal would be {cells}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

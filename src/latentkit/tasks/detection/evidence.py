@@ -1,0 +1,260 @@
+"""What a detector sees of rows: their features, and what a model makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+import torch
+from torch import Tensor, nn
+
+from latentkit.core.seeds import row_keys, row_noise
+from latentkit.distributions import kl_divergence
+from latentkit.models import AutoencoderEnsemble
+from latentkit.objectives import log_importance_weights, log_mean_exp
+from latentkit.tasks.detection.features import squash
+
+__all__ = ["CodesWitness", "EnsembleWitness", "Evidence", "ModelWitness", "Witness"]
+
+_LEAST_SCALE = 1e-3  # of a feature that hardly varies, beside that of an average one
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """What is known of a batch of rows.
+
+    Attributes:
+        features: Numbers of one scale in which rows are compared, shape (batch, features); 0 where unknown.
+        known: 1 where they are known, 0 where not, same shape.
+        keys: Names of the rows by their content, int64, shape (batch,); see :func:`~latentkit.core.seeds.row_keys`.
+        means: Posterior means, shape (members, batch, latent).
+        log_vars: Logarithms of the posterior variances, same shape; -inf where posteriors are points.
+        residuals: What of each modelled number the reconstruction through the mean does not explain, shape (members,
+            batch, modelled); 0 where unknown.
+        log_likelihood: log p(x given z) of the posterior mean, nats, shape (members, batch).
+        kl: Divergence of the posterior from the prior, nats, shape (members, batch); 0 where there is none.
+        bound: Number of draws to importance-sampled bound on log p(x), shape (members, batch).
+    """
+
+    features: Tensor
+    known: Tensor
+    keys: Tensor
+    means: Tensor
+    log_vars: Tensor
+    residuals: Tensor
+    log_likelihood: Tensor
+    kl: Tensor
+    bound: Callable[[int], Tensor]
+
+
+class Witness(Protocol):
+    """A model that is asked about rows.
+
+    Attributes:
+        is_smooth: Whether what it says can be differentiated by the rows that it is shown.
+        owners: The column of each feature, shape (features,).
+        modelled_owners: The column of each modelled number, shape (modelled,).
+    """
+
+    is_smooth: bool
+    owners: Tensor
+    modelled_owners: Tensor
+
+    def __call__(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
+        """Evidence of rows, shape (batch, numbers); draws are those of `keys` where these are given."""
+        ...
+
+
+@final
+class EnsembleWitness(nn.Module):
+    """An ensemble of small autoencoders, which are shown the features themselves.
+
+    Args:
+        ensemble: Trained.
+        owners: The column of each feature.
+    """
+
+    is_smooth = True
+    owners: Tensor
+
+    def __init__(self, ensemble: AutoencoderEnsemble, owners: Tensor) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+        self.register_buffer("owners", owners)
+
+    @property
+    def modelled_owners(self) -> Tensor:
+        """The column of each modelled number: of each feature."""
+        return self.owners
+
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
+        """See :class:`Witness`; NaN is unknown."""
+        known = ~x.isnan()
+        features, known = x.where(known, 0.0), known.to(x.dtype)
+        names = row_keys(x.detach()) if keys is None else keys
+        q = self.ensemble.encode(features, known)
+        p = self.ensemble.decode(q.mean)
+        rows = features.expand_as(p.mean)
+
+        def bound(n_draws: int) -> Tensor:
+            weights = []
+            for draw in range(n_draws):
+                noise = row_noise(names, 1, q.mean.numel() // len(x), start=draw, dtype=x.dtype)
+                noise = noise.reshape(len(x), len(q.mean), -1).transpose(0, 1)
+                z = q.sample(noise)
+                # the constants of both normals cancel; what a member does not have is the prior in both
+                log_ratio = (0.5 * (noise.square() + q.log_var - z.square())).sum(-1)
+                weights.append((self.ensemble.decode(z).log_prob(rows) * known).sum(-1) + log_ratio)
+            return torch.logsumexp(torch.stack(weights), 0) - math.log(n_draws)
+
+        return Evidence(
+            features=features,
+            known=known,
+            keys=names,
+            means=q.mean,
+            log_vars=q.log_var,
+            residuals=(rows - p.mean) * known,
+            log_likelihood=(p.log_prob(rows) * known).sum(-1),
+            kl=q.kl().sum(-1),
+            bound=bound,
+        )
+
+
+@final
+class ModelWitness(nn.Module):
+    r"""One model of rows of numbers or of images, shown what it was fitted on; features are its numbers, of one scale.
+
+    Args:
+        model: Fitted model of examples in model units, in evaluation mode.
+        is_point: Whether its posteriors are points.
+        event_shape: Shape of one example in model units.
+        owners: The column of each number, shape (numbers,).
+        centre: Of the numbers of training rows, shape (numbers,).
+        spread: Their standard deviations; images have one.
+    """
+
+    is_smooth = True
+    owners: Tensor
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        model: Any,
+        event_shape: tuple[int, ...],
+        owners: Tensor,
+        centre: Tensor,
+        spread: Tensor,
+        *,
+        is_point: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.event_shape, self.is_point = model, event_shape, is_point
+        self.register_buffer("owners", owners)
+        self.register_buffer("centre", centre)
+        self.register_buffer("spread", spread.clamp_min(_LEAST_SCALE * float(spread.mean().clamp_min(1e-12))))
+
+    @property
+    def modelled_owners(self) -> Tensor:
+        """The column of each modelled number: of each feature."""
+        return self.owners
+
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
+        """See :class:`Witness`; every number is known."""
+        names = row_keys(x.detach()) if keys is None else keys
+        features = squash((x - self.centre) / self.spread)
+        seen = _see(self.model, x.reshape(-1, *self.event_shape), names, is_point=self.is_point)
+        return Evidence(
+            features=features,
+            known=torch.ones_like(features),
+            keys=names,
+            residuals=(x - seen.mean.flatten(1))[None] / self.spread,
+            means=seen.latents,
+            log_vars=seen.log_vars,
+            log_likelihood=seen.log_likelihood,
+            kl=seen.kl,
+            bound=seen.bound,
+        )
+
+
+@final
+class CodesWitness(nn.Module):
+    r"""One model of tables of mixed kinds, shown codes; rows are compared in the features of their values.
+
+    Rows are the codes of the model and, behind them, the features. The residual of a code is the number of standard
+    deviations that would be as improbable, :math:`\sqrt{-2 \log p(x_j)}`, given z and all codes before it.
+
+    Args:
+        model: Fitted model, in evaluation mode.
+        is_point: Whether its posteriors are points.
+        code_owners: The column of each code.
+        owners: The column of each feature.
+    """
+
+    is_smooth = False
+    owners: Tensor
+    modelled_owners: Tensor
+
+    def __init__(self, model: Any, code_owners: Tensor, owners: Tensor, *, is_point: bool = False) -> None:
+        super().__init__()
+        self.model, self.is_point = model, is_point
+        self.register_buffer("modelled_owners", code_owners)
+        self.register_buffer("owners", owners)
+
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
+        """See :class:`Witness`; NaN is unknown."""
+        names = row_keys(x) if keys is None else keys
+        codes, features = x[:, : len(self.modelled_owners)], x[:, len(self.modelled_owners) :]
+        known = ~features.isnan()
+        seen = _see(self.model, codes, names, is_point=self.is_point)
+        log_probs = seen.distribution.log_prob_columns(codes)
+        return Evidence(
+            features=features.where(known, 0.0),
+            known=known.to(features.dtype),
+            keys=names,
+            residuals=(-2.0 * log_probs.clamp_max(0.0)).sqrt().where(~codes.isnan(), 0.0)[None],
+            means=seen.latents,
+            log_vars=seen.log_vars,
+            log_likelihood=seen.log_likelihood,
+            kl=seen.kl,
+            bound=seen.bound,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What a model makes of rows; one member."""
+
+    distribution: Any
+    latents: Tensor
+    log_vars: Tensor
+    log_likelihood: Tensor
+    kl: Tensor
+    bound: Callable[[int], Tensor]
+
+    @property
+    def mean(self) -> Tensor:
+        mean: Tensor = self.distribution.mean
+        return mean
+
+
+def _see(model: Any, x: Tensor, keys: Tensor, *, is_point: bool) -> _Seen:
+    q = model.encode(x)
+    z = q.mean
+    p = model.decode(z)
+    fit = p.log_prob(x)
+    if is_point:
+        nothing = torch.zeros_like(fit)
+        return _Seen(p, z[None], torch.full_like(z, -math.inf)[None], fit[None], nothing[None], lambda n: fit[None])
+    noise = row_noise(keys, 1, z.shape[-1], dtype=z.dtype)
+    kl = kl_divergence(q, model.prior(), z=q.rsample(1, noise=noise))
+
+    def bound(n_draws: int) -> Tensor:
+        noise = row_noise(keys, n_draws, z.shape[-1], dtype=z.dtype)
+        return log_mean_exp(log_importance_weights(model, x, n_draws, noise=noise))[None]
+
+    return _Seen(p, z[None], 2.0 * q.stddev.log()[None], fit[None], kl[None], bound)

@@ -1,0 +1,364 @@
+"""The parts of a score: each a number that grows with how odd a row is, in one respect."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Final, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentkit.core.registry import Registry
+from latentkit.nn import STEADY_WIDTH
+from latentkit.tasks.detection.evidence import Evidence, Witness
+
+__all__ = ["ScorePart", "SumPart", "score_parts"]
+
+#: The parts by name.
+score_parts: Registry[type[ScorePart]] = Registry("score part")
+
+_FEWEST_BINS: Final = 5
+_MOST_BINS: Final = 50
+_LEAST_RESIDUAL: Final = 1e-2  # that a residual is measured by
+_LEAST_BANDWIDTH: Final = 0.05
+_N_DRAWS: Final = 16  # of the bound on log p(x)
+
+
+class ScorePart(nn.Module, ABC):
+    """One respect in which a row may be odd. What it has learnt are its buffers."""
+
+    def learn(self, features: Tensor) -> None:
+        """Learn what rows of training are like, as far as it takes all of them; what is learnt is kept.
+
+        Args:
+            features: Of all rows of training, shape (n, features); NaN where unknown.
+        """
+
+    def recall(self, pool: Evidence) -> None:
+        """Take what follows from the rows that others are compared with; it is not kept, but taken again.
+
+        Args:
+            pool: Their evidence.
+        """
+
+    @abstractmethod
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """Return how odd rows are.
+
+        Args:
+            rows: Evidence of the rows, shape (batch, ...).
+            own: The number of the row of the pool that is equal to each, -1 where there is none; it may be the row
+                itself, and is never compared with it. Shape (batch,).
+        Returns:
+            Shape (members, batch), or (1, batch) where no model plays a part.
+        """
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take what :meth:`learn` found, as ``state_dict`` gives it."""
+        for name, tensor in state.items():
+            self.register_buffer(name, tensor)
+
+    def _recalled(self, name: str, tensor: Tensor) -> None:
+        self.register_buffer(name, tensor, persistent=False)
+
+
+class SumPart(ScorePart):
+    """A part that is a sum over numbers of a row, none of which takes away from it."""
+
+    #: Whether the numbers are those that are modelled; else they are the features.
+    is_modelled: ClassVar[bool] = False
+
+    @abstractmethod
+    def terms(self, rows: Evidence, own: Tensor) -> Tensor:
+        """Return what each number adds, at least 0, shape (members, batch, numbers)."""
+
+    def of_columns(self, rows: Evidence, own: Tensor, witness: Witness) -> Tensor:
+        """Return what each column adds, shape (members, batch, columns)."""
+        terms = self.terms(rows, own)
+        owners = witness.modelled_owners if self.is_modelled else witness.owners
+        n_columns = int(witness.owners.max()) + 1
+        return terms.new_zeros(*terms.shape[:-1], n_columns).index_add(-1, owners, terms)
+
+
+@score_parts.register("residuals")
+@final
+class Residuals(SumPart):
+    r"""What the reconstruction leaves over: log-likelihood of a Cauchy distribution.
+
+    .. math:: \sum_j \log\left(1 + \left(\frac{x_j - \hat x_j}{\sigma_j}\right)^2\right)
+
+    with :math:`\sigma_j` the root of the mean squared residual of training rows. Nats but for constants. A single cell
+    that is far off counts by its logarithm, so that it takes several to beat a row that is off everywhere.
+    """
+
+    is_modelled = True
+    scale: Tensor
+
+    def recall(self, pool: Evidence) -> None:
+        """See :class:`ScorePart`."""
+        self._recalled("scale", pool.residuals.square().mean(1, keepdim=True).sqrt().clamp_min(_LEAST_RESIDUAL))
+
+    def terms(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`SumPart`."""
+        return (rows.residuals / self.scale).square().log1p()
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self.terms(rows, own).sum(-1)
+
+
+@score_parts.register("histograms", cites=("goldstein2012histogram",))
+@final
+class Histograms(SumPart):
+    r"""How rare each number is on its own.
+
+    .. math:: \sum_j \max_b \log p_{jb} - \log p_j(x_j)
+
+    with :math:`p_{jb}` the share of the rows in bin b of feature j, smoothed by half a row; beyond the bins lies half a
+    row. Nats.
+
+    References:
+        Goldstein and Dengel, 2012, Histogram-based Outlier Score (HBOS).
+    """
+
+    low: Tensor
+    width: Tensor
+    costs: Tensor
+
+    def learn(self, features: Tensor) -> None:
+        """See :class:`ScorePart`."""
+        n = len(features)
+        n_bins = int(min(_MOST_BINS, max(_FEWEST_BINS, n**0.5 / 2)))
+        known = ~features.isnan()
+        low = features.where(known, torch.inf).amin(0)
+        high = features.where(known, -torch.inf).amax(0)
+        is_empty = low > high
+        low, high = low.where(~is_empty, 0.0), high.where(~is_empty, 0.0)
+        spread = high - low
+        self.register_buffer("low", torch.where(spread > 0, low, low - 0.5))
+        self.register_buffer("width", torch.where(spread > 0, spread / n_bins, 1.0))
+        self.register_buffer("costs", torch.zeros(features.shape[1], n_bins + 2))
+        counts = torch.zeros(features.shape[1], n_bins + 2)
+        places = self._places(features.where(known, 0.0))
+        counts.scatter_add_(1, places.T, known.T.float())
+        # where nothing varies there is one bin
+        n_used = torch.where(spread > 0, n_bins, 1)[:, None]
+        shares = (counts + 0.5) / (known.sum(0)[:, None] + 0.5 * (n_used + 2))
+        self.register_buffer("costs", shares.amax(1, keepdim=True).log() - shares.log())
+
+    def _places(self, features: Tensor) -> Tensor:
+        """The bin of each feature: 0 below, then the bins, then what lies above; the upper end belongs to the last."""
+        n_bins = self.costs.shape[1] - 2
+        place = ((features - self.low) / self.width).clamp(-1.0, n_bins + 1.0)
+        # half a rounding error beyond the upper end is still the upper end
+        inside = (place <= n_bins * (1.0 + 1e-6)).to(place.dtype)
+        return torch.where(inside > 0, place.floor().clamp_max(n_bins - 1.0), float(n_bins)).long() + 1
+
+    def terms(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`SumPart`."""
+        places = self._places(rows.features)
+        return (self.costs.gather(1, places.T).T * rows.known)[None]
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self.terms(rows, own).sum(-1)
+
+
+class _Neighbours(SumPart):
+    r"""Mean distance to the nearest rows.
+
+    .. math:: \frac{1}{k} \sum_{i \in N_k(x)} \lVert f(x) - f(x_i) \rVert
+    """
+
+    rows: Tensor
+
+    #: Rows that are looked through, and how many of them are near.
+    most_rows: ClassVar[int]
+    share: ClassVar[float] = 0.0
+    least: ClassVar[int] = 1
+
+    def recall(self, pool: Evidence) -> None:
+        """See :class:`ScorePart`."""
+        self._recalled("rows", pool.features[: self.most_rows].clone())
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self._nearest(rows, own)[0].mean(-1)[None]
+
+    def terms(self, rows: Evidence, own: Tensor) -> Tensor:
+        """Squares of the differences, over the distance: they add up to it."""
+        distances, places = self._nearest(rows, own)
+        squares = (rows.features[:, None] - self.rows[places]).square()
+        return (squares / distances.clamp_min(1e-12)[..., None]).mean(1)[None]
+
+    def _nearest(self, rows: Evidence, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances, shape (batch, k), ascending, and which rows they are of."""
+        n = len(self.rows)
+        k = max(1, min(n - 1, max(self.least, round(self.share * n))))
+        distances = without_own(squared_distances(rows.features, self.rows), own)
+        near = distances.topk(k, dim=1, largest=False).indices
+        if k <= _EXACT:  # what lies near is told from what is equal only by its own difference
+            exact = (rows.features[:, None] - self.rows[near]).square().sum(-1)
+            return exact.clamp_min(1e-24).sqrt().sort(dim=1).values, near.gather(1, exact.argsort(dim=1))
+        return distances.gather(1, near).clamp_min(1e-24).sqrt(), near
+
+
+#: Nearest rows up to which distances are computed once more, by differences.
+_EXACT: Final = 8
+
+
+@score_parts.register("nearest", cites=("ramaswamy2000efficient",))
+@final
+class Nearest(_Neighbours):
+    """Distance to the nearest row of training, of 5,000 at most."""
+
+    most_rows = 5000
+
+
+@score_parts.register("neighbors", cites=("angiulli2002fast",))
+@final
+class Neighbors(_Neighbours):
+    """Mean distance to the nearest five rows of training, of 5,000 at most."""
+
+    most_rows, least = 5000, 5
+
+
+@score_parts.register("wide_neighbors", cites=("angiulli2002fast",))
+@final
+class WideNeighbors(_Neighbours):
+    """Mean distance to the nearest tenth of the rows of training, of 1,000 at most.
+
+    Odd rows that were trained on lie near to each other; a tenth of all rows they are not.
+    """
+
+    most_rows, least, share = 1000, 5, 0.1
+
+
+@score_parts.register("latent_neighbors")
+@final
+class LatentNeighbors(ScorePart):
+    r"""Mean distance to the nearest five rows in codes and residuals together, (mean of z, half of the residual).
+
+    .. math:: \frac{1}{5} \sum_{i \in N_5} \lVert (\mu, \tfrac{1}{2} r / \sigma)(x) - (\mu, \tfrac{1}{2} r / \sigma)(x_i) \rVert
+    """
+
+    scale: Tensor
+    rows: Tensor
+
+    def recall(self, pool: Evidence) -> None:
+        """See :class:`ScorePart`."""
+        self._recalled("scale", pool.residuals.square().mean(1, keepdim=True).sqrt().clamp_min(_LEAST_RESIDUAL))
+        self._recalled("rows", self._place(pool)[:, :1000].clone())
+
+    def _place(self, rows: Evidence) -> Tensor:
+        return torch.cat([rows.means, 0.5 * rows.residuals / self.scale], dim=-1)
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        distances = without_own(squared_distances(self._place(rows), self.rows), own)
+        k = max(1, min(5, self.rows.shape[1] - 1))
+        return distances.topk(k, dim=-1, largest=False).values.clamp_min(1e-24).sqrt().mean(-1)
+
+
+@score_parts.register("reconstruction", cites=("an2015variational",))
+@final
+class Reconstruction(ScorePart):
+    r"""Negative log-likelihood of a row given its code, :math:`-\log p(x \mid z = \mu(x))`, nats.
+
+    References:
+        An and Cho, 2015, Variational Autoencoder based Anomaly Detection using Reconstruction Probability.
+    """
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return -rows.log_likelihood
+
+
+@score_parts.register("elbo", cites=("kingma2014auto",))
+@final
+class NegativeElbo(ScorePart):
+    r"""Negative bound at the posterior mean, :math:`-\log p(x \mid \mu(x)) + KL(q(z \mid x), p(z))`, nats."""
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return rows.kl - rows.log_likelihood
+
+
+@score_parts.register("log_likelihood", cites=("burda2016importance",))
+@final
+class NegativeLogLikelihood(ScorePart):
+    r"""Negative importance-weighted bound on log p(x) with 16 draws, nats; the draws are those of the row's content."""
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return -rows.bound(_N_DRAWS)
+
+
+class _Exemplars(ScorePart):
+    means: Tensor
+    bandwidth: Tensor
+
+    def recall(self, pool: Evidence) -> None:
+        """See :class:`ScorePart`."""
+        means = pool.means[:, :1000]
+        width = pool.log_vars.exp().mean(1, keepdim=True).sqrt()
+        # points have no width of their own: it is the one that suits a normal distribution of as many (Scott's rule)
+        spread = means.std(1, keepdim=True, correction=0) * means.shape[1] ** (-1.0 / (means.shape[-1] + 4))
+        self._recalled("means", means.clone())
+        self._recalled("bandwidth", torch.where(width > 0, width, spread).clamp_min(_LEAST_BANDWIDTH))
+
+    def _negative_density(self, rows: Evidence, own: Tensor) -> Tensor:
+        squares = squared_distances(rows.means / self.bandwidth, self.means / self.bandwidth)
+        return -torch.logsumexp(-0.5 * without_own(squares, own), dim=-1)
+
+
+@score_parts.register("exemplars", cites=("norouzi2020exemplar", "tomczak2018vae"))
+@final
+class Exemplars(_Exemplars):
+    r"""How far a code lies from those of training rows: negative log-density of a mixture of their posteriors.
+
+    .. math:: -\log \sum_i N(\mu(x); \mu_i, h^2)
+
+    with h the mean width of the posteriors in each dimension. It is the aggregated posterior in the place of the
+    prior, of 1,000 rows at most. Nats but for a constant.
+
+    References:
+        Norouzi et al., 2020, Exemplar VAE, arXiv:2004.04795.
+    """
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self._negative_density(rows, own)
+
+
+@score_parts.register("exemplar_elbo", cites=("norouzi2020exemplar", "tomczak2018vae"))
+@final
+class ExemplarElbo(_Exemplars):
+    r"""Negative bound with the aggregated posterior for a prior: ``reconstruction`` and ``exemplars`` together.
+
+    .. math:: -\log p(x \mid \mu(x)) - \log \sum_i N(\mu(x); \mu_i, h^2)
+    """
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self._negative_density(rows, own) - rows.log_likelihood
+
+
+def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
+    """Squared Euclidean distances, shape (..., batch, others), of rows of shape (..., batch, numbers)."""
+    n_others = others.shape[-2]
+    if n_others % STEADY_WIDTH and not torch.is_grad_enabled():
+        others = functional.pad(others, (0, 0, 0, -n_others % STEADY_WIDTH))
+    products = rows @ others.mT
+    squares = rows.square().sum(-1, keepdim=True) + others.square().sum(-1)[..., None, :]
+    return (squares - 2.0 * products).clamp_min(0.0)[..., :n_others]
+
+
+def without_own(distances: Tensor, own: Tensor) -> Tensor:
+    """Distances, shape (..., batch, others), infinite from a row to the one that is equal to it."""
+    places = ((own >= 0) & (own < distances.shape[-1])).nonzero().flatten()
+    if len(places) and distances.shape[-1] > 1:
+        distances[..., places, own[places]] = torch.inf
+    return distances

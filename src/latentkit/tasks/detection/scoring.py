@@ -1,0 +1,344 @@
+"""The score of a row: parts put together on one scale, in nats, and what each column has to do with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentkit.core.errors import InvalidParameterError
+from latentkit.core.seeds import generator, row_keys
+from latentkit.tasks.detection.evidence import Evidence, Witness
+from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts, squared_distances, without_own
+
+__all__ = ["PARTS", "Explanation", "OddnessScore", "Regime"]
+
+Floats = NDArray[np.float64]
+Regime = Literal["clean", "contaminated", "mixed"]
+
+#: Parts by what is known of the rows of training, chosen on tables other than those that figures are reported of.
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "clean": ("exemplars", "nearest", "neighbors"),
+    "contaminated": ("residuals", "histograms", "wide_neighbors"),
+    "mixed": ("exemplars", "residuals", "histograms", "wide_neighbors"),
+}
+
+#: Rows that are scored at once.
+BATCH: Final = 1024
+_POOL: Final = 5000  # rows that others are compared with; fewer of many numbers
+_FEWEST_IN_POOL: Final = 200
+_NUMBERS_IN_POOL: Final = 1 << 22
+_SAMPLE: Final = 500  # rows that the scales of the parts are learnt from
+_TAIL: Final = 0.1  # share of the scores whose excesses give the unit
+_FEWEST: Final = 5  # excesses
+_STEPS: Final = 16  # of the path from a row's counterpart to it
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """What makes rows odd.
+
+    Attributes:
+        contributions: Of each column to the score, nats, shape (n, columns); with `baseline` they add up to it.
+        baseline: Score of a row that nothing is odd about, nats, shape (n,).
+        scores: Nats, shape (n,).
+        counterparts: Number of the row of the pool that is nearest to each, shape (n,).
+    """
+
+    contributions: Floats
+    baseline: Floats
+    scores: Floats
+    counterparts: NDArray[np.int64]
+
+
+@final
+class OddnessScore(nn.Module):
+    r"""How odd rows are, in nats.
+
+    .. math:: T(x) = \frac{1}{|P|} \sum_{p \in P} \frac{1}{M_p} \sum_m
+                     \frac{\log(1 + v_{pm}(x) - l_{pm}) - a_{pm}}{b_{pm}}, \qquad
+              S(x) = \frac{T(x) - t_0}{\tau} + \log \frac{1}{\phi}
+
+    :math:`v_{pm}` is part p as member m of the model has it, a and b the mean and standard deviation of its logarithm
+    over rows of training (each compared with all others but itself) and l its least value there, if that is below 0.
+    :math:`t_0` is the value that a share :math:`\phi` of the reference rows exceed, by :math:`\tau` on average, so that
+    S is the negative log-probability that a row of the reference has a higher score, as far as its tail is exponential.
+
+    A row's score depends on its content alone: not on its batch, and not on whether it was trained on, since no row is
+    compared with one that is equal to it.
+
+    Args:
+        witness: The model that is asked about rows.
+        parts: Names of the parts.
+        batch_size: Rows that are scored at once. Each batch is filled up to it, so that the figures of a row never
+            depend on its company.
+
+    References:
+        Aggarwal and Sathe, 2017, Outlier Ensembles (parts standardised, then averaged). Hosking and Wallis, 1987
+        (excesses). Aumann and Shapley, 1974, Values of Non-Atomic Games; Sundararajan et al., 2017, Axiomatic
+        Attribution for Deep Networks, arXiv:1703.01365 (contributions).
+    """
+
+    unit: Tensor
+    pool: Tensor
+    pool_keys: Tensor
+    pool_order: Tensor
+
+    def __init__(self, witness: Witness, parts: Sequence[str], *, batch_size: int = BATCH) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        if not parts:
+            raise InvalidParameterError(f"a score has at least one part; choose of: {', '.join(score_parts)}.")
+        self.witness = witness
+        self.parts = nn.ModuleDict({name: score_parts[name]() for name in parts})
+        self.names = tuple(parts)
+
+    # Learn
+
+    @torch.no_grad()
+    def learn(self, rows: Tensor, *, reference: Tensor | None = None, seed: int = 0) -> OddnessScore:
+        """Learn what rows of training are like, and return self.
+
+        Args:
+            rows: What the witness is shown, shape (n, numbers), NaN where unknown.
+            reference: Rows that were held out of all, from which the unit is learnt; None for rows of training.
+            seed: Which rows are compared with, and which give the scales.
+        """
+        order = torch.randperm(len(rows), generator=generator(seed, "pool"))
+        most = min(_POOL, max(_FEWEST_IN_POOL, _NUMBERS_IN_POOL // rows.shape[1]))
+        pool = rows[order[:most]].contiguous()
+        keys = row_keys(pool)
+        self.register_buffer("pool", pool)
+        self.register_buffer("pool_order", keys.argsort())
+        self.register_buffer("pool_keys", keys[self.pool_order])
+        self._recall()
+        features = self._features(rows)
+        for name in self.names:
+            self._part(name).learn(features)
+        chosen = torch.randperm(len(rows), generator=generator(seed, "sample"))[:_SAMPLE].sort().values
+        values: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        for batch, evidence, own in self._batches(rows[chosen]):
+            for name in self.names:
+                values[name].append(self._part(name)(evidence, own)[:, : len(batch)].double())
+        for name, parts in values.items():
+            v = torch.cat(parts, dim=1)
+            low = v.amin(1, keepdim=True).clamp_max(0.0)
+            logs = (v - low).log1p()
+            spread = logs.std(1, keepdim=True, correction=0)
+            scale = torch.stack([low, logs.mean(1, keepdim=True), torch.where(spread > 1e-9, spread, 1.0)])
+            self.register_buffer(f"scale_{name}", scale)
+        self.register_buffer("unit", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+        raw = torch.from_numpy(self(rows[chosen] if reference is None else reference))
+        self.register_buffer("unit", _tail_unit(raw))
+        return self
+
+    def restore(self, state: Mapping[str, Tensor]) -> OddnessScore:
+        """Take what :meth:`learn` found, as :meth:`state` gives it."""
+        for name in self.names:
+            prefix = f"parts.{name}."
+            self._part(name).restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        for name, tensor in state.items():
+            if "." not in name:
+                self.register_buffer(name, tensor)
+        self._recall()
+        return self
+
+    @torch.no_grad()
+    def _recall(self) -> None:
+        """Let the parts take what they compare rows with."""
+        evidence = self._evidence_of(self.pool)
+        for name in self.names:
+            self._part(name).recall(evidence)
+
+    def state(self) -> dict[str, Tensor]:
+        """What was learnt, by name; the witness's own state is not among it."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("witness.")}
+
+    # Score
+
+    @torch.no_grad()
+    def forward(self, rows: Tensor) -> Floats:
+        """Return scores, nats, shape (n,); higher is odder."""
+        scores = np.empty(len(rows))
+        start = 0
+        for batch, evidence, own in self._batches(rows):
+            total = sum(self._level(name, self._part(name)(evidence, own)) for name in self.names)
+            assert isinstance(total, Tensor)
+            scores[start : start + len(batch)] = self._in_nats(total / len(self.names))[: len(batch)].numpy()
+            start += len(batch)
+        return scores
+
+    @torch.no_grad()
+    def values(self, rows: Tensor) -> dict[str, Floats]:
+        """Return the parts of the score on their common scale, by name, shape (n,); their mean is T."""
+        values: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        for batch, evidence, own in self._batches(rows):
+            for name in self.names:
+                values[name].append(self._level(name, self._part(name)(evidence, own))[: len(batch)])
+        return {name: torch.cat(parts).numpy() for name, parts in values.items()}
+
+    # Explain
+
+    @torch.no_grad()
+    def explain(self, rows: Tensor) -> Explanation:
+        r"""Return what each column has to do with the scores of rows.
+
+        A part that is a sum :math:`v = \sum_j v_j` over columns gives column j the share :math:`v_j / v` of what it
+        adds to the score: the Aumann-Shapley value along the straight line from "nothing odd" to the row. What codes
+        say is shared by the gradient along the straight line from the row's nearest counterpart in the pool (integrated
+        gradients); of a model that is shown codes, by what the part falls when the column's cell becomes the
+        counterpart's.
+        """
+        n_columns = int(self.witness.owners.max()) + 1
+        shares, baselines, counterparts = [], [], []
+        scores, pool = self(rows), self._features(self.pool).nan_to_num(0.0)
+        for batch, evidence, own in self._batches(rows):
+            nearest = without_own(squared_distances(evidence.features, pool), own).argmin(1)
+            given = torch.zeros(len(own), n_columns, dtype=torch.float64)
+            base = torch.zeros(len(own), dtype=torch.float64)
+            smooth = []
+            for name in self.names:
+                part = self._part(name)
+                if isinstance(part, SumPart):
+                    value = part(evidence, own)
+                    terms = part.of_columns(evidence, own, self.witness).double()
+                    nothing = self._levels(name, torch.zeros_like(value))
+                    gain = self._levels(name, value) - nothing
+                    share = terms / terms.sum(-1, keepdim=True).clamp_min(1e-300)
+                    given += (share * gain[..., None]).mean(0)
+                    base += nothing.mean(0)
+                else:
+                    smooth.append(name)
+            if smooth:
+                counterpart = self.pool[nearest]
+                share, start = self._smooth_shares(smooth, self._filled(batch), counterpart, own, evidence.keys)
+                given, base = given + share, base + start
+            n = len(batch)
+            shares.append(given[:n] / len(self.names))
+            baselines.append(base[:n] / len(self.names))
+            counterparts.append(nearest[:n])
+        contributions = torch.cat(shares) / self.unit[1]
+        baseline = self._in_nats(torch.cat(baselines))
+        # what is lost to rounding in single precision goes to the columns that have most to do with it
+        rest = torch.from_numpy(scores) - baseline - contributions.sum(1)
+        weights = contributions.abs() + 1e-12
+        contributions = contributions + rest[:, None] * weights / weights.sum(1, keepdim=True)
+        return Explanation(
+            contributions.numpy(), baseline.numpy(), scores, torch.cat(counterparts).numpy().astype(np.int64)
+        )
+
+    # Inside
+
+    def _part(self, name: str) -> ScorePart:
+        part = self.parts[name]
+        assert isinstance(part, ScorePart)
+        return part
+
+    def _levels(self, name: str, values: Tensor) -> Tensor:
+        """Values of a part on the common scale, shape (members, batch), float64."""
+        scale: Tensor = getattr(self, f"scale_{name}")
+        low, mean, spread = scale.unbind()
+        return ((values.double() - low).clamp_min(0.0).log1p() - mean) / spread
+
+    def _level(self, name: str, values: Tensor) -> Tensor:
+        return self._levels(name, values).mean(0)
+
+    def _in_nats(self, total: Tensor) -> Tensor:
+        base, scale, offset = self.unit.unbind()
+        return (total - base) / scale + offset
+
+    @torch.no_grad()
+    def _evidence_of(self, rows: Tensor) -> Evidence:
+        parts = [evidence for _, evidence, _ in self._batches(rows, look_up=False)]
+        fields = ("features", "known", "keys"), ("means", "log_vars", "residuals", "log_likelihood", "kl")
+        n = len(rows)
+        joined = {name: torch.cat([getattr(part, name) for part in parts])[:n] for name in fields[0]}
+        joined |= {name: torch.cat([getattr(part, name) for part in parts], dim=1)[:, :n] for name in fields[1]}
+        return Evidence(**joined, bound=parts[0].bound)
+
+    def _features(self, rows: Tensor) -> Tensor:
+        parts = [
+            evidence.features.where(evidence.known > 0, torch.nan)[: len(batch)]
+            for batch, evidence, _ in self._batches(rows, look_up=False)
+        ]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def _batches(self, rows: Tensor, *, look_up: bool = True) -> Iterator[tuple[Tensor, Evidence, Tensor]]:
+        """Yield rows with what the witness says of them, filled up to whole batches, and their equals in the pool."""
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            evidence = self.witness(self._filled(batch))
+            yield batch, evidence, self._equal(self._filled(batch)) if look_up else torch.empty(0)
+
+    def _filled(self, rows: Tensor) -> Tensor:
+        """Rows filled up to a whole batch with copies of the last."""
+        missing = self.batch_size - len(rows)
+        return rows if not missing else torch.cat([rows, rows[-1:].expand(missing, -1)])
+
+    def _equal(self, rows: Tensor) -> Tensor:
+        """The number of the row of the pool that is equal to each row, -1 where there is none."""
+        keys = row_keys(rows)
+        places = torch.searchsorted(self.pool_keys, keys).clamp_max(len(self.pool_keys) - 1)
+        return torch.where(self.pool_keys[places] == keys, self.pool_order[places], -1)
+
+    def _smooth_shares(
+        self, names: Sequence[str], rows: Tensor, counterparts: Tensor, own: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What each column adds to parts that are no sums, from the counterparts to the rows, and where it began."""
+
+        def level(x: Tensor) -> Tensor:
+            evidence = self.witness(x, keys)
+            levels = [self._level(name, self._part(name)(evidence, own)) for name in names]
+            return torch.stack(levels).sum(0)
+
+        shares = _along(level, rows, counterparts, self.witness) if self.witness.is_smooth else None
+        with torch.no_grad():
+            end, start = level(rows), level(counterparts)
+            if shares is None:
+                shares = _replaced(level, rows, counterparts, self.witness, end)
+        rest = end - start - shares.sum(1)
+        weights = shares.abs() + 1e-12
+        return shares + rest[:, None] * weights / weights.sum(1, keepdim=True), start
+
+
+def _tail_unit(raw: Tensor) -> Tensor:
+    """Value that the odd tail of the reference begins at, mean excess over it, and the nats of getting there."""
+    ordered = raw.double().sort().values
+    n = len(ordered)
+    k = max(1, min(max(_FEWEST, round(_TAIL * n)), n // 2))
+    base = ordered[-k - 1] if k < n else ordered[0]
+    excess = float((ordered[-k:] - base).mean())
+    return torch.tensor([float(base), excess if excess > 1e-9 else 1.0, math.log(n / k)], dtype=torch.float64)
+
+
+def _along(level: Callable[[Tensor], Tensor], rows: Tensor, start: Tensor, witness: Witness) -> Tensor:
+    """Integrated gradients of each column from `start` to the rows, shape (batch, columns)."""
+    start = start.nan_to_num(0.0).where(~rows.isnan(), torch.nan)
+    way = rows - start
+    gradient = torch.zeros_like(rows, dtype=torch.float64)
+    for step in range(_STEPS):
+        with torch.enable_grad():
+            x = (start + (step + 0.5) / _STEPS * way).requires_grad_()
+            gradient += torch.autograd.grad(level(x).sum(), x)[0].double()
+    parts = (gradient / _STEPS * way).nan_to_num(0.0)
+    return parts.new_zeros(len(rows), int(witness.owners.max()) + 1).index_add(1, witness.owners, parts)
+
+
+def _replaced(
+    level: Callable[[Tensor], Tensor], rows: Tensor, others: Tensor, witness: Witness, whole: Tensor
+) -> Tensor:
+    """By how much each row falls when a column becomes that of another, shape (batch, columns), at least 0."""
+    owners = torch.cat([witness.modelled_owners, witness.owners])
+    n_columns = int(witness.owners.max()) + 1
+    falls = [whole - level(torch.where(owners == column, others, rows)) for column in range(n_columns)]
+    shares = torch.stack(falls, dim=1).clamp_min(0.0)
+    gap = (whole - level(others))[:, None]
+    return shares / shares.sum(1, keepdim=True).clamp_min(1e-12) * gap
