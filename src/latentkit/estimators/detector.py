@@ -66,42 +66,53 @@ _MOST_JUDGED: int = 20_000  # rows of training that a cut is taken from
 _MOST_HELD_SHARE: float = 0.3
 
 
+class _Fitted:
+    """What a fitted detector holds."""
+
+    #: The model inside, or the ensemble; one of them is None.
+    estimator_: VectorTasks | None
+    ensemble_: AutoencoderEnsemble | None
+
+
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
-class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[misc]
     r"""Finds rows that are not like the others, says how odd they are, and why.
 
     The score of a row is in nats: about the negative log-probability that a normal row is as odd
-    (:class:`~latentkit.tasks.detection.OddnessScore`). It is put together from parts, which look at a row through a model
-    that has learnt the data. Without an `estimator` that is an ensemble of small variational autoencoders, trained
-    in one batched pass, and of images a :class:`VAE`.
+    (:class:`~latentkit.tasks.detection.OddnessScore`). It is put together from parts, which look at a row through a
+    model that has learnt the data. Without an `estimator` that is an ensemble of small variational autoencoders,
+    trained in one batched pass, and of images a :class:`VAE`.
 
-    ================  ===================================================================================
-    part              what it looks at
-    ================  ===================================================================================
-    ``exemplars``     density of the code among those of training rows (aggregated posterior)
-    ``residuals``     what the reconstruction leaves over, heavy-tailed
-    ``histograms``    how rare each number is on its own
-    ``nearest``       distance to the nearest training row; ``neighbors``: to five of them,
-                      ``wide_neighbors``: to the nearest tenth
-    ``latent_neighbors``  distance to five training rows in codes and residuals together
-    ``reconstruction``    -log p(x given z) of the posterior mean; ``elbo``: with the divergence of the code;
-                      ``log_likelihood``: importance-sampled; ``exemplar_elbo``: with the aggregated posterior
-    ================  ===================================================================================
+    ====================  ==========================================================================
+    part                  what it looks at
+    ====================  ==========================================================================
+    ``exemplars``         density of the code among those of training rows (aggregated posterior)
+    ``residuals``         what the reconstruction leaves over, heavy-tailed
+    ``histograms``        how rare each number is on its own
+    ``nearest``           distance to the nearest row of training
+    ``neighbors``         mean distance to five of them
+    ``wide_neighbors``    mean distance to the nearest tenth
+    ``latent_neighbors``  mean distance to five, in codes and residuals together
+    ``reconstruction``    -log p(x given z) of the posterior mean
+    ``elbo``              the same with the divergence of the code
+    ``log_likelihood``    -log p(x), importance-sampled
+    ``exemplar_elbo``     ``reconstruction`` with the aggregated posterior for a prior
+    ====================  ==========================================================================
 
-    **Novelty and outliers.** A row is never compared with one that is equal to it. So rows of training are judged as new
-    rows are, ``fit_predict`` and ``fit().predict`` agree, and the same detector serves both; it is `regime` that says
-    whether the rows of training are clean. Scores depend on a row's content alone: not on its batch or order.
+    **Novelty and outliers.** A row is never compared with one that is equal to it. So rows of training are judged as
+    new rows are, ``fit_predict`` and ``fit().predict`` agree, and the same detector serves both; it is `regime` that
+    says whether the rows of training are clean. Scores depend on a row's content alone: not on its batch or order.
 
     Args:
-        estimator: The model inside: ``"auto"``, or an estimator with an encoder whose codes are vectors (VAE, autoencoder
-            family, HierarchicalVAE, VAEGAN), of which a copy is fitted. Inside ``sklearn.frozen.FrozenEstimator`` a
-            fitted one is taken as it is.
-        contamination: Share of odd rows that is flagged among those of fit, above 0, at most 0.5; ``"auto"`` sets the cut
-            where the tail of the scores leaves one normal row in a hundred.
+        estimator: The model inside: ``"auto"``, or an estimator with an encoder whose codes are vectors (VAE,
+            autoencoder family, HierarchicalVAE, VAEGAN), of which a copy is fitted. Inside
+            ``sklearn.frozen.FrozenEstimator`` a fitted one is taken as it is.
+        contamination: Share of odd rows that is flagged among those of fit, above 0, at most 0.5; ``"auto"`` sets the
+            cut where the tail of the scores leaves one normal row in a hundred.
         regime: ``"clean"``: all rows of fit are normal, and near rows decide. ``"contaminated"``: some are odd; wide
-            neighbourhoods, margins and residuals do. ``"auto"`` takes ``"contaminated"`` where a contamination is given,
-            ``"clean"`` where a false-alarm rate is, and parts that suit both otherwise.
+            neighbourhoods, margins and residuals do. ``"auto"`` takes ``"contaminated"`` where a contamination is
+            given, ``"clean"`` where a false-alarm rate is, and parts that suit both otherwise.
         parts: Names of the parts; ``"auto"`` goes by the regime.
         false_alarm_rate: Probability, at most, of flagging a normal row, guaranteed by rows that are held out
             (conformal prediction); needs clean data, and not `contamination`.
@@ -149,10 +160,6 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
     na_values: Any = None
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
-
-    #: The fitted model inside, or the ensemble; one of them is None.
-    estimator_: VectorTasks | None
-    ensemble_: AutoencoderEnsemble | None
 
     _takes_tables: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -221,15 +221,19 @@ def load(
         DamagedRunError: If a file is missing or does not have the content that was written.
         RunVersionError: If a later version wrote the run.
     """
-    from latentkit.training import pick_device
-
     path = Path(folder)
     config = read_config(path)
     if config.get("estimator") in loaders:
         return loaders[config["estimator"]](path)
+    own = {name: module for name, module in (("encoder", encoder), ("decoder", decoder)) if module is not None}
+    return _load_run(path, config, own, device)
+
+
+def _load_run(path: Path, config: Mapping[str, Any], own: Mapping[str, nn.Module], device: str) -> Any:
+    from latentkit.training import pick_device
+
     if "fitted" not in config:
         raise RunError(f"{path} was not trained to the end. Go on with: latentkit fit DATA -o {path} --resume")
-    own = {name: module for name, module in (("encoder", encoder), ("decoder", decoder)) if module is not None}
     try:
         for name in (WEIGHTS, SCHEMA):
             check_content(path / name, config["fitted"]["sha256"][name])
