@@ -193,8 +193,7 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         validate(self)
         self._check_together()
         self.regime_ = self._regime()
-        self.parts_ = PARTS[self.regime_] if self.parts == "auto" else tuple(self.parts)
-        for name in self.parts_:
+        for name in () if self.parts == "auto" else self.parts:
             score_parts[name]
         self.seed_ = draw_seed(self.random_state)
         dataset = self._take(X, None, reset=True)
@@ -206,6 +205,7 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
             self._fit_estimator(dataset, train)
             shown, values = self._shown(dataset.data)
         self.n_features_in_ = len(self.rows_.columns)
+        self.parts_ = self._parts()
         self.score_ = OddnessScore(self._witness(shown[train]), self.parts_, batch_size=self._batch_size)
         reference = shown[held_out] if len(held_out) else None
         self.score_.learn(shown[train], reference=reference, seed=derive_seed(self.seed_, "score"))
@@ -237,6 +237,12 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         if self.false_alarm_rate is not None:
             return "clean"
         return "mixed" if self.contamination == "auto" else "contaminated"
+
+    def _parts(self) -> tuple[str, ...]:
+        if self.parts != "auto":
+            return tuple(self.parts)
+        suited = f"{self.regime_}, with categories"
+        return PARTS[suited if any(self.rows_.cardinalities) and suited in PARTS else self.regime_]
 
     def _table_options(self) -> dict[str, Any]:
         options = {"kinds": self.kinds, "na_values": markers_of(self.na_values) or None}

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import generator, row_keys
 from latentkit.tasks.detection.evidence import Evidence, Witness
-from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts, squared_distances, without_own
+from latentkit.tasks.detection.near import RowIndex
+from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
 
 __all__ = ["PARTS", "Explanation", "OddnessScore", "Regime"]
 
@@ -25,6 +26,7 @@ Regime = Literal["clean", "contaminated", "mixed"]
 #: Parts by what is known of the rows of training, chosen on tables other than those that figures are reported of.
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "clean": ("exemplars", "nearest", "neighbors"),
+    "clean, with categories": ("reconstruction", "nearest"),
     "contaminated": ("residuals", "histograms", "wide_neighbors"),
     "mixed": ("exemplars", "residuals", "histograms", "wide_neighbors"),
 }
@@ -198,9 +200,9 @@ class OddnessScore(nn.Module):
         """
         n_columns = int(self.witness.owners.max()) + 1
         shares, baselines, counterparts = [], [], []
-        scores, pool = self(rows), self._features(self.pool).nan_to_num(0.0)
+        scores, pool = self(rows), RowIndex(self._features(self.pool).nan_to_num(0.0))
         for batch, evidence, own in self._batches(rows):
-            nearest = without_own(squared_distances(evidence.features, pool), own).argmin(1)
+            nearest = pool.nearest(evidence.features, own, 1)[1][:, 0]
             given = torch.zeros(len(own), n_columns, dtype=torch.float64)
             base = torch.zeros(len(own), dtype=torch.float64)
             smooth = []
