@@ -63,7 +63,9 @@ class Witness(Protocol):
 
     is_smooth: bool
     owners: Tensor
-    modelled_owners: Tensor
+
+    @property
+    def modelled_owners(self) -> Tensor: ...
 
     def __call__(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """Evidence of rows, shape (batch, numbers); draws are those of `keys` where these are given."""

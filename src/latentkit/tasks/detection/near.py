@@ -69,7 +69,7 @@ class RowIndex:
         return squares.clamp_min(_LEAST_SQUARE).sqrt().mean(-1)
 
     def log_density(self, x: Tensor, own: Tensor) -> Tensor:
-        r"""Return :math:`\log \sum_i \exp(-|x - y_i|^2 / 2)`, shape (..., batch), for x of shape (..., batch, numbers)."""
+        r"""Return :math:`\log \sum_i \exp(-|x - y_i|^2 / 2)`, shape (..., batch), for x as in :meth:`mean_distance`."""
         parts = torch.logsumexp(-0.5 * self._offsets(x, own), dim=-1)
         return parts - 0.5 * x.square().sum(-1)
 
