@@ -383,9 +383,9 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         Args:
             X: Data like those of fit, new rows or rows of training.
         Returns:
-            Contributions of the columns (of pixels, for images) in nats that add up to the score; for each row the most
-            similar row of training, and the fewest of its cells, in the order of the contributions, that would make the
-            row normal.
+            Contributions of the columns (of pixels, for images) in nats that add up to the score; for each row a
+            similar row of training that is normal, and the fewest of its cells, in the order of the contributions, that
+            would make the row normal.
         """
         shown, values = self._shown(X)
         found = self.score_.explain(shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ __all__ = ["AnomalyExplanation", "Change", "name_changes"]
 
 Floats = NDArray[np.float64]
 
+_MOST_NAMED: Final = 4  # changes in a sentence
+
 
 class Change(NamedTuple):
     """A cell that would have to be another.
@@ -23,7 +25,7 @@ class Change(NamedTuple):
     Attributes:
         column: Its name.
         value: What it holds; None where it is missing.
-        normal: What the most similar row of training holds there.
+        normal: What a normal row of training that is similar to it holds there.
     """
 
     column: str
@@ -43,8 +45,8 @@ class AnomalyExplanation:
         baseline: Score of a row that nothing is odd about, nats, shape (n,).
         scores: Nats, shape (n,).
         threshold: Score above which a row is flagged.
-        counterparts: The row of training that is most similar to each: its values and codes, shape (n, columns), or
-            images.
+        counterparts: The most normal of the ten rows of training that are most similar to each: its values and codes,
+            shape (n, columns), or images.
         changes: For each row the fewest cells, in the order of their contributions, that would make it normal if they
             were its counterpart's; none of rows that are not flagged, and of images.
     """
@@ -80,8 +82,10 @@ class AnomalyExplanation:
         text = f"{self.scores[row]:.1f} nats (flagged above {self.threshold:.1f}): {because}"
         if not self.changes or not self.changes[row]:
             return text
-        cells = ", ".join(f"{c.column} {_shown(c.normal)} instead of {_shown(c.value)}" for c in self.changes[row])
-        return f"{text}; normal would be {cells}"
+        changes = self.changes[row]
+        cells = [f"{c.column} {_shown(c.normal)} instead of {_shown(c.value)}" for c in changes[:_MOST_NAMED]]
+        more = f", and {len(changes) - _MOST_NAMED} more cells" if len(changes) > _MOST_NAMED else ""
+        return f"{text}; normal would be {', '.join(cells)}{more}"
 
 
 def name_changes(

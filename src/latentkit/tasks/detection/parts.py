@@ -195,7 +195,7 @@ class _Neighbours(SumPart):
 class _FewNeighbours(_Neighbours):
     """The nearest few, which parts of one score look up once."""
 
-    most_rows = 2000
+    most_rows = 5000
     least: ClassVar[int]
 
     @property
@@ -218,7 +218,7 @@ _FEW: Final = 5
 @score_parts.register("nearest", cites=("ramaswamy2000efficient",))
 @final
 class Nearest(_FewNeighbours):
-    """Distance to the nearest row of training, of 2,000 at most."""
+    """Distance to the nearest row of training, of 5,000 at most."""
 
     least = 1
 
@@ -226,7 +226,7 @@ class Nearest(_FewNeighbours):
 @score_parts.register("neighbors", cites=("angiulli2002fast",))
 @final
 class Neighbors(_FewNeighbours):
-    """Mean distance to the nearest five rows of training, of 2,000 at most."""
+    """Mean distance to the nearest five rows of training, of 5,000 at most."""
 
     least = _FEW
 

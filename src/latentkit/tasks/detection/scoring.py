@@ -39,6 +39,7 @@ _NUMBERS_IN_POOL: Final = 1 << 22
 _SAMPLE: Final = 500  # rows that the scales of the parts are learnt from
 _TAIL: Final = 0.1  # share of the scores whose excesses give the unit
 _FEWEST: Final = 5  # excesses
+_COUNTERPARTS: Final = 10  # near rows, of which the most normal is taken
 _STEPS: Final = 16  # of the path from a row's counterpart to it
 
 
@@ -51,7 +52,7 @@ class Explanation:
         contributions: Of each column to the score, nats, shape (n, columns); with `baseline` they add up to it.
         baseline: Score of a row that nothing is odd about, nats, shape (n,).
         scores: Nats, shape (n,).
-        counterparts: Number of the row of the pool that is nearest to each, shape (n,).
+        counterparts: Number of the row of the pool that is most normal of the ten nearest to each, shape (n,).
     """
 
     contributions: Floats
@@ -194,15 +195,18 @@ class OddnessScore(nn.Module):
 
         A part that is a sum :math:`v = \sum_j v_j` over columns gives column j the share :math:`v_j / v` of what it
         adds to the score: the Aumann-Shapley value along the straight line from "nothing odd" to the row. What codes
-        say is shared by the gradient along the straight line from the row's nearest counterpart in the pool (integrated
+        say is shared by the gradient along the straight line from the row's counterpart in the pool (integrated
         gradients); of a model that is shown codes, by what the part falls when the column's cell becomes the
         counterpart's.
         """
         n_columns = int(self.witness.owners.max()) + 1
         shares, baselines, counterparts = [], [], []
-        scores, pool = self(rows), RowIndex(self._features(self.pool).nan_to_num(0.0))
+        scores, normal = self(rows), torch.from_numpy(self(self.pool))
+        pool = RowIndex(self._features(self.pool).nan_to_num(0.0))
+        n_near = max(1, min(_COUNTERPARTS, len(pool) - 1))
         for batch, evidence, own in self._batches(rows):
-            nearest = pool.nearest(evidence.features, own, 1)[1][:, 0]
+            near = pool.nearest(evidence.features, own, n_near)[1]
+            nearest = near.gather(1, normal[near].argmin(1, keepdim=True))[:, 0]
             given = torch.zeros(len(own), n_columns, dtype=torch.float64)
             base = torch.zeros(len(own), dtype=torch.float64)
             smooth = []
