@@ -26,6 +26,10 @@ def linear(n_inputs: int, n_outputs: int, n_members: int = 3) -> MemberLinear:
         return layer
 
 
+def alone(layer: MemberLinear, member: int, x: Tensor) -> Tensor:
+    return functional.linear(x, layer.weight[member].T, layer.bias[member, 0])
+
+
 @pytest.mark.parametrize("n_outputs", WIDTHS)
 @pytest.mark.parametrize("training", [True, False])
 def test_a_member_is_a_linear_layer(n_outputs: int, training: bool) -> None:
@@ -33,8 +37,7 @@ def test_a_member_is_a_linear_layer(n_outputs: int, training: bool) -> None:
     y = layer(x)
     assert y.shape == (3, 10, n_outputs)
     for member in range(3):
-        alone = functional.linear(x[member], layer.weight[member].T, layer.bias[member, 0])
-        torch.testing.assert_close(y[member], alone)
+        torch.testing.assert_close(y[member], alone(layer, member, x[member]))
 
 
 @pytest.mark.parametrize("n_outputs", WIDTHS)
@@ -75,13 +78,9 @@ def test_a_perceptron_is_its_formula(training: bool) -> None:
     x = drawn(2, 9, 4)
     y = net(x)
     for m in range(2):
-        first, second, last, straight = (
-            lambda h, layer=layer: h @ layer.weight[m] + layer.bias[m]
-            for layer in (net.first, net.second, net.last, net.straight)
-        )
-        h = functional.silu(first(x[m]))
-        expected = last(h + functional.silu(second(h)))
-        expected[:, :3] += straight(x[m])
+        h = functional.silu(alone(net.first, m, x[m]))
+        expected = alone(net.last, m, h + functional.silu(alone(net.second, m, h)))
+        expected[:, :3] += alone(net.straight, m, x[m])
         torch.testing.assert_close(y[m], expected)
 
 
