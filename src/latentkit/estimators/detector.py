@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
@@ -12,37 +12,30 @@ from typing import Any, ClassVar, Literal, Self, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_real
 from latentkit.core.seeds import derive_seed, generator
-from latentkit.data import Dataset, learn_schema, learn_table_schema
-from latentkit.data.containers import is_frame, to_array
+from latentkit.data import Dataset, learn_table_schema
 from latentkit.data.table.columns import markers_of
-from latentkit.data.table.frames import take_rows
+from latentkit.estimators.detector_model import DetectorModel, fit_inside, learn_rows, number_schema
 from latentkit.estimators.detector_rows import DetectorRows
 from latentkit.estimators.detector_runs import DETECTOR, load_detector, save_detector
-from latentkit.estimators.explanations import AnomalyExplanation, Change
-from latentkit.estimators.inputs import DataIntake
+from latentkit.estimators.explanations import AnomalyExplanation, Change, name_changes
+from latentkit.estimators.inputs import DataIntake, odd_labels
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.runs import loaders
-from latentkit.estimators.vae import VAE
 from latentkit.estimators.vectors import VectorTasks
 from latentkit.evaluation import DetectionQuality, Drift, detection_quality, measure_drift
-from latentkit.models import AutoencoderEnsemble, inference_batch_size
 from latentkit.tasks.detection import (
     PARTS,
     Calibration,
-    CodesWitness,
-    EnsembleWitness,
-    ModelWitness,
     OddnessScore,
-    RowScale,
     auto_cut,
     benjamini_hochberg,
     best_cut,
@@ -69,9 +62,9 @@ _MOST_HELD_SHARE: float = 0.3
 class _Fitted:
     """What a fitted detector holds."""
 
-    #: The model inside, or the ensemble; one of them is None.
+    model_: DetectorModel
     estimator_: VectorTasks | None
-    ensemble_: AutoencoderEnsemble | None
+    score_: OddnessScore
 
 
 @final
@@ -193,20 +186,15 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         validate(self)
         self._check_together()
         self.regime_ = self._regime()
-        self.parts_ = PARTS[self.regime_] if self.parts == "auto" else tuple(self.parts)
-        for name in self.parts_:
+        for name in () if self.parts == "auto" else self.parts:
             score_parts[name]
         self.seed_ = draw_seed(self.random_state)
         dataset = self._take(X, None, reset=True)
         train, held_out = self._split(dataset.n)
-        if self.estimator == "auto" and dataset.kind != "images":
-            shown, values = self._learn_rows(dataset, train)
-            self.estimator_, self.ensemble_ = None, self._train(shown[train])
-        else:
-            self._fit_estimator(dataset, train)
-            shown, values = self._shown(dataset.data)
-        self.n_features_in_ = len(self.rows_.columns)
-        self.score_ = OddnessScore(self._witness(shown[train]), self.parts_, batch_size=self._batch_size)
+        shown, values = self._learn(dataset, train)
+        self.n_features_in_ = len(self.model_.rows.columns)
+        self.parts_ = self._parts()
+        self.score_ = OddnessScore(self.model_.witness, self.parts_, batch_size=self.model_.batch_size)
         reference = shown[held_out] if len(held_out) else None
         self.score_.learn(shown[train], reference=reference, seed=derive_seed(self.seed_, "score"))
         self._keep_reference(shown, values, train, held_out)
@@ -215,8 +203,8 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
     def _check_together(self) -> None:
         if self.false_alarm_rate is not None and self.contamination != "auto":
             raise InvalidParameterError(
-                f"contamination={self.contamination!r} and false_alarm_rate={self.false_alarm_rate!r} both say where to "
-                "cut. Give one of them."
+                f"contamination={self.contamination!r} and false_alarm_rate={self.false_alarm_rate!r} both say where "
+                "to cut. Give one of them."
             )
         if self.false_alarm_rate is not None and self.regime == "contaminated":
             raise InvalidParameterError(
@@ -238,6 +226,12 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
             return "clean"
         return "mixed" if self.contamination == "auto" else "contaminated"
 
+    def _parts(self) -> tuple[str, ...]:
+        if self.parts != "auto":
+            return tuple(self.parts)
+        suited = f"{self.regime_}, with categories"
+        return PARTS[suited if any(self.model_.rows.cardinalities) and suited in PARTS else self.regime_]
+
     def _table_options(self) -> dict[str, Any]:
         options = {"kinds": self.kinds, "na_values": markers_of(self.na_values) or None}
         return {name: value for name, value in options.items() if value is not None}
@@ -258,95 +252,41 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         order = torch.randperm(n, generator=generator(self.seed_, "calibration")).numpy()
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
-    def _learn_rows(self, dataset: Dataset, train: NDArray[np.int64]) -> tuple[Tensor, Floats]:
-        """Learn the features of rows or of a table; return what the ensemble is shown, and the values."""
-        if dataset.kind == "table":
-            self.schema_ = learn_table_schema(dataset, **self._table_options())
+    def _learn(self, dataset: Dataset, train: NDArray[np.int64]) -> tuple[Tensor, Floats]:
+        """Learn how rows become numbers, and the model; return what it is shown of all rows, and their values."""
+        stretch = self.regime_ == "clean"
+        if isinstance(self.estimator, str) and self.estimator == "auto" and dataset.kind != "images":
+            is_table = dataset.kind == "table"
+            schema = learn_table_schema(dataset, **self._table_options()) if is_table else number_schema(dataset)
+            values = DetectorRows(schema, None).values(dataset.data)
+            rows = learn_rows(schema, values, train, stretch=stretch)
+            shown = rows.shown(dataset.data, values)
+            ensemble = fit_ensemble(
+                shown[train],
+                seed=derive_seed(self.seed_, "ensemble"),
+                trim=float(self.trim),
+                reporter=make_reporter(self.verbose),
+            )
+            self.model_ = DetectorModel(rows, ensemble=ensemble)
         else:
-            data = dataset.data
-            if not is_frame(data):  # holes are unknown numbers here; the schema is asked for names and shape alone
-                data = np.nan_to_num(np.asarray(to_array(data), np.float64), posinf=np.inf, neginf=-np.inf)
-            self.schema_ = learn_schema(data, kind="rows", values="real")
-        rows = DetectorRows(self.schema_, RowScale(()))
-        if not rows.cardinalities:
-            raise DataError(
-                "the table has no column that can be compared: all are constant, identifiers or free text. Name the "
-                "kind of one with kinds=."
-            )
-        values = rows.values(dataset.data)
-        scale = RowScale(rows.cardinalities).learn(values[train], stretch=self.regime_ == "clean")
-        self.rows_ = DetectorRows(self.schema_, scale)
-        return self.rows_.shown(dataset.data, values), values
+            inside = fit_inside(self.estimator, dataset, train, seed=self.seed_, verbose=self.verbose)
+            rows = DetectorRows(inside.schema_, None)
+            if inside.schema_.kind == "table":
+                scale = learn_rows(inside.schema_, rows.values(dataset.data), train, stretch=stretch).scale
+                rows = DetectorRows(inside.schema_, scale, is_coded=True)
+            model = DetectorModel(rows, estimator=inside)
+            values = model.values(dataset.data)
+            shown = rows.shown(dataset.data, values)
+            self.model_ = model.with_units(shown[train])
+        self.schema_, self.estimator_ = self.model_.rows.schema, self.model_.estimator
+        return shown, values
 
-    def _train(self, shown: Tensor) -> AutoencoderEnsemble:
-        return fit_ensemble(
-            shown, seed=derive_seed(self.seed_, "ensemble"), trim=float(self.trim), reporter=make_reporter(self.verbose)
-        )
-
-    def _fit_estimator(self, dataset: Dataset, train: NDArray[np.int64]) -> None:
-        from sklearn.frozen import FrozenEstimator
-
-        self.ensemble_ = None
-        if isinstance(self.estimator, FrozenEstimator):
-            fitted = self.estimator.estimator
-            check_is_fitted(fitted)
-        else:
-            fitted = VAE(verbose=self.verbose) if isinstance(self.estimator, str) else clone(self.estimator)
-            if isinstance(self.estimator, str) and self.estimator != "auto":
-                raise InvalidParameterError(
-                    f"estimator must be 'auto' or an estimator such as VAE(); got {self.estimator!r}."
-                )
-        if not isinstance(fitted, VectorTasks):
-            raise UnsupportedOperationError(
-                f"{type(fitted).__name__} cannot stand inside a detector, which needs an encoder whose codes are vectors. "
-                "Use VAE, an autoencoder, HierarchicalVAE or VAEGAN, or estimator='auto'."
-            )
-        if not isinstance(self.estimator, FrozenEstimator):
-            if fitted.random_state is None:
-                fitted.set_params(random_state=derive_seed(self.seed_, "estimator") % 2**31)
-            fitted.fit(
-                dataset if len(train) == dataset.n else replace(dataset, data=take_rows(dataset.data, train.tolist()))
-            )
-        if fitted.condition_schema_ is not None:
-            raise UnsupportedOperationError(
-                "this model was fitted under conditions, and a detector gives it none. Fit one without condition=."
-            )
-        self.estimator_, self.schema_ = fitted, fitted.schema_
-        rows = DetectorRows(self.schema_, None)
-        if self.schema_.kind == "table":
-            scale = RowScale(rows.cardinalities)
-            scale.learn(rows.values(dataset.data)[train], stretch=self.regime_ == "clean")
-            rows = DetectorRows(self.schema_, scale, is_coded=True)
-        self.rows_ = rows
-
-    def _witness(self, shown: Tensor | None = None) -> Any:
-        """The model inside, as the score asks it; what is shown of training rows sets scales that are learnt."""
-        rows = self.rows_
-        if self.estimator_ is None:
-            assert rows.scale is not None and self.ensemble_ is not None
-            return EnsembleWitness(self.ensemble_, rows.scale.owners)
-        model = self.estimator_._model(torch.float32)  # noqa: SLF001 (of our own)
-        is_point = self.estimator_.specification_.is_deterministic
-        if rows.is_coded:
-            assert rows.scale is not None
-            return CodesWitness(model, rows.code_owners, rows.scale.owners, is_point=is_point)
-        if shown is not None:
-            is_image = self.schema_.kind == "images"
-            spread = shown.std(correction=0).expand(shown.shape[1]) if is_image else shown.std(0, correction=0)
-            self.centre_, self.spread_ = shown.mean(0), spread.clone()
-        shape = self.estimator_.specification_.event_shape
-        owners = torch.arange(self.centre_.shape[0])
-        return ModelWitness(model, shape, owners, self.centre_, self.spread_, is_point=is_point)
-
-    @property
-    def _batch_size(self) -> int:
-        if self.estimator_ is None:
-            return 1024
-        return min(1024, inference_batch_size(self.estimator_.specification_.width))
-
-    def _shown(self, data: Any) -> tuple[Tensor, Floats]:
-        values = self.rows_.values(data) if self.schema_.kind != "images" else np.empty((0, 0))
-        return self.rows_.shown(data, values), values
+    def _shown(self, X: Any) -> tuple[Tensor, Floats]:
+        """What the model is shown of rows, and their values."""
+        check_is_fitted(self)
+        data = self._unwrapped(X)
+        values = self.model_.values(data)
+        return self.model_.rows.shown(data, values), values
 
     def _keep_reference(
         self, shown: Tensor, values: Floats, train: NDArray[np.int64], held_out: NDArray[np.int64]
@@ -399,17 +339,16 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
 
         The score is their mean, in other units.
         """
-        check_is_fitted(self)
-        return self.score_.values(self._shown(self._unwrapped(X))[0])
+        return self.score_.values(self._shown(X)[0])
 
     def p_values(self, X: Any) -> Floats:
         r"""Return how often a normal row would be as odd, shape (n,).
 
         .. math:: p = \frac{1 + \#\{i : s_i \ge s\}}{n + 1}
 
-        with the scores of n rows that were held out of training; then :math:`P(p \le \alpha) \le \alpha` for normal rows,
-        if these were. Without such rows (``is_held_out_`` is False) those of training stand in, and the guarantee is
-        not strict.
+        with the scores of n rows that were held out of training; then :math:`P(p \le \alpha) \le \alpha` for normal
+        rows, if these were. Without such rows (``is_held_out_`` is False) those of training stand in, and the guarantee
+        is not strict.
         """
         return conformal_p_values(self._oddness(X), self.reference_)
 
@@ -448,26 +387,26 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
             similar row of training, and the fewest of its cells, in the order of the contributions, that would make the
             row normal.
         """
-        check_is_fitted(self)
-        shown, values = self._shown(self._unwrapped(X))
+        shown, values = self._shown(X)
         found = self.score_.explain(shown)
         is_image = self.schema_.kind == "images"
-        changes = (
-            () if is_image else self._changes(shown, values, found.contributions, found.counterparts, found.scores)
-        )
-        shape = self.schema_.user_shape if is_image else (len(self.rows_.columns),)
+        changes: tuple[tuple[Change, ...], ...] = ()
+        if not is_image:
+            changed = self.score_.fewest_changes(shown, found, -self.offset_)
+            changes = name_changes(self.model_.rows, values, self.pool_values_[found.counterparts], changed)
+        shape = self.schema_.user_shape if is_image else (len(self.model_.rows.columns),)
         contributions = found.contributions
         if is_image:
             event = torch.from_numpy(contributions).reshape(-1, *self.schema_.event_shape)
             contributions = np.ascontiguousarray(self.schema_.layout.from_event(event.numpy()))
         return AnomalyExplanation(
-            columns=self.rows_.columns,
+            columns=self.model_.rows.columns,
             contributions=contributions.reshape(len(contributions), *shape),
             baseline=found.baseline,
             scores=found.scores,
             threshold=-self.offset_,
             counterparts=self._counterparts(found.counterparts),
-            changes=tuple(changes),
+            changes=changes,
         )
 
     def _counterparts(self, places: NDArray[np.int64]) -> Any:
@@ -476,37 +415,6 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
             return self.pool_values_[places]
         event = self.score_.pool[places].reshape(-1, *self.schema_.event_shape)
         return self.schema_.decode(event)
-
-    def _changes(
-        self, shown: Tensor, values: Floats, contributions: Floats, counterparts: NDArray[np.int64], scores: Floats
-    ) -> list[tuple[Change, ...]]:
-        """The fewest leading columns of each odd row that make it normal when they become its counterpart's."""
-        order = np.argsort(-contributions, axis=1, kind="stable")
-        n_columns = contributions.shape[1]
-        witness = self.score_.witness
-        owners = witness.owners if not self.rows_.is_coded else torch.cat([witness.modelled_owners, witness.owners])
-        left = np.flatnonzero(scores > -self.offset_)
-        mixed, n_changed = shown[left].clone(), np.zeros(len(scores), np.int64)
-        others = self.score_.pool[torch.from_numpy(counterparts[left])]
-        for step in range(n_columns):
-            if not len(left):
-                break
-            column = torch.from_numpy(order[left, step])
-            mixed = torch.where(owners[None] == column[:, None], others, mixed)
-            n_changed[left] = step + 1
-            still = self.score_(mixed) > -self.offset_
-            left, mixed, others = left[still], mixed[torch.from_numpy(still)], others[torch.from_numpy(still)]
-        changes = []
-        for row, count in enumerate(n_changed):
-            near = self.pool_values_[counterparts[row]]
-            changes.append(
-                tuple(
-                    Change(self.rows_.columns[j], self.rows_.cell(j, values[row, j]), self.rows_.cell(j, near[j]))
-                    for j in order[row, :count]
-                    if not (values[row, j] == near[j] or (np.isnan(values[row, j]) and np.isnan(near[j])))
-                )
-            )
-        return changes
 
     # Calibrate, judge, watch
 
@@ -571,11 +479,11 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         check_is_fitted(self)
         if self.schema_.kind == "images":
             raise UnsupportedOperationError("drift is tested by columns, and these data are images.")
-        shown, values = self._shown(self._unwrapped(X))
+        shown, values = self._shown(X)
         scores = (self.score_(self.score_.pool), self.score_(shown))
         return measure_drift(
-            self.rows_.mixed(self.pool_values_),
-            self.rows_.mixed(values),
+            self.model_.rows.mixed(self.pool_values_),
+            self.model_.rows.mixed(values),
             false_alarm_rate=false_alarm_rate,
             scores=scores,
         )
@@ -591,8 +499,7 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         return save_detector(self, Path(path))
 
     def _oddness(self, X: Any) -> Floats:
-        check_is_fitted(self)
-        scores: Floats = self.score_(self._shown(self._unwrapped(X))[0])
+        scores: Floats = self.score_(self._shown(X)[0])
         return scores
 
     def __sklearn_tags__(self) -> Any:
@@ -603,27 +510,5 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
 
 
 @loaders.register(DETECTOR)
-def _load(folder: Path) -> AnomalyDetector:
+def _load(folder: Path) -> Any:
     return load_detector(folder, AnomalyDetector)
-
-
-def odd_labels(y: Any, n: int) -> NDArray[np.bool_]:
-    """Return labels as truth values, True for odd: of -1 and 1 the -1, of 0 and 1 the 1.
-
-    Raises:
-        DataError: If they are something else, or not as many as the rows.
-    """
-    labels = np.asarray(y)
-    if labels.shape != (n,):
-        raise DataError(f"y must have one label a row, shape ({n},); got shape {labels.shape}.")
-    if labels.dtype.kind == "b":
-        return labels.astype(np.bool_)
-    kinds = set(np.unique(labels).tolist()) if labels.dtype.kind in "iuf" else {None}
-    if kinds <= {-1, 1} and -1 in kinds:
-        return np.asarray(labels == -1)
-    if kinds <= {0, 1}:
-        return np.asarray(labels == 1)
-    raise DataError(
-        "labels of a detector are True or 1 for odd rows and False or 0 for others, or -1 and 1 as predict says it; got "
-        f"{', '.join(map(repr, np.unique(labels)[:5].tolist()))}. Compare first, as in y == 'fraud'."
-    )

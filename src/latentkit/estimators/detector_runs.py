@@ -24,11 +24,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from latentkit.core.errors import DamagedRunError, RunError, StorageError
+from latentkit.core.errors import RunError, StorageError
 from latentkit.core.files import sha256, write_json
 from latentkit.core.version import __version__
 from latentkit.data import schema_from_description
 from latentkit.estimators.describing import RUN_FORMAT, environment, from_yaml, to_yaml
+from latentkit.estimators.detector_model import DetectorModel
 from latentkit.estimators.detector_rows import DetectorRows
 from latentkit.estimators.runs import (
     CONFIG,
@@ -52,6 +53,7 @@ DETECTOR = "anomaly_detector"
 _MODEL = "model"
 #: Where the model inside is the one of the run that the folder stands in.
 _PARENT = "the run that this folder is in"
+_UNITS = ("units/centre", "units/spread")
 
 
 def save_detector(detector: Any, folder: Path, *, in_run: bool = False) -> Path:
@@ -157,12 +159,13 @@ def load_detector(folder: Path, kind: Callable[..., Any]) -> Any:
 def _tensors(detector: Any) -> dict[str, Tensor]:
     """All that a detector has learnt, by section and name."""
     tensors = {f"score/{name}": tensor for name, tensor in detector.score_.state().items()}
-    if detector.ensemble_ is not None:
-        tensors |= {f"ensemble/{name}": tensor for name, tensor in detector.ensemble_.state_dict().items()}
-    if detector.rows_.scale is not None:
-        tensors |= {f"scale/{name}": tensor for name, tensor in detector.rows_.scale.state_dict().items()}
-    else:
-        tensors |= {"units/centre": detector.centre_, "units/spread": detector.spread_}
+    model = detector.model_
+    if model.ensemble is not None:
+        tensors |= {f"ensemble/{name}": tensor for name, tensor in model.ensemble.state_dict().items()}
+    if model.rows.scale is not None:
+        tensors |= {f"scale/{name}": tensor for name, tensor in model.rows.scale.state_dict().items()}
+    if model.units is not None:
+        tensors |= dict(zip(_UNITS, model.units, strict=True))
     tensors["reference/scores"] = torch.from_numpy(detector.reference_)
     tensors["reference/values"] = torch.from_numpy(detector.pool_values_)
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -173,22 +176,19 @@ def _restore(detector: Any, tensors: dict[str, Tensor]) -> None:
     for key, tensor in tensors.items():
         section, name = key.split("/", 1)
         sections.setdefault(section, {})[name] = tensor
-    bare = DetectorRows(detector.schema_, None)
-    scale = RowScale(bare.cardinalities).restore(sections["scale"]) if "scale" in sections else None
+    sizes = DetectorRows(detector.schema_, None).cardinalities
+    scale = RowScale(sizes).restore(sections["scale"]) if "scale" in sections else None
     is_coded = detector.estimator_ is not None and scale is not None
-    detector.rows_ = DetectorRows(detector.schema_, scale, is_coded=is_coded)
-    detector.ensemble_ = None
-    if "ensemble" in sections:
-        if scale is None:
-            raise DamagedRunError("an ensemble has a scale of its features, and this folder has none. Fit again.")
-        detector.ensemble_ = build_ensemble(len(scale.owners))
-        detector.ensemble_.load_state_dict(sections["ensemble"])
-        detector.ensemble_.eval()
-    if "units" in sections:
-        detector.centre_, detector.spread_ = sections["units"]["centre"], sections["units"]["spread"]
-    detector.n_features_in_ = len(detector.rows_.columns)
+    rows = DetectorRows(detector.schema_, scale, is_coded=is_coded)
+    ensemble = None
+    if scale is not None and not is_coded:
+        ensemble = build_ensemble(len(scale.owners))
+        ensemble.load_state_dict(sections["ensemble"])
+        ensemble.eval()
+    units = (tensors[_UNITS[0]], tensors[_UNITS[1]]) if "units" in sections else None
+    model = DetectorModel(rows, ensemble=ensemble, estimator=detector.estimator_, units=units)
+    detector.model_, detector.n_features_in_ = model, len(rows.columns)
     detector.reference_ = sections["reference"]["scores"].numpy()
     detector.pool_values_ = sections["reference"]["values"].numpy()
-    witness: Any = detector._witness()  # noqa: SLF001 (a folder restores what fit made)
-    score = OddnessScore(witness, detector.parts_, batch_size=detector._batch_size)  # noqa: SLF001
+    score = OddnessScore(model.witness, detector.parts_, batch_size=model.batch_size)
     detector.score_ = score.restore(sections["score"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.core.parameters import check_integer
+from latentkit.estimators.detector_rows import DetectorRows
 
-__all__ = ["AnomalyExplanation", "Change"]
+__all__ = ["AnomalyExplanation", "Change", "name_changes"]
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +38,8 @@ class AnomalyExplanation:
 
     Attributes:
         columns: Names of the columns; of images those of the pixels, by their places.
-        contributions: Of each column to the score of each row, nats, shape (n, columns), or the shape of the images; they
-            and `baseline` add up to the score.
+        contributions: Of each column to the score of each row, nats, shape (n, columns), or the shape of the images;
+            they and `baseline` add up to the score.
         baseline: Score of a row that nothing is odd about, nats, shape (n,).
         scores: Nats, shape (n,).
         threshold: Score above which a row is flagged.
@@ -80,6 +82,27 @@ class AnomalyExplanation:
             return text
         cells = ", ".join(f"{c.column} {_shown(c.normal)} instead of {_shown(c.value)}" for c in self.changes[row])
         return f"{text}; normal would be {cells}"
+
+
+def name_changes(
+    rows: DetectorRows, values: Floats, normal: Floats, columns: Sequence[Sequence[int]]
+) -> tuple[tuple[Change, ...], ...]:
+    """Return changes as the user writes cells; a cell that is its counterpart's already is none.
+
+    Args:
+        rows: How cells are written.
+        values: Of the rows, shape (n, columns).
+        normal: Of their counterparts, same shape.
+        columns: For each row the columns that change.
+    """
+    return tuple(
+        tuple(
+            Change(rows.columns[j], rows.cell(j, given[j]), rows.cell(j, other[j]))
+            for j in chosen
+            if not (given[j] == other[j] or (np.isnan(given[j]) and np.isnan(other[j])))
+        )
+        for given, other, chosen in zip(values, normal, columns, strict=True)
+    )
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,7 @@ from latentkit.data.dataset import Tables
 from latentkit.data.sources import recorded_source
 from latentkit.data.tables import is_plain
 
-__all__ = ["DataIntake", "attribute_values", "validated"]
+__all__ = ["DataIntake", "attribute_values", "odd_labels", "validated"]
 
 
 class DataIntake:
@@ -181,6 +181,28 @@ def attribute_values(y: Any) -> Tensor:
             f"y == {str(names[0]) if len(names) else 'label'!r}."
         )
     return torch.from_numpy(codes.reshape(values.shape).astype(np.float64))
+
+
+def odd_labels(y: Any, n: int) -> NDArray[np.bool_]:
+    """Return labels as truth values, True for odd: of -1 and 1 the -1, of 0 and 1 the 1.
+
+    Raises:
+        DataError: If they are something else, or not as many as the rows.
+    """
+    labels = np.asarray(y)
+    if labels.shape != (n,):
+        raise DataError(f"y must have one label a row, shape ({n},); got shape {labels.shape}.")
+    if labels.dtype.kind == "b":
+        return labels.astype(np.bool_)
+    kinds = set(np.unique(labels).tolist()) if labels.dtype.kind in "iuf" else {None}
+    if kinds <= {-1, 1} and -1 in kinds:
+        return np.asarray(labels == -1)
+    if kinds <= {0, 1}:
+        return np.asarray(labels == 1)
+    raise DataError(
+        "labels of a detector are True or 1 for odd rows and False or 0 for others, or -1 and 1 as predict says it; "
+        f"got {', '.join(map(repr, np.unique(labels)[:5].tolist()))}. Compare first, as in y == 'fraud'."
+    )
 
 
 def _label_codes(labels: NDArray[Any]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:

@@ -43,8 +43,8 @@ class MemberElbos:
     A member that is shown a part of a row has to explain the whole of it. Numbers that are NaN are unknown: they are
     not shown, and nothing asks for them.
 
-    With `trim`, a member leaves the share of the rows of a batch out that it explains worst: a truncated likelihood, for
-    data of which some rows do not belong.
+    With `trim`, a member leaves the share of the rows of a batch out that it explains worst: a truncated likelihood,
+    for data of which some rows do not belong.
 
     Args:
         betas: Weight of the divergence of each member, at least 0.

@@ -6,7 +6,7 @@ from latentkit.tasks.detection.ensembles import MEMBERS, Member, build_ensemble,
 from latentkit.tasks.detection.evidence import CodesWitness, EnsembleWitness, Evidence, ModelWitness, Witness
 from latentkit.tasks.detection.features import RowScale, squash
 from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
-from latentkit.tasks.detection.scoring import PARTS, Explanation, OddnessScore
+from latentkit.tasks.detection.scoring import BATCH, PARTS, Explanation, OddnessScore
 from latentkit.tasks.detection.thresholds import (
     Calibration,
     Tail,
@@ -21,6 +21,7 @@ from latentkit.tasks.detection.thresholds import (
 )
 
 __all__ = [
+    "BATCH",
     "MEMBERS",
     "PARTS",
     "Calibration",

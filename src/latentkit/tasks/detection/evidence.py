@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 import torch
@@ -37,6 +37,7 @@ class Evidence:
         log_likelihood: log p(x given z) of the posterior mean, nats, shape (members, batch).
         kl: Divergence of the posterior from the prior, nats, shape (members, batch); 0 where there is none.
         bound: Number of draws to importance-sampled bound on log p(x), shape (members, batch).
+        memo: What parts of a score found out that others need, too.
     """
 
     features: Tensor
@@ -48,6 +49,7 @@ class Evidence:
     log_likelihood: Tensor
     kl: Tensor
     bound: Callable[[int], Tensor]
+    memo: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Witness(Protocol):
@@ -61,7 +63,9 @@ class Witness(Protocol):
 
     is_smooth: bool
     owners: Tensor
-    modelled_owners: Tensor
+
+    @property
+    def modelled_owners(self) -> Tensor: ...
 
     def __call__(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """Evidence of rows, shape (batch, numbers); draws are those of `keys` where these are given."""

@@ -8,11 +8,10 @@ from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from latentkit.core.registry import Registry
-from latentkit.nn import STEADY_WIDTH
 from latentkit.tasks.detection.evidence import Evidence, Witness
+from latentkit.tasks.detection.near import RowIndex
 
 __all__ = ["ScorePart", "SumPart", "score_parts"]
 
@@ -23,6 +22,7 @@ _FEWEST_BINS: Final = 5
 _MOST_BINS: Final = 50
 _LEAST_RESIDUAL: Final = 1e-2  # that a residual is measured by
 _LEAST_BANDWIDTH: Final = 0.05
+_MOST_CODES: Final = 500  # that codes are compared with
 _N_DRAWS: Final = 16  # of the bound on log p(x)
 
 
@@ -172,94 +172,109 @@ class _Neighbours(SumPart):
     .. math:: \frac{1}{k} \sum_{i \in N_k(x)} \lVert f(x) - f(x_i) \rVert
     """
 
-    rows: Tensor
-
-    #: Rows that are looked through, and how many of them are near.
+    #: Rows that are looked through.
     most_rows: ClassVar[int]
-    share: ClassVar[float] = 0.0
-    least: ClassVar[int] = 1
+    _index: RowIndex
 
     def recall(self, pool: Evidence) -> None:
         """See :class:`ScorePart`."""
-        self._recalled("rows", pool.features[: self.most_rows].clone())
+        self._index = RowIndex(pool.features[: self.most_rows].clone())
 
-    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
-        """See :class:`ScorePart`."""
-        return self._nearest(rows, own)[0].mean(-1)[None]
+    @property
+    @abstractmethod
+    def k(self) -> int:
+        """How many rows are near."""
 
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
         """Squares of the differences, over the distance: they add up to it."""
-        distances, places = self._nearest(rows, own)
-        squares = (rows.features[:, None] - self.rows[places]).square()
-        return (squares / distances.clamp_min(1e-12)[..., None]).mean(1)[None]
-
-    def _nearest(self, rows: Evidence, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances, shape (batch, k), ascending, and which rows they are of."""
-        n = len(self.rows)
-        k = max(1, min(n - 1, max(self.least, round(self.share * n))))
-        distances = without_own(squared_distances(rows.features, self.rows), own)
-        near = distances.topk(k, dim=1, largest=False).indices
-        if k <= _EXACT:  # what lies near is told from what is equal only by its own difference
-            exact = (rows.features[:, None] - self.rows[near]).square().sum(-1)
-            return exact.clamp_min(1e-24).sqrt().sort(dim=1).values, near.gather(1, exact.argsort(dim=1))
-        return distances.gather(1, near).clamp_min(1e-24).sqrt(), near
+        distances, places = self._index.nearest(rows.features, own, self.k)
+        squares = (rows.features[:, None] - self._index.rows[places]).square()
+        return (squares / distances[..., None]).mean(1)[None]
 
 
-#: Nearest rows up to which distances are computed once more, by differences.
-_EXACT: Final = 8
+class _FewNeighbours(_Neighbours):
+    """The nearest few, which parts of one score look up once."""
+
+    most_rows = 2000
+    least: ClassVar[int]
+
+    @property
+    def k(self) -> int:
+        """See :class:`_Neighbours`."""
+        return max(1, min(self.least, len(self._index) - 1))
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        if "near" not in rows.memo:
+            k = max(1, min(_FEW, len(self._index) - 1))
+            rows.memo["near"] = self._index.nearest(rows.features, own, k)[0]
+        return rows.memo["near"][:, : self.k].mean(-1)[None]
+
+
+#: Rows that are looked up at once.
+_FEW: Final = 5
 
 
 @score_parts.register("nearest", cites=("ramaswamy2000efficient",))
 @final
-class Nearest(_Neighbours):
-    """Distance to the nearest row of training, of 5,000 at most."""
+class Nearest(_FewNeighbours):
+    """Distance to the nearest row of training, of 2,000 at most."""
 
-    most_rows = 5000
+    least = 1
 
 
 @score_parts.register("neighbors", cites=("angiulli2002fast",))
 @final
-class Neighbors(_Neighbours):
-    """Mean distance to the nearest five rows of training, of 5,000 at most."""
+class Neighbors(_FewNeighbours):
+    """Mean distance to the nearest five rows of training, of 2,000 at most."""
 
-    most_rows, least = 5000, 5
+    least = _FEW
 
 
 @score_parts.register("wide_neighbors", cites=("angiulli2002fast",))
 @final
 class WideNeighbors(_Neighbours):
-    """Mean distance to the nearest tenth of the rows of training, of 1,000 at most.
+    """Mean distance to the nearest tenth of the rows of training, of 500 at most.
 
     Odd rows that were trained on lie near to each other; a tenth of all rows they are not.
     """
 
-    most_rows, least, share = 1000, 5, 0.1
+    most_rows = 500
+
+    @property
+    def k(self) -> int:
+        """See :class:`_Neighbours`."""
+        n = len(self._index)
+        return max(1, min(n - 1, max(_FEW, round(0.1 * n))))
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self._index.mean_distance(rows.features, own, self.k)[None]
 
 
 @score_parts.register("latent_neighbors")
 @final
 class LatentNeighbors(ScorePart):
-    r"""Mean distance to the nearest five rows in codes and residuals together, (mean of z, half of the residual).
+    r"""Mean distance to the nearest five rows in codes and residuals together, of 500 at most.
 
-    .. math:: \frac{1}{5} \sum_{i \in N_5} \lVert (\mu, \tfrac{1}{2} r / \sigma)(x) - (\mu, \tfrac{1}{2} r / \sigma)(x_i) \rVert
+    .. math:: \frac{1}{5} \sum_{i \in N_5(x)} \lVert c(x) - c(x_i) \rVert, \qquad
+              c(x) = \left(\mu(x), \frac{x - \hat x}{2 \sigma}\right)
     """
 
     scale: Tensor
-    rows: Tensor
+    _index: RowIndex
 
     def recall(self, pool: Evidence) -> None:
         """See :class:`ScorePart`."""
         self._recalled("scale", pool.residuals.square().mean(1, keepdim=True).sqrt().clamp_min(_LEAST_RESIDUAL))
-        self._recalled("rows", self._place(pool)[:, :1000].clone())
+        self._index = RowIndex(self._place(pool)[:, :_MOST_CODES].clone())
 
     def _place(self, rows: Evidence) -> Tensor:
         return torch.cat([rows.means, 0.5 * rows.residuals / self.scale], dim=-1)
 
     def forward(self, rows: Evidence, own: Tensor) -> Tensor:
         """See :class:`ScorePart`."""
-        distances = without_own(squared_distances(self._place(rows), self.rows), own)
-        k = max(1, min(5, self.rows.shape[1] - 1))
-        return distances.topk(k, dim=-1, largest=False).values.clamp_min(1e-24).sqrt().mean(-1)
+        return self._index.mean_distance(self._place(rows), own, max(1, min(_FEW, len(self._index) - 1)))
 
 
 @score_parts.register("reconstruction", cites=("an2015variational",))
@@ -297,21 +312,20 @@ class NegativeLogLikelihood(ScorePart):
 
 
 class _Exemplars(ScorePart):
-    means: Tensor
     bandwidth: Tensor
+    _index: RowIndex
 
     def recall(self, pool: Evidence) -> None:
         """See :class:`ScorePart`."""
-        means = pool.means[:, :1000]
+        means = pool.means[:, :_MOST_CODES]
         width = pool.log_vars.exp().mean(1, keepdim=True).sqrt()
         # points have no width of their own: it is the one that suits a normal distribution of as many (Scott's rule)
         spread = means.std(1, keepdim=True, correction=0) * means.shape[1] ** (-1.0 / (means.shape[-1] + 4))
-        self._recalled("means", means.clone())
         self._recalled("bandwidth", torch.where(width > 0, width, spread).clamp_min(_LEAST_BANDWIDTH))
+        self._index = RowIndex(means / self.bandwidth)
 
     def _negative_density(self, rows: Evidence, own: Tensor) -> Tensor:
-        squares = squared_distances(rows.means / self.bandwidth, self.means / self.bandwidth)
-        return -torch.logsumexp(-0.5 * without_own(squares, own), dim=-1)
+        return -self._index.log_density(rows.means / self.bandwidth, own)
 
 
 @score_parts.register("exemplars", cites=("norouzi2020exemplar", "tomczak2018vae"))
@@ -322,7 +336,7 @@ class Exemplars(_Exemplars):
     .. math:: -\log \sum_i N(\mu(x); \mu_i, h^2)
 
     with h the mean width of the posteriors in each dimension. It is the aggregated posterior in the place of the
-    prior, of 1,000 rows at most. Nats but for a constant.
+    prior, of 500 rows at most. Nats but for a constant.
 
     References:
         Norouzi et al., 2020, Exemplar VAE, arXiv:2004.04795.
@@ -344,21 +358,3 @@ class ExemplarElbo(_Exemplars):
     def forward(self, rows: Evidence, own: Tensor) -> Tensor:
         """See :class:`ScorePart`."""
         return self._negative_density(rows, own) - rows.log_likelihood
-
-
-def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
-    """Squared Euclidean distances, shape (..., batch, others), of rows of shape (..., batch, numbers)."""
-    n_others = others.shape[-2]
-    if n_others % STEADY_WIDTH and not torch.is_grad_enabled():
-        others = functional.pad(others, (0, 0, 0, -n_others % STEADY_WIDTH))
-    products = rows @ others.mT
-    squares = rows.square().sum(-1, keepdim=True) + others.square().sum(-1)[..., None, :]
-    return (squares - 2.0 * products).clamp_min(0.0)[..., :n_others]
-
-
-def without_own(distances: Tensor, own: Tensor) -> Tensor:
-    """Distances, shape (..., batch, others), infinite from a row to the one that is equal to it."""
-    places = ((own >= 0) & (own < distances.shape[-1])).nonzero().flatten()
-    if len(places) and distances.shape[-1] > 1:
-        distances[..., places, own[places]] = torch.inf
-    return distances

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import generator, row_keys
 from latentkit.tasks.detection.evidence import Evidence, Witness
-from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts, squared_distances, without_own
+from latentkit.tasks.detection.near import RowIndex
+from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
 
 __all__ = ["PARTS", "Explanation", "OddnessScore", "Regime"]
 
@@ -25,6 +26,7 @@ Regime = Literal["clean", "contaminated", "mixed"]
 #: Parts by what is known of the rows of training, chosen on tables other than those that figures are reported of.
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "clean": ("exemplars", "nearest", "neighbors"),
+    "clean, with categories": ("reconstruction", "nearest"),
     "contaminated": ("residuals", "histograms", "wide_neighbors"),
     "mixed": ("exemplars", "residuals", "histograms", "wide_neighbors"),
 }
@@ -198,9 +200,9 @@ class OddnessScore(nn.Module):
         """
         n_columns = int(self.witness.owners.max()) + 1
         shares, baselines, counterparts = [], [], []
-        scores, pool = self(rows), self._features(self.pool).nan_to_num(0.0)
+        scores, pool = self(rows), RowIndex(self._features(self.pool).nan_to_num(0.0))
         for batch, evidence, own in self._batches(rows):
-            nearest = without_own(squared_distances(evidence.features, pool), own).argmin(1)
+            nearest = pool.nearest(evidence.features, own, 1)[1][:, 0]
             given = torch.zeros(len(own), n_columns, dtype=torch.float64)
             base = torch.zeros(len(own), dtype=torch.float64)
             smooth = []
@@ -234,6 +236,36 @@ class OddnessScore(nn.Module):
             contributions.numpy(), baseline.numpy(), scores, torch.cat(counterparts).numpy().astype(np.int64)
         )
 
+    def fewest_changes(self, rows: Tensor, found: Explanation, threshold: float) -> list[list[int]]:
+        """Return for each row the fewest columns that make it normal when they become its counterpart's.
+
+        Columns are changed in the order of their contributions, the largest first, until the score is no higher than
+        the threshold.
+
+        Args:
+            rows: The rows that were explained.
+            found: Their explanation.
+            threshold: Score above which a row is odd.
+        Returns:
+            Numbers of columns; none of rows that are not above the threshold.
+        """
+        owners = self.witness.owners
+        if not self.witness.is_smooth:
+            owners = torch.cat([self.witness.modelled_owners, owners])
+        order = np.argsort(-found.contributions, axis=1, kind="stable")
+        n_changed = np.zeros(len(rows), np.int64)
+        left = np.flatnonzero(found.scores > threshold)
+        mixed, others = rows[left], self.pool[torch.from_numpy(found.counterparts[left])]
+        for step in range(order.shape[1]):
+            if not len(left):
+                break
+            column = torch.from_numpy(order[left, step])
+            mixed = torch.where(owners == column[:, None], others, mixed)
+            n_changed[left] = step + 1
+            still = self(mixed) > threshold
+            left, mixed, others = left[still], mixed[torch.from_numpy(still)], others[torch.from_numpy(still)]
+        return [row[:count].tolist() for row, count in zip(order, n_changed, strict=True)]
+
     # Inside
 
     def _part(self, name: str) -> ScorePart:
@@ -259,7 +291,7 @@ class OddnessScore(nn.Module):
         parts = [evidence for _, evidence, _ in self._batches(rows, look_up=False)]
         fields = ("features", "known", "keys"), ("means", "log_vars", "residuals", "log_likelihood", "kl")
         n = len(rows)
-        joined = {name: torch.cat([getattr(part, name) for part in parts])[:n] for name in fields[0]}
+        joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[:n] for name in fields[0]}
         joined |= {name: torch.cat([getattr(part, name) for part in parts], dim=1)[:, :n] for name in fields[1]}
         return Evidence(**joined, bound=parts[0].bound)
 

@@ -1,0 +1,83 @@
+"""Rows in which those near to others are looked up."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from latentkit.nn import STEADY_WIDTH
+
+__all__ = ["RowIndex"]
+
+_LEAST_SQUARE: Final = 1e-24  # below which a distance is 0; the root has no slope there
+
+
+@final
+class RowIndex:
+    r"""Rows, ready to be compared with others by one product.
+
+    .. math:: |x - y|^2 = |x|^2 + (|y|^2 - 2 x \cdot y)
+
+    A row is never compared with the one that is equal to it, which may be itself.
+
+    Args:
+        rows: Shape (n, numbers), or (members, n, numbers); n at least 2 where some may be equal to what is looked up.
+
+    Example:
+        >>> index = RowIndex(torch.tensor([[0.0], [3.0], [5.0]]))
+        >>> index.nearest(torch.tensor([[2.0]]), torch.tensor([-1]), 2)
+        (tensor([[1., 2.]]), tensor([[1, 0]]))
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self._n = rows.shape[-2]
+        missing = -self._n % STEADY_WIDTH
+        self._turned = functional.pad(-2.0 * rows, (0, 0, 0, missing)).mT.contiguous()
+        # what only fills up is infinitely far
+        self._squares = functional.pad(rows.square().sum(-1), (0, missing), value=torch.inf).unsqueeze(-2)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def nearest(self, x: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Return distances to the nearest rows, ascending, and their numbers, shape (batch, k) each.
+
+        What is near is told from what is equal only by its own difference, which is computed for those k.
+
+        Args:
+            x: Rows, shape (batch, numbers).
+            own: Number of the row that is equal to each, -1 where there is none, shape (batch,).
+            k: How many.
+        """
+        places = self._offsets(x, own).topk(k, dim=1, largest=False).indices
+        squares = (x[:, None] - self.rows[places]).square().sum(-1)
+        squares, order = squares.clamp_min(_LEAST_SQUARE).sort(dim=1)
+        return squares.sqrt(), places.gather(1, order)
+
+    def mean_distance(self, x: Tensor, own: Tensor, k: int) -> Tensor:
+        """Return the mean distance to the nearest k rows, shape (..., batch), for x of shape (..., batch, numbers)."""
+        squares = self._offsets(x, own) + x.square().sum(-1, keepdim=True)
+        if squares.requires_grad:
+            squares = squares.topk(k, dim=-1, largest=False).values
+        else:
+            squares = torch.from_numpy(np.partition(squares.numpy(), k - 1, axis=-1)[..., :k])
+        return squares.clamp_min(_LEAST_SQUARE).sqrt().mean(-1)
+
+    def log_density(self, x: Tensor, own: Tensor) -> Tensor:
+        r"""Return :math:`\log \sum_i \exp(-|x - y_i|^2 / 2)`, shape (..., batch), for x as in :meth:`mean_distance`."""
+        parts = torch.logsumexp(-0.5 * self._offsets(x, own), dim=-1)
+        return parts - 0.5 * x.square().sum(-1)
+
+    def _offsets(self, x: Tensor, own: Tensor) -> Tensor:
+        """Squared distances less the square of x, shape (..., batch, n and what fills up)."""
+        product = torch.addmm if x.ndim == 2 else torch.baddbmm
+        offsets = product(self._squares, x, self._turned)
+        places = (own >= 0).logical_and(own < self._n).nonzero().flatten()
+        if len(places) and self._n > 1:
+            offsets[..., places, own[places]] = torch.inf
+        return offsets
