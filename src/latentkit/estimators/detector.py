@@ -339,7 +339,8 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
 
         The score is their mean, in other units.
         """
-        return self.score_.values(self._shown(X)[0])
+        shown, _ = self._shown(X)
+        return self.score_.values(shown)
 
     def p_values(self, X: Any) -> Floats:
         r"""Return how often a normal row would be as odd, shape (n,).
@@ -499,7 +500,8 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         return save_detector(self, Path(path))
 
     def _oddness(self, X: Any) -> Floats:
-        scores: Floats = self.score_(self._shown(X)[0])
+        shown, _ = self._shown(X)  # says first whether there is a score to ask
+        scores: Floats = self.score_(shown)
         return scores
 
     def __sklearn_tags__(self) -> Any:
