@@ -435,12 +435,12 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         """
         scores = self._oddness(X)
         if y is None:
-            self.reference_, self.is_held_out_ = np.sort(scores), True
             if false_alarm_rate is None:
-                cut, rule = auto_cut(self.reference_, is_clean=True), "tail of the scores of rows given to calibrate"
+                cut, rule = auto_cut(scores, is_clean=True), "tail of the scores of rows given to calibrate"
             else:
-                cut = conformal_cut(self.reference_, check_real("false_alarm_rate", false_alarm_rate))
+                cut = conformal_cut(scores, check_real("false_alarm_rate", false_alarm_rate))
                 rule = f"conformal: at most {false_alarm_rate:g} of normal rows"
+            self.reference_, self.is_held_out_ = np.sort(scores), True
             self._cut(Calibration(rule=rule, cut=cut, n_rows=len(scores)))
             return self
         if false_alarm_rate is not None:
