@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 
 from latentkit import VAE, AnomalyDetector, load
 from latentkit.core.errors import DamagedRunError, RunError
-from tests.estimators.detecting import animals, digits, impossible, numbers
+from tests.estimators.detecting import animals, digits, numbers
 
 #: Magic numbers of what can be executed when it is loaded.
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -131,6 +131,7 @@ def test_a_configuration_without_one_of_its_lines_is_refused_or_whole(run: Path)
         (("fitted",), 3),
         (("fitted", "parts"), ["nearst"]),
         (("fitted", "parts"), ["latent_neighbors"]),
+        (("fitted", "parts"), ["residuals"]),
         (("fitted", "calibration"), {"cut": 1.0}),
         (("fitted", "sha256"), {}),
         (("fitted", "inside"), "model"),
@@ -145,7 +146,7 @@ def test_a_configuration_that_does_not_fit_the_rest_is_refused(run: Path, path: 
     part[path[-1]] = value
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(RunError):
-        load(run).score_samples(impossible(animals()))
+        load(run)
 
 
 def test_another_folder_is_not_written_into(run: Path, tmp_path: Path) -> None:
@@ -159,8 +160,6 @@ def test_another_folder_is_not_written_into(run: Path, tmp_path: Path) -> None:
     vae = _inside().fit(numbers(40)).save(tmp_path / "vae")
     with pytest.raises(RunError, match="vae holds vae, no detector"):
         detector.save(vae)
-    with pytest.raises(RunError):
-        _inside().fit(numbers(40)).save(run)
 
 
 def test_a_missing_model_inside_is_refused(tmp_path: Path) -> None:

@@ -222,5 +222,9 @@ def test_many_numbers_are_compared_with_fewer_rows() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InvalidParameterError, match="at least one part; choose of: residuals, "):
         made(())
+    state = made(("nearest",)).learn(rows(10)).state()
+    for others in (("neighbors",), ("nearest", "neighbors")):
+        with pytest.raises(InvalidParameterError, match="state of a score of other parts than .*neighbors"):
+            made(others).restore(state)
     with pytest.raises(InvalidParameterError, match="unknown score part .nearst.*Did you mean .nearest"):
         made(("nearst",))
