@@ -339,7 +339,8 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
 
         The score is their mean, in other units.
         """
-        return self.score_.values(self._shown(X)[0])
+        shown, _ = self._shown(X)
+        return self.score_.values(shown)
 
     def p_values(self, X: Any) -> Floats:
         r"""Return how often a normal row would be as odd, shape (n,).
@@ -434,12 +435,12 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         """
         scores = self._oddness(X)
         if y is None:
-            self.reference_, self.is_held_out_ = np.sort(scores), True
             if false_alarm_rate is None:
-                cut, rule = auto_cut(self.reference_, is_clean=True), "tail of the scores of rows given to calibrate"
+                cut, rule = auto_cut(scores, is_clean=True), "tail of the scores of rows given to calibrate"
             else:
-                cut = conformal_cut(self.reference_, check_real("false_alarm_rate", false_alarm_rate))
+                cut = conformal_cut(scores, check_real("false_alarm_rate", false_alarm_rate))
                 rule = f"conformal: at most {false_alarm_rate:g} of normal rows"
+            self.reference_, self.is_held_out_ = np.sort(scores), True
             self._cut(Calibration(rule=rule, cut=cut, n_rows=len(scores)))
             return self
         if false_alarm_rate is not None:
@@ -499,7 +500,8 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
         return save_detector(self, Path(path))
 
     def _oddness(self, X: Any) -> Floats:
-        scores: Floats = self.score_(self._shown(X)[0])
+        shown, _ = self._shown(X)  # says first whether there is a score to ask
+        scores: Floats = self.score_(shown)
         return scores
 
     def __sklearn_tags__(self) -> Any:

@@ -9,11 +9,14 @@ from scipy.stats import false_discovery_control, genpareto
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.tasks.detection import (
     Tail,
+    auto_cut,
     benjamini_hochberg,
+    best_cut,
     conformal_cut,
     conformal_p_values,
     fit_tail,
     rate_cut,
+    verdict_confidence,
 )
 
 
@@ -93,3 +96,90 @@ def test_what_cannot_be_is_refused() -> None:
         rate_cut(np.array([]), 0.1)
     with pytest.raises(InvalidParameterError, match="probability must be a float"):
         Tail(0.0, 0.1, 1.0, 0.0).cut(0.2)
+
+
+def test_an_automatic_cut_leaves_its_share_of_normal_rows() -> None:
+    rng = np.random.default_rng(4)
+    for draw in (rng.exponential, rng.normal, rng.gumbel):
+        reference, new = draw(size=5000), draw(size=200_000)
+        assert (new > auto_cut(reference, is_clean=True)).mean() == pytest.approx(0.01, rel=0.4)
+        assert 0.001 < (new > auto_cut(reference, is_clean=False)).mean() < 0.03
+        assert auto_cut(reference, rate=0.001, is_clean=True) > auto_cut(reference, is_clean=True)
+
+
+def test_an_automatic_cut_is_the_formula_of_its_quantiles() -> None:
+    scores = np.random.default_rng(5).gamma(2.0, size=999)
+    middle, upper, highest = np.quantile(scores, [1 / 2, 3 / 4, 7 / 8])
+    shape = np.log2((highest - upper) / (upper - middle))
+    assert abs(shape) < 0.5
+    tail = genpareto(shape, scale=(upper - middle) * shape / (2.0**shape - 1))
+    expected = middle + tail.isf(2 * 0.01)
+    assert auto_cut(scores, is_clean=False) == pytest.approx(expected)
+
+
+def test_an_automatic_cut_of_mixed_rows_is_not_that_of_the_odd_ones() -> None:
+    rng = np.random.default_rng(6)
+    normal = rng.exponential(size=1900)
+    mixed = np.concatenate([normal, rng.normal(50, 1, 100)])
+    cuts = [auto_cut(scores, is_clean=False) for scores in (normal, mixed)]
+    assert cuts[1] < 2 * cuts[0]
+    assert (mixed > cuts[1])[1900:].all()
+    assert auto_cut(mixed, is_clean=True) > 40, "the tail of clean rows would be that of the odd ones"
+
+
+@pytest.mark.parametrize("is_clean", [True, False])
+def test_automatic_cuts_of_few_or_equal_scores(is_clean) -> None:
+    assert auto_cut(np.ones(500), is_clean=is_clean) == 1.0
+    for n in (1, 2, 5, 50):
+        scores = np.random.default_rng(7).normal(size=n)
+        assert np.isfinite(auto_cut(scores, is_clean=is_clean))
+        assert auto_cut(scores, is_clean=is_clean) >= np.median(scores)
+
+
+def f1_score(odd: np.ndarray, flagged: np.ndarray) -> float:
+    return 2 * (odd & flagged).sum() / (odd.sum() + flagged.sum())
+
+
+def test_the_best_cut_is_that_of_all_cuts() -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(100):
+        odd = rng.random(30) < 0.3
+        odd[:2] = [True, False]
+        scores = (rng.normal(size=30) + odd).round(1)
+        cuts = np.append(np.unique(scores), scores.min() - 1)
+        expected = max(f1_score(odd, scores > cut) for cut in cuts)
+        cut = best_cut(scores, odd)
+        assert f1_score(odd, scores > cut) == pytest.approx(expected)
+        assert cut not in scores, "it lies between scores"
+
+
+def test_verdicts_are_as_sure_as_they_are_repeated() -> None:
+    """With reference rows drawn anew and a cut at the same share of them."""
+    rng = np.random.default_rng(9)
+    n, share = 200, 0.1
+    reference = np.sort(rng.normal(size=n))
+    cut = np.quantile(reference, 1 - share)
+    scores = np.array([-3.0, 0.0, cut - 0.3, cut + 0.2, cut + 0.6, 6.0])
+    found = verdict_confidence(scores, reference, cut)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert found[[0, 1, -1]].min() > 0.99
+    n_above = (reference > cut).sum()
+    again = np.sort(rng.choice(reference, (4000, n)), axis=1)
+    repeated = [((score > again[:, n - n_above - 1]) == (score > cut)).mean() for score in scores]
+    np.testing.assert_allclose(found, repeated, atol=0.1)
+
+
+def test_what_cannot_be_cut_is_refused() -> None:
+    scores, odd = np.arange(6.0), np.array([0, 0, 0, 0, 1, 1], bool)
+    with pytest.raises(DataError, match="labels of both kinds, one for each of 6 scores; got 6 labels, 0 of them odd"):
+        best_cut(scores, np.zeros(6, bool))
+    with pytest.raises(DataError, match="got 6 labels, 6 of them odd"):
+        best_cut(scores, np.ones(6, bool))
+    with pytest.raises(DataError, match="got 5 labels, 2 of them odd"):
+        best_cut(scores, odd[1:])
+    with pytest.raises(InvalidParameterError, match=r"rate must be a float in \(0, 0.1\]; got 0.2"):
+        auto_cut(scores, rate=0.2, is_clean=True)
+    with pytest.raises(InvalidParameterError, match="score 2 is not finite"):
+        auto_cut(np.array([0, 1, np.inf]), is_clean=False)
+    with pytest.raises(InvalidParameterError, match="score 0 is not finite"):
+        verdict_confidence(scores, np.array([np.nan]), 1.0)

@@ -143,7 +143,14 @@ class OddnessScore(nn.Module):
         return self
 
     def restore(self, state: Mapping[str, Tensor]) -> OddnessScore:
-        """Take what :meth:`learn` found, as :meth:`state` gives it."""
+        """Take what :meth:`learn` found, as :meth:`state` gives it.
+
+        Raises:
+            InvalidParameterError: If it is that of a score of other parts.
+        """
+        scales = {f"scale_{name}" for name in self.names}
+        if {name for name in state if name.startswith("scale_")} != scales:
+            raise InvalidParameterError(f"this is the state of a score of other parts than {', '.join(self.names)}.")
         for name in self.names:
             prefix = f"parts.{name}."
             self._part(name).restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
