@@ -23,12 +23,14 @@ PAGES = sorted(ROOT.glob("*.md"))
 
 # The public face. A name that is added here is a promise; a name that goes needs a line in the changelog.
 PUBLIC = [
+    "AnomalyDetector",
     "Autoencoder",
     "DenoisingAutoencoder",
     "GAN",
     "Generator",
     "HierarchicalVAE",
     "LatentkitError",
+    "PyodAdapter",
     "SparseAutoencoder",
     "TableImputer",
     "VAE",

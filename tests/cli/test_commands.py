@@ -320,6 +320,22 @@ def test_report(latentkit, images_run, images_file, tmp_path) -> None:
     assert not (images_run / "report.html").exists()
 
 
+def test_a_report_shows_what_the_detector_of_the_run_says(latentkit, tmp_path) -> None:
+    from latentkit import VAE, AnomalyDetector
+    from latentkit.estimators.detector_runs import save_detector
+
+    table, run, page = tmp_path / "pets.csv", tmp_path / "run", tmp_path / "page.html"
+    table.write_text("kind,legs\n" + "cat,4\nowl,2\ndog,4\n" * 30 + "hen,40\n", encoding="utf-8")
+    VAE(max_epochs=1, random_state=0).fit(str(table), run=run)
+    assert latentkit("report", run, "-o", page).code == 0
+    assert "Odd rows" not in page.read_text(encoding="utf-8")
+    detector = AnomalyDetector(parts=("histograms",), random_state=0).fit(str(table))
+    save_detector(detector, run / "detector", in_run=True)
+    assert latentkit("report", run, "-o", page).code == 0
+    assert "Odd rows" in page.read_text(encoding="utf-8")
+    assert "row 90" in page.read_text(encoding="utf-8")
+
+
 def test_a_report_takes_the_data_of_the_fit_while_they_are_there(latentkit, tmp_path) -> None:
     from latentkit import VAE
 

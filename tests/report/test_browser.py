@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.frozen import FrozenEstimator
 
-from latentkit import GAN, VQVAE
+from latentkit import GAN, VQVAE, AnomalyDetector
 from latentkit.data import Dataset
 from latentkit.estimators import VAE
 from latentkit.report import write_report
@@ -50,12 +51,15 @@ def pages(
     tmp_path_factory: pytest.TempPathFactory, image_model: VAE, images: Dataset, row_model: VAE, rows: Dataset
 ) -> list[Path]:
     folder = tmp_path_factory.mktemp("report")
+    of_images = AnomalyDetector(FrozenEstimator(image_model), parts=("residuals",), random_state=0).fit(images)
+    of_table = AnomalyDetector(parts=("histograms",), contamination=0.1, random_state=0).fit(_table())
+    tables = Dataset(_table(), "t", "table")
     return [
-        write_report(image_model, folder / "images.html", data=images),
+        write_report(image_model, folder / "images.html", data=images, detector=of_images),
         write_report(row_model, folder / "rows.html", data=rows),
         write_report(row_model, folder / "nothing.html"),
         write_report(VQVAE(n_codes=8, prior_width=16, **SMALL).fit(images.data), folder / "codes.html", data=images),
-        write_report(VAE(**SMALL).fit(_table()), folder / "table.html", data=Dataset(_table(), "t", "table")),
+        write_report(VAE(**SMALL).fit(_table()), folder / "table.html", data=tables, detector=of_table),
         write_report(GAN(2, decoder=(8,), **SMALL).fit(rows.data), folder / "gan.html", data=rows),
     ]
 

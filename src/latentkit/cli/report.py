@@ -41,9 +41,11 @@ def report(
         data = opened.source
         printer.note(f"with the data of the fit, {data}")
     dataset = None if data is None else opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
+    from latentkit.estimators import load
     from latentkit.report import write_report
 
     page = run / "report.html" if output is None else output
-    write_report(opened.estimator, page, data=dataset)
+    detector = load(run / "detector") if (run / "detector").is_dir() else None
+    write_report(opened.estimator, page, data=dataset, detector=detector)
     printer.written("report", [page])
     printer.document({"report": page})

@@ -7,6 +7,7 @@ from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
 from latentkit.estimators.hierarchical import HierarchicalVAE
 from latentkit.estimators.imputer import TableImputer
+from latentkit.estimators.pyod import PyodAdapter
 from latentkit.estimators.quantized import VQVAE
 from latentkit.estimators.resolving import LikelihoodWarning
 from latentkit.estimators.runs import load
@@ -25,6 +26,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "Generator",
     "HierarchicalVAE",
+    "PyodAdapter",
     "SparseAutoencoder",
     "LikelihoodWarning",
     "TableImputer",

@@ -18,6 +18,7 @@ __all__ = [
     "association_map",
     "category_bars",
     "change_chart",
+    "contribution_bars",
     "curves",
     "distances",
     "divergence_bars",
@@ -26,6 +27,7 @@ __all__ = [
     "latent_map",
     "marginal",
     "path_heatmap",
+    "score_histogram",
     "usage_bars",
     "variance_bars",
 ]
@@ -279,6 +281,87 @@ def error_bars(errors: Numbers, names: Sequence[str], *, largest: float) -> Figu
     axes.set_xlim(0, max(1.08, largest * 1.05))
     axes.set_xlabel("error relative to the feature's standard deviation")
     axes.margins(y=0.02)
+    return figure
+
+
+@house_style()
+def contribution_bars(values: Numbers, names: Sequence[str], *, largest: float) -> Figure:
+    """What columns add to the score of a row, the largest first, as bars with their figures.
+
+    Args:
+        values: Nats, shape (k,), in the order given from above.
+        names: Columns, with their cells or without.
+        largest: Where the axis ends, so that the bars of several rows can be compared.
+    """
+    height = 0.12 + 0.23 * len(names)
+    figure, axes = new_axes(4.6, height)
+    figure.set_layout_engine("none")  # bars of several rows begin below each other
+    axes.set_position((0.42, 0.0, 0.58, 1.0))
+    places = -np.arange(len(names))
+    axes.barh(places, values, height=0.62, color=INKS["first"])
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(
+            f"+{value:.1f}",
+            (value, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9.5,
+            color=INKS["soft"],
+        )
+    axes.set_yticks(places, [shorten(name, 26) for name in names], fontsize=9.5, color=INKS["ink"])
+    axes.set_xticks([])
+    axes.set_xlim(0.0, 1.18 * largest)
+    axes.set_ylim(0.55 - len(names), 0.45)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    return figure
+
+
+@house_style()
+def score_histogram(scores: Numbers, cut: float, *, things: str) -> Figure:
+    """How many rows have which score, on a logarithmic axis; those above the cut stand out.
+
+    Args:
+        scores: Nats, shape (n,).
+        cut: Above which rows are flagged; it lies between two bars.
+        things: What is counted, such as rows.
+    """
+    figure, axes = new_axes(5.2, 2.5)
+    low, high = min(float(scores.min()), cut), max(float(scores.max()), cut)
+    width = max(high - low, 1e-6) / 48
+    edges = cut + width * np.arange(np.floor((low - cut) / width) - 1, np.ceil((high - cut) / width) + 2)
+    # a row at the cut is not above it
+    counts = np.histogram(-scores, bins=-edges[::-1])[0][::-1]
+    middles = edges[:-1] + 0.5 * width
+    roles = ["second" if middle > cut else "first" for middle in middles]
+    axes.bar(
+        middles,
+        np.where(counts > 0, counts - 0.5, 0.0),
+        bottom=0.5,
+        width=0.86 * width,
+        color=[INKS[role] for role in roles],
+    )
+    axes.axvline(cut, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
+    is_right = cut > low + 0.6 * (high - low)
+    axes.annotate(
+        f"flagged above {cut:.1f}",
+        (cut, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-5 if is_right else 5, -3),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        va="top",
+        color=INKS["second"],
+        fontsize=9.5,
+    )
+    axes.set_yscale("log")
+    axes.set_ylim(0.5, 2.2 * max(float(counts.max()), 1.0))
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("score, nats")
+    axes.set_ylabel(things)
+    axes.margins(x=0.01)
     return figure
 
 

@@ -86,7 +86,7 @@ class Strip:
     Attributes:
         label: Name of the row.
         detail: A figure that belongs to it.
-        chart: The picture.
+        chart: The picture, and what to see in it.
     """
 
     label: str

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Picture", "grid", "pairs"]
+__all__ = ["Picture", "grid", "heat", "pairs"]
 
 Pixels = NDArray[np.uint8]
 
@@ -61,6 +61,23 @@ def pairs(above: Pixels, below: Pixels, *, columns: int) -> Picture:
     rows = [*parts[:-2], *(np.concatenate([part, *[blank] * short]) for part in parts[-2:])]
     n_missing = [0] * (len(rows) - 2) + [short, short]
     return _compose(np.concatenate(rows), columns, gaps=2, missing=n_missing)
+
+
+def heat(image: Pixels, values: NDArray[np.float64], other: Pixels) -> Pixels:
+    """Return an image, a map of values over its pixels, and another image, to stand side by side.
+
+    Args:
+        image: Shape (height, width) or (height, width, channels).
+        values: One for each pixel, shape (height, width); 0 and below is black, the largest is the lightest.
+        other: As `image`.
+    Returns:
+        Shape (3, height, width, 4).
+    """
+    import matplotlib as mpl
+
+    high = float(values.max())
+    shares = np.clip(values, 0.0, None) / high if high > 0 else np.zeros_like(values)
+    return np.stack([_rgba(image), mpl.colormaps["magma"](shares, bytes=True), _rgba(other)])
 
 
 def _compose(images: Pixels, columns: int, *, gaps: int | None, missing: list[int] | None = None) -> Picture:

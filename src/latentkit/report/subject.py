@@ -19,6 +19,7 @@ from latentkit.data import Dataset, learn_table_schema
 from latentkit.data.containers import to_array
 from latentkit.data.table.frames import take_rows
 from latentkit.estimators.codes import PRIOR
+from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.generating import GenerativeTasks
@@ -107,10 +108,14 @@ class Subject:
     Args:
         estimator: Fitted.
         data: Data to look at; None for none.
+        detector: Detector of odd rows that was fitted beside it; None for none.
     """
 
-    def __init__(self, estimator: GenerativeTasks, data: Dataset | None) -> None:
+    def __init__(
+        self, estimator: GenerativeTasks, data: Dataset | None, *, detector: AnomalyDetector | None = None
+    ) -> None:
         self.estimator: Any = estimator
+        self.detector = detector
         self.schema: Any = self.estimator.schema_
         self.model = cast(VariationalAutoencoder, self.estimator.model_)
         self.seed = int(self.estimator.seed_)

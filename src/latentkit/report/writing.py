@@ -12,8 +12,9 @@ from latentkit import __version__
 from latentkit.core.files import write_bytes, write_text
 from latentkit.data import Dataset
 from latentkit.estimators.describing import with_article
+from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.report import codes, fitting, images, latent, mixed, tables
+from latentkit.report import codes, detection, fitting, images, latent, mixed, tables
 from latentkit.report.page import Method, Page, Section, Table, render
 from latentkit.report.pictures import Picture
 from latentkit.report.style import draw_png
@@ -29,6 +30,7 @@ def write_report(
     *,
     data: Dataset | None = None,
     plots: str | os.PathLike[str] | None = None,
+    detector: AnomalyDetector | None = None,
 ) -> Path:
     """Write one page that shows what a model learnt, and how well.
 
@@ -41,6 +43,7 @@ def write_report(
         data: Data like those of fit, for the parts that compare the model with data; without them these parts say how
             to get them.
         plots: Folder that receives each picture as a PNG as well; None for none.
+        detector: Detector of odd rows that was fitted on the same data, for a part on these; None for none.
 
     Returns:
         The path of the page.
@@ -60,7 +63,7 @@ def write_report(
     """
     check_is_fitted(estimator)
     target = Path(path)
-    subject = Subject(estimator, data)
+    subject = Subject(estimator, data, detector=detector)
     page = _page(subject)
     write_text(target, render(page))
     if plots is not None:
@@ -77,6 +80,7 @@ def _page(subject: Subject) -> Page:
         "dimensions": latent.dimensions,
         "codes": codes.codebook,
         "map": latent.space,
+        "odd": detection.odd_rows,
         "configuration": fitting.configuration,
     }
     of_kind = {"images": images.parts, "table": mixed.parts}.get(subject.schema.kind, tables.parts)
@@ -100,11 +104,12 @@ def _order(subject: Subject) -> tuple[str, ...]:
     if not subject.has_encoder:
         classes = ("classes",) if subject.groups else ()
         return ("training", "samples", *classes, "walks", "neighbours", "configuration")
+    odd = () if subject.detector is None else ("odd",)
     if subject.is_table:
-        return ("training", "columns", "samples", "synthetic", "dimensions", "map", "cells", "configuration")
+        return ("training", "columns", "samples", "synthetic", "dimensions", "map", "cells", *odd, "configuration")
     about = ("codes",) if subject.is_discrete else ("dimensions",)
     along = () if subject.is_discrete else ("traversals",)
-    shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely")
+    shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely", *odd)
     return ("training", *about, *shown, "configuration")
 
 

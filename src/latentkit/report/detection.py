@@ -1,0 +1,213 @@
+"""Which rows are odd, how odd they are, and why: what the detector of a run says of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.estimators.detector import AnomalyDetector
+from latentkit.estimators.explanations import AnomalyExplanation
+from latentkit.report.charts import contribution_bars, score_histogram
+from latentkit.report.latent import needs_data
+from latentkit.report.page import Block, Chart, Method, Panels, Section, Strip, Strips
+from latentkit.report.pictures import grid, heat
+from latentkit.report.subject import Subject
+from latentkit.report.wording import count, first_of, number
+
+__all__ = ["odd_rows"]
+
+Floats = NDArray[np.float64]
+
+#: Rows and images that are shown, columns of each row, and changes of cells that are told, at most.
+MOST_ROWS, MOST_IMAGES, MOST_COLUMNS, MOST_CHANGES = 10, 12, 4, 3
+#: Flagged rows that a mean is taken over, and columns that are shown of it, at most.
+MOST_EXPLAINED, MOST_BARS = 200, 10
+#: Nats that a column adds at least where it is shown.
+SMALLEST = 0.05
+
+
+def odd_rows(subject: Subject) -> Section:
+    """The part about odd rows; asked for only where there is a detector."""
+    detector = subject.detector
+    assert detector is not None, "asked only where there is a detector"
+    thing = "image" if subject.is_images else "row"
+    heading = f"Odd {thing}s"
+    lead = (
+        f"The {thing}s that are least like the others, the oddest first, and what is odd about them. A score says how "
+    )
+    lead += f"surprising a {thing} is: one nat more is about e times as rare."
+    if subject.sample is None:
+        return Section(key="odd", heading=heading, lead=lead, blocks=[needs_data(f"Scores of {thing}s")])
+    scores = -detector.score_samples(subject.sample.data)
+    order = np.argsort(-scores, kind="stable")
+    n_flagged = int((scores > -detector.offset_).sum())
+    most = MOST_IMAGES if subject.is_images else MOST_ROWS
+    shown = order[: most if subject.is_images else max(most, min(n_flagged, MOST_EXPLAINED))]
+    data = subject.rows_of(subject.sample.rows[shown])
+    explanation = detector.explain(data)
+    found = _Found(
+        data=data,
+        explanation=explanation,
+        labels=[f"{thing} {subject.sample.rows[place]:,}" for place in shown[:most]],
+        details=[
+            f"{score:.1f} nats, p = {number(p_value, 2)}{', flagged' if score > explanation.threshold else ''}"
+            for score, p_value in zip(explanation.scores[:most], detector.p_values(data), strict=False)
+        ],
+    )
+    charts = [_histogram(scores, n_flagged, explanation.threshold, thing)]
+    if not subject.is_images and n_flagged > 1:
+        charts.append(_columns(subject, explanation, n_flagged))
+    return Section(
+        key="odd",
+        heading=heading,
+        lead=lead,
+        blocks=[Panels(charts=charts, size="large"), (_images if subject.is_images else _rows)(subject, found)],
+        method=[_method(detector, thing)],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Found:
+    """The oddest rows, and what is said of them; those that are shown come first."""
+
+    data: Any
+    explanation: AnomalyExplanation
+    labels: Sequence[str]
+    details: Sequence[str]
+
+
+def _histogram(scores: Floats, n_flagged: int, cut: float, thing: str) -> Chart:
+    flagged = f"{count(n_flagged, thing)} of {len(scores):,} {'is' if n_flagged == 1 else 'are'} flagged"
+    return Chart(
+        name="odd-scores",
+        art=score_histogram(scores, cut, things=f"{thing}s"),
+        heading="Scores",
+        caption=f"{flagged}. The axis of counts is logarithmic, so that single {thing}s are seen.",
+        alternative=f"Histogram of scores. {flagged}, above {number(cut, 3)} nats; the median is "
+        f"{number(float(np.median(scores)), 3)}, the largest {number(float(scores.max()), 3)}.",
+    )
+
+
+def _columns(subject: Subject, explanation: AnomalyExplanation, n_flagged: int) -> Chart:
+    """What flagged rows are odd in, on average."""
+    n = min(n_flagged, MOST_EXPLAINED)
+    means = explanation.contributions[:n].mean(0)
+    order = [int(j) for j in np.argsort(-means, kind="stable")[:MOST_BARS] if means[j] > 0]
+    order = order or [int(means.argmax())]
+    names = [_names(subject)[j] for j in order]
+    values = np.maximum(means[order], 0.0)
+    those = f"the {n} oddest of {n_flagged:,} flagged rows" if n < n_flagged else f"{n} flagged rows"
+    return Chart(
+        name="odd-columns",
+        art=contribution_bars(values, names, largest=max(float(values.max()), 1e-9)),
+        heading="What is odd about flagged rows",
+        caption=f"What each column adds to the score, nats, as a mean over {those}.{first_of(len(order), len(means))}",
+        alternative=f"Bar chart of the mean contribution of {count(len(order), 'column')}, from {names[0]} "
+        f"({number(float(values[0]), 2)} nats) to {names[-1]} ({number(float(values[-1]), 2)} nats).",
+    )
+
+
+def _rows(subject: Subject, found: _Found) -> Block:
+    """Each row with what its columns add to the score."""
+    assert subject.detector is not None, "asked only where there is a detector"
+    explanation, rows = found.explanation, subject.detector.rows_
+    names = _names(subject)
+    values = rows.values(found.data)
+    largest = max(float(explanation.contributions[: len(found.labels)].max()), 1e-9)
+    strips = []
+    for place, (label, detail) in enumerate(zip(found.labels, found.details, strict=True)):
+        given = explanation.contributions[place]
+        order = [int(j) for j in np.argsort(-given, kind="stable")[:MOST_COLUMNS] if given[j] >= SMALLEST]
+        order = order or [int(given.argmax())]
+        cells = [f"{names[j]} = {_text(rows.cell(j, values[place, j]))}" for j in order]
+        chart = Chart(
+            name=f"odd-{place + 1}",
+            art=contribution_bars(np.maximum(given[order], 0.0), cells, largest=largest),
+            caption=_sentence(explanation, place, [names[j] for j in order[:3]], names),
+            alternative=f"{label}: {explanation.sentence(place)}.",
+        )
+        strips.append(Strip(label=label, detail=detail, chart=chart))
+    caption = (
+        "What columns add to the score, nats; the longest bar of all rows sets the scale. Rows are counted from 0."
+    )
+    return Strips(strips=strips, caption=caption)
+
+
+def _sentence(explanation: AnomalyExplanation, place: int, because: Sequence[str], names: dict[str | int, str]) -> str:
+    """Why a row is odd, in words, and what would make it normal."""
+    listed = because[0] if len(because) == 1 else f"{', '.join(because[:-1])} and {because[-1]}"
+    if explanation.scores[place] <= explanation.threshold:
+        return f"Not flagged; oddest in {listed}."
+    changes = explanation.changes[place]
+    told = [
+        f"{names[change.column]} {_text(change.normal)} instead of {_text(change.value)}"
+        for change in changes[:MOST_CHANGES]
+    ]
+    if not told:
+        return f"Odd in {listed}."
+    more = len(changes) - len(told)
+    rest = f", and {count(more, 'cell')} more" if more else ""
+    return f"Odd in {listed}. Normal would be {', '.join(told)}{rest}."
+
+
+def _names(subject: Subject) -> dict[str | int, str]:
+    """What the page calls each column, by its place and by what the detector calls it."""
+    assert subject.detector is not None, "asked only where there is a detector"
+    given = subject.detector.rows_.columns
+    # rows without names of columns have numbers, which the page puts a word before
+    shown = given if subject.is_table else subject.feature_names
+    return dict(enumerate(shown)) | dict(zip(given, shown, strict=True))
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return "missing"
+    text = number(cell, 6) if isinstance(cell, float) else str(cell)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _images(subject: Subject, found: _Found) -> Block:
+    """Each image, what its pixels add to the score, and the nearest image of training."""
+    explanation = found.explanation
+    images, nearest = (_pictures(subject, x) for x in (found.data, explanation.counterparts))
+    heats = explanation.contributions.reshape(len(images), *images.shape[1:3], -1).sum(-1)
+    charts = [
+        Chart(
+            name=f"odd-{place + 1}",
+            art=grid(heat(images[place], heats[place], nearest[place]), columns=3),
+            heading=label,
+            caption=detail,
+            alternative=f"{label}, {detail}; beside it what its pixels add to the score, and the nearest image of "
+            "training.",
+        )
+        for place, (label, detail) in enumerate(zip(found.labels, found.details, strict=True))
+    ]
+    return Panels(
+        charts=charts,
+        size="small",
+        caption="Left the image, in the middle what its pixels add to the score, the lighter the more, and right the "
+        "nearest image of training. Images are counted from 0.",
+    )
+
+
+def _pictures(subject: Subject, data: object) -> NDArray[np.uint8]:
+    return subject.pictures(subject.schema.to_model(subject.schema.encode(data)).float())
+
+
+def _method(detector: AnomalyDetector, thing: str) -> Method:
+    """How the scores came about, in words."""
+    parts = ", ".join(name.replace("_", " ") for name in detector.parts_)
+    n = len(detector.reference_)
+    held_out = "held out of training" if detector.is_held_out_ else "of training, which makes it a guide, no guarantee"
+    what = "pixels" if thing == "image" else "columns"
+    return Method(
+        f"Odd {thing}s",
+        f"The score of AnomalyDetector: the mean of its parts ({parts}) on one scale, as the negative log-probability "
+        f"that a normal {thing} is as odd. The cut: {detector.calibration_.rule}. The p-value is the share of "
+        f"{count(n, thing)} that are as odd, {held_out}. No {thing} is compared with its equal, so that those of "
+        f"training are judged as new ones are. What {what} add are Aumann-Shapley values and integrated gradients.",
+    )
