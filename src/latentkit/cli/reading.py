@@ -27,6 +27,7 @@ __all__ = [
     "parse_condition",
     "parse_rows",
     "parse_size",
+    "progress_bar",
     "read_data",
     "read_to_learn",
 ]
@@ -116,7 +117,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     from latentkit.data.sources import recorded_source
 
     with ExitStack() as stack:
-        progress = _bar(stack, printer)
+        progress = progress_bar(stack, printer, "reading images")
         dataset = read(
             source,
             labels=reading.labels,
@@ -230,13 +231,14 @@ def parse_rows(name: str, text: str, n: int) -> list[int]:
     return rows
 
 
-def _bar(stack: ExitStack, printer: Printer) -> Any:
+def progress_bar(stack: ExitStack, printer: Printer, what: str) -> Any:
+    """Return what shows how many of all are done; None where nobody looks."""
     if printer.quiet or not printer.aside.is_terminal:
         return None
     from rich.progress import Progress
 
     bar = Progress(console=printer.aside, transient=True)
-    task = bar.add_task("reading images", total=None)
+    task = bar.add_task(what, total=None)
     stack.enter_context(bar)
 
     def progress(done: int, total: int) -> None:
