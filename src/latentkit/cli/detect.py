@@ -200,9 +200,7 @@ def _check(
             check_real(option, rate, low=0.0, high=1.0, inclusive=(False, False))
 
 
-def _quality(
-    opened: OpenedRun, verdicts: Verdicts, column: str, normal: Sequence[str]
-) -> tuple[DetectionQuality, Any]:
+def _quality(opened: OpenedRun, verdicts: Verdicts, column: str, normal: Sequence[str]) -> tuple[DetectionQuality, Any]:
     """How well the scores rank, and which rows are odd by their labels."""
     from latentkit.evaluation import detection_quality
 

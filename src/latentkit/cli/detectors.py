@@ -24,6 +24,7 @@ __all__ = [
     "detector_line",
     "fit_detector",
     "open_detector",
+    "remove_detector",
     "wants_detector",
 ]
 
@@ -95,6 +96,18 @@ def fit_detector(
         return None
     save_detector(detector, place / DETECTOR_FOLDER, in_run=True)
     return detector
+
+
+def remove_detector(place: Path) -> None:
+    """Remove the detector of a run, where there is one."""
+    import shutil
+
+    from latentkit.estimators.detector_runs import DETECTOR
+    from latentkit.estimators.runs import CONFIG, read_config
+
+    folder = place / DETECTOR_FOLDER
+    if (folder / CONFIG).exists() and read_config(folder).get("estimator") == DETECTOR:
+        shutil.rmtree(folder)
 
 
 def detector_line(detector: AnomalyDetector) -> str:

@@ -167,7 +167,9 @@ def fit(
         explicit.pop("random_state", None)
         if seed is not None or "random_state" in given:
             explicit["random_state"] = given.get("random_state", seed)
-        resume_run(run, data, reading, explicit, printer, report=report, detector=detector)  # conditional or not: the run says so
+        resume_run(
+            run, data, reading, explicit, printer, report=report, detector=detector
+        )  # conditional or not: the run says so
         return
     if data is None:
         raise InvalidParameterError("fit needs DATA: a folder of images, a file, or a built-in such as digits.")

@@ -10,6 +10,7 @@ from latentkit.cli.detectors import (
     describe_detector,
     detector_line,
     fit_detector,
+    remove_detector,
     wants_detector,
 )
 from latentkit.cli.printing import Printer
@@ -57,6 +58,7 @@ def fit_run(
     except (KeyboardInterrupt, TrainingInterrupted):
         printer.note(f"go on with: latentkit fit --resume -o {place}")
         raise
+    remove_detector(place)  # of a run that this one has replaced
     tell_outcome(estimator, dataset, place, printer, report=report, detector=detector)
     return estimator
 

@@ -132,9 +132,7 @@ def _writer(path: Path, ending: str, schema: Any) -> Iterator[Callable[[Any], ob
             yield writer.write_table
     elif ending == ".jsonl":
         with path.open("w", encoding="utf-8") as file:
-            yield lambda table: file.writelines(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()
-            )
+            yield lambda table: file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
     else:
         delimiter = "\t" if ending == ".tsv" else ","
         with csv.CSVWriter(path, schema, write_options=csv.WriteOptions(delimiter=delimiter)) as writer:

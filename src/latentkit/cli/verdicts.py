@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ __all__ = ["Reason", "Verdicts", "cut_at", "explain_rows", "judge", "odd_rows", 
 NAMED = 3
 #: Labels that are understood without --normal, in small letters.
 NORMAL, ODD = ("0", "false", "normal"), ("1", "true", "anomaly")
-#: Rows that are explained at once.
-EXPLAINED = 4096
+#: Rows that are explained at once, and that go through the model together: batches are filled up, so that a few rows
+#: would cost as much as a large batch of them.
+EXPLAINED, TOGETHER = 4096, 64
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def cut_at(detector: AnomalyDetector, false_alarms: float) -> None:
 
     if not detector.is_held_out_:
         raise RunError(
-            f"--false-alarms {false_alarms:g} is guaranteed by rows that were held out, and this detector held out none "
-            f"(it was fitted on {len(detector.reference_):,} rows; from 1,000 on a tenth is). Fit on more rows, or leave "
-            "it out."
+            f"--false-alarms {false_alarms:g} is guaranteed by rows that were held out, and this detector held out "
+            f"none (it was fitted on {len(detector.reference_):,} rows; from 1,000 on a tenth is). Fit on more rows, "
+            "or leave it out."
         )
     cut = conformal_cut(detector.reference_, false_alarms)
     rule = f"conformal: at most {false_alarms:g} of normal rows"
@@ -104,7 +105,7 @@ def judge(detector: AnomalyDetector, pieces: Pieces, printer: Printer, *, fdr: f
     n = pieces.n
     scores, start = np.empty(n), 0
     labels: list[Any] = []
-    with ExitStack() as stack, _unseen(printer):
+    with ExitStack() as stack, _told_once(printer):
         progress = progress_bar(stack, printer, "scoring rows") if n > EXPLAINED else None
         for piece in pieces:
             with naming(piece):
@@ -144,23 +145,16 @@ def _cut(detector: AnomalyDetector, calibration: Any) -> None:
     detector.calibration_, detector.offset_ = calibration, -calibration.cut
 
 
-class _unseen:
-    """Tells once of categories that the fit did not see, not once a piece."""
-
-    def __init__(self, printer: Printer) -> None:
-        self.printer = printer
-        self.caught = warnings.catch_warnings(record=True)
-
-    def __enter__(self) -> None:
-        self.messages = self.caught.__enter__()
+@contextmanager
+def _told_once(printer: Printer) -> Iterator[None]:
+    """Tell once of categories that the fit did not see, not once a piece."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-
-    def __exit__(self, *error: Any) -> None:
-        self.caught.__exit__(*error)
-        different = list(dict.fromkeys(str(warning.message) for warning in self.messages or ()))
-        if different:
-            more = f" (and {len(different) - 1} more of the kind)" if len(different) > 1 else ""
-            self.printer.note(f"warning: {different[0]}{more}")
+        yield
+    different = list(dict.fromkeys(str(warning.message) for warning in caught))
+    if different:
+        more = f" (and {len(different) - 1} more of the kind)" if len(different) > 1 else ""
+        printer.note(f"warning: {different[0]}{more}")
 
 
 def _texts(piece: Dataset) -> Any:
@@ -227,7 +221,7 @@ def explain_rows(detector: AnomalyDetector, data: Dataset) -> list[Reason]:
     from latentkit.data import WholePieces
 
     reasons = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _in_batches_of(detector, TOGETHER):
         warnings.simplefilter("ignore")  # told when they were scored
         for piece in WholePieces(data, EXPLAINED):
             found = detector.explain(piece)
@@ -235,6 +229,17 @@ def explain_rows(detector: AnomalyDetector, data: Dataset) -> list[Reason]:
                 nats = -np.sort(-found.contributions[row].reshape(-1))[:NAMED]
                 reasons.append(Reason(*_words(found, row), tuple(zip(names, map(float, nats), strict=True))))
     return reasons
+
+
+@contextmanager
+def _in_batches_of(detector: AnomalyDetector, n: int) -> Iterator[None]:
+    """Let a detector take fewer rows at once, which changes nothing but how long it takes."""
+    before = detector.score_.batch_size
+    detector.score_.batch_size = min(before, n)
+    try:
+        yield
+    finally:
+        detector.score_.batch_size = before
 
 
 def _words(found: AnomalyExplanation, row: int) -> tuple[str, str]:
@@ -264,7 +269,9 @@ def verdict_tables(
 
     if top is not None:
         rows = verdicts.order[:top]
-        reasons = None if explain is None else dict(zip(rows.tolist(), explain(pieces.take(rows.tolist())), strict=True))
+        reasons = (
+            None if explain is None else dict(zip(rows.tolist(), explain(pieces.take(rows.tolist())), strict=True))
+        )
         yield _table(verdicts, rows, reasons)
         return
     if explain is None:

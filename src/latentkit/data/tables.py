@@ -102,11 +102,12 @@ def finish_table(
     if index:
         table = table.drop_columns(index)
         notes.append("the index that pandas had stored was left out")
+    if labels is not None:
+        check_label_column(labels, table.column_names, name, notes)
     if selection is not None:
         table = selection.apply(table, name, notes, labels=labels)
     values: NDArray[Any] | None = None
     if labels is not None:
-        check_label_column(labels, table.column_names, name, notes)
         values = np.asarray(table.column(labels).to_pylist())
         table = table.drop_columns([labels])
     return table, values

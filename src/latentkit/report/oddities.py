@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.evaluation import DetectionQuality
@@ -103,9 +102,7 @@ def heat_maps(originals: Numbers, contributions: Numbers, counterparts: Numbers,
     side = 1.35
     tall = side * height / width
     figure = Figure(figsize=(per_line * (3 * side + 0.5) + 0.1, lines * (tall + 0.42) + 0.45), layout="none")
-    colours = LinearSegmentedColormap.from_list(
-        "odd", [INKS["paper"], "#f7d7b0", "#e8924a", INKS["second"], "#4a1a00"]
-    )
+    colours = LinearSegmentedColormap.from_list("odd", [INKS["paper"], "#f7d7b0", "#e8924a", INKS["second"], "#4a1a00"])
     heat = _by_pixel(contributions, height, width).clip(0.0)
     largest = max(float(heat.max()), 1e-9)
     shade = PowerNorm(0.6, 0.0, largest)  # one scale for all, on which small contributions are still seen

@@ -216,4 +216,3 @@ def _holds(name: str, values: Sequence[Any], wanted: Any) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-

@@ -41,11 +41,12 @@ def read_mixed_table(
         return load_table(source, name, ending, labels=labels, selection=selection)
     notes: list[str] = []
     table = read_text_table(source, name, _DELIMITERS[ending], notes)
+    if labels is not None:
+        check_label_column(labels, table.columns, name, notes)
     if selection is not None:
         table = selection.apply(table, name, notes, labels=labels)
     if labels is None:
         return table, None, notes
-    check_label_column(labels, table.columns, name, notes)
     return table.without(labels), np.asarray(table[labels]), notes
 
 
