@@ -242,7 +242,7 @@ def _write_heat_maps(opened: OpenedRun, verdicts: Verdicts, pieces: Pieces, outp
 
     rows = verdicts.order[: min(n, SHOWN_IMAGES)].tolist()
     images = pieces.take(rows)
-    found: Any = opened.estimator.explain(images)  # type: ignore[attr-defined]
+    found: Any = opened.estimator.explain(images)
     flagged = {True: ", flagged", False: ""}
     names = [f"row {row}: {verdicts.scores[row]:.1f} nats{flagged[bool(verdicts.is_odd[row])]}" for row in rows]
     originals, counterparts = (pictures(part, opened.schema) for part in (images.data, found.counterparts))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from latentkit.cli.columns import Unseen
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, naming, read_data
+from latentkit.cli.reading import Reading, naming
 from latentkit.core.errors import DataError, InvalidParameterError, RunError
 
 if TYPE_CHECKING:
@@ -204,9 +204,8 @@ def _fitted_to(run: OpenedRun, reference: str, printer: Printer, *, array: str |
     dataset = None
     if recorded.where:
         # The rows of the fit's kind, where the reference tells them; a table without that column is all of that kind.
-        wanted = replace(recorded.for_model(run.schema, labels=None, array=array, skip_bad=skip_bad), is_later=False)
         try:
-            dataset = read_data(reference, wanted, printer)
+            dataset = run.read(reference, printer, array=array, skip_bad=skip_bad, as_fitted=True)
         except InvalidParameterError:
             printer.note(f"{reference} has no columns to tell {' and '.join(recorded.where)}: all rows are taken")
     if dataset is None:
@@ -221,4 +220,4 @@ def _fitted_to(run: OpenedRun, reference: str, printer: Printer, *, array: str |
     with naming(dataset):
         detector.fit(dataset)
     printer.note(f"detector fitted to {dataset.n:,} rows of {reference}: {detector_line(detector)}")
-    return OpenedRun(detector, run.config, run.path)  # type: ignore[arg-type]
+    return OpenedRun(detector, run.config, run.path)

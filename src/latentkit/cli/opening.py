@@ -47,10 +47,22 @@ class OpenedRun:
         labels: str | None = None,
         array: str | None = None,
         skip_bad: bool = False,
+        as_fitted: bool = False,
     ) -> Dataset:
-        """Read DATA as the data of the run were read."""
+        """Read DATA as the data of the run were read.
+
+        Args:
+            source: DATA.
+            printer: Where to tell.
+            labels: Column, member or file with the labels; None for that of the run.
+            array: Member of a .npz; likewise.
+            skip_bad: Whether images that cannot be read are left out.
+            as_fitted: Whether these are the data of the fit, of which it may have taken some rows only; of other data
+                all are read.
+        """
         recorded = Reading.recorded(self.config)
         wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
+        wanted = replace(wanted, is_later=not as_fitted)
         try:
             return self._shaped(read_data(source, wanted, printer))
         except InvalidParameterError:

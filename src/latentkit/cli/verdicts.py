@@ -205,7 +205,7 @@ def odd_rows(labels: Any, column: str, normal: Sequence[str], known: Any = None)
     small = np.char.lower(np.asarray(labels, str))
     kinds = set(np.unique(small).tolist())
     if kinds <= {"-1", "1"} and "-1" in kinds:
-        return small == "-1"
+        return np.isin(small, ["-1"])
     if not kinds <= {*NORMAL, *ODD}:
         raise InvalidParameterError(
             f"--labels {column}: which of these are normal? There are: {shown}. Say it with --normal, as in --normal "

@@ -101,7 +101,7 @@ def heat_maps(originals: Numbers, contributions: Numbers, counterparts: Numbers,
     lines = -(-n // per_line)
     side = 1.35
     tall = side * height / width
-    figure = Figure(figsize=(per_line * (3 * side + 0.5) + 0.1, lines * (tall + 0.42) + 0.45), layout="none")
+    figure = Figure(figsize=(per_line * (3 * side + 0.5) + 0.1, lines * (tall + 0.42) + 0.45))
     colours = LinearSegmentedColormap.from_list("odd", [INKS["paper"], "#f7d7b0", "#e8924a", INKS["second"], "#4a1a00"])
     heat = _by_pixel(contributions, height, width).clip(0.0)
     largest = max(float(heat.max()), 1e-9)
@@ -112,7 +112,7 @@ def heat_maps(originals: Numbers, contributions: Numbers, counterparts: Numbers,
         line, place = divmod(index, per_line)
         left = 0.2 + place * (3 * side + 0.5)
         top = high - 0.42 - line * (tall + 0.42)
-        panels = (
+        panels: tuple[tuple[Any, dict[str, Any]], ...] = (
             (originals[index], {"cmap": "gray", "vmin": 0, "vmax": 255}),
             (heat[index], {"cmap": colours, "norm": shade}),
             (counterparts[index], {"cmap": "gray", "vmin": 0, "vmax": 255}),
@@ -140,4 +140,5 @@ def _by_pixel(contributions: Numbers, height: int, width: int) -> Numbers:
     """Contributions of pixels, the channels of each added up, shape (n, height, width)."""
     if contributions.ndim == 3:
         return contributions
-    return contributions.sum(-1 if contributions.shape[1:3] == (height, width) else 1)
+    summed: Numbers = contributions.sum(-1 if contributions.shape[1:3] == (height, width) else 1)
+    return summed
