@@ -26,7 +26,7 @@ app = typer.Typer(
         "latentkit demo                                 see everything, no download",
         "latentkit fit photos/ -o run --time 5m         learn from a folder of images",
         "latentkit sample run -n 64 -o grid.png         make new ones",
-        "latentkit score run table.csv -o scores.csv    find what does not fit",
+        "latentkit detect run table.csv -o odd.csv      find what does not fit, and why",
     ),
 )
 

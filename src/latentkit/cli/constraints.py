@@ -40,6 +40,7 @@ def read_constraints(texts: Sequence[str], source: str | None, opened: OpenedRun
 
 
 def _table(source: str | None, constraint: Any, opened: OpenedRun, printer: Printer) -> Any:
+    is_own = source is None
     if source is None:
         source = opened.source
         if source is None:
@@ -48,4 +49,4 @@ def _table(source: str | None, constraint: Any, opened: OpenedRun, printer: Prin
                 "more. Give a table that has them: --combinations DATA."
             )
         printer.note(f"combinations {constraint} are those of the data of the fit, {source}")
-    return opened.read(source, printer)
+    return opened.read(source, printer, as_fitted=is_own)

@@ -16,16 +16,19 @@ from latentkit.cli.options import (
     Json,
     Kinds,
     Labels,
+    LeaveOut,
     MissingValues,
     SkipBad,
     Tables,
     UnseenCategories,
+    Where,
 )
 from latentkit.cli.places import choose_place, has_run
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, parse_size, read_to_learn
 from latentkit.cli.resuming import resume_run
 from latentkit.cli.settings import Preset, combine, parse_settings, setting_names, with_epsilon
+from latentkit.cli.where import parse_columns, read_where
 from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["fit"]
@@ -37,6 +40,7 @@ __all__ = ["fit"]
     "latentkit fit people.csv -o run --time 3m",
     "latentkit fit people.csv --kind size=S,M,L --missing -999",
     "latentkit fit people.csv -o run --epsilon 3",
+    "latentkit fit traffic.csv -o run --where attack=normal",
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit --resume -o run",
@@ -106,6 +110,8 @@ def fit(
     kind: Kinds = None,
     missing: MissingValues = None,
     unseen: UnseenCategories = None,
+    where: Where = None,
+    leave_out: LeaveOut = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted or killed.")
     ] = False,
@@ -119,6 +125,14 @@ def fit(
         typer.Option(
             "--report/--no-report",
             help="Write report.html at the end; it shows real rows. [default: unless --epsilon]",
+            show_default=False,
+        ),
+    ] = None,
+    detector: Annotated[
+        bool | None,
+        typer.Option(
+            "--detector/--no-detector",
+            help="Fit what detect finds odd rows with; it keeps up to 5,000 rows. [default: unless --epsilon]",
             show_default=False,
         ),
     ] = None,
@@ -141,7 +155,10 @@ def fit(
         color="auto" if color is None else color.value,
         skip_bad=skip_bad,
         tables="always" if table or {"kinds", "na_values", "unseen"} & given.keys() else None,
+        where=tuple(where or ()),
+        leave_out=parse_columns("--leave-out", leave_out or ()),
     )
+    read_where(reading.where)  # what cannot be read is told before anything else is
     if resume and run is None:
         raise InvalidParameterError("--resume needs the run to go on with: latentkit fit --resume -o RUN.")
     if resume and run is not None and (data is None or has_run(run)):
@@ -150,7 +167,9 @@ def fit(
         explicit.pop("random_state", None)
         if seed is not None or "random_state" in given:
             explicit["random_state"] = given.get("random_state", seed)
-        resume_run(run, data, reading, explicit, printer, report=report)  # conditional or not: the run says so
+        resume_run(
+            run, data, reading, explicit, printer, report=report, detector=detector
+        )  # conditional or not: the run says so
         return
     if data is None:
         raise InvalidParameterError("fit needs DATA: a folder of images, a file, or a built-in such as digits.")
@@ -159,4 +178,4 @@ def fit(
         printer.note(f"there is no run at {place} yet: starting one")
     chosen = combine("good" if preset is None else preset.value, time, given, seed or 0)
     dataset = read_to_learn(data, reading, printer)
-    fit_run(model, chosen, dataset, place, printer, conditional=conditional, report=report)
+    fit_run(model, chosen, dataset, place, printer, conditional=conditional, report=report, detector=detector)

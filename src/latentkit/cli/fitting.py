@@ -5,6 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.detectors import (
+    check_detectable,
+    describe_detector,
+    detector_line,
+    fit_detector,
+    remove_detector,
+    wants_detector,
+)
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
 from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
@@ -28,12 +36,15 @@ def fit_run(
     conditional: bool = False,
     resume: bool = False,
     report: bool | None = None,
+    detector: bool | None = None,
 ) -> Any:
     """Fit a model into a run, tell how it went and return the estimator; `conditional` gives it the labels."""
     from latentkit.estimators.registry import estimators
 
     for note in dataset.notes:
         printer.note(note)
+    if detector:
+        check_detectable(estimators[model], dataset.kind, is_conditional=conditional)
     estimator = estimators[model](**{"verbose": int(not printer.quiet), **settings})
     try:
         with naming(dataset):
@@ -47,7 +58,8 @@ def fit_run(
     except (KeyboardInterrupt, TrainingInterrupted):
         printer.note(f"go on with: latentkit fit --resume -o {place}")
         raise
-    tell_outcome(estimator, dataset, place, printer, report=report)
+    remove_detector(place)  # of a run that this one has replaced
+    tell_outcome(estimator, dataset, place, printer, report=report, detector=detector)
     return estimator
 
 
@@ -72,12 +84,21 @@ def wants_report(estimator: Any, report: bool | None) -> bool:
 
 
 def tell_outcome(
-    estimator: Any, dataset: Dataset | None, place: Path, printer: Printer, *, report: bool | None
+    estimator: Any,
+    dataset: Dataset | None,
+    place: Path,
+    printer: Printer,
+    *,
+    report: bool | None,
+    detector: bool | None = False,
 ) -> None:
-    """Write the report, and print what came of a training and what to do with it."""
+    """Fit the detector, write the report, and print what came of a training and what to do with it."""
     from latentkit.estimators.encoding import EncodingTasks
 
     values = outcome(estimator, place)
+    found = None
+    if dataset is not None and wants_detector(estimator, detector):
+        found = fit_detector(estimator, dataset, place, printer, is_asked=bool(detector))
     if wants_report(estimator, report):
         from latentkit.report import write_report
 
@@ -89,6 +110,9 @@ def tell_outcome(
     figures = [("objective", _objective(values)), ("run", str(place))]
     if estimator.privacy_ is not None:
         figures.insert(0, ("privacy", f"{estimator.privacy_.summary()}; of weights and new rows, not of {NOT_PRIVATE}"))
+    if found is not None:
+        values["detector"] = describe_detector(found, place)
+        figures.append(("detector", detector_line(found)))
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"
     ending = "png" if is_images else "csv"
@@ -98,6 +122,7 @@ def tell_outcome(
             f"latentkit reconstruct {place} DATA -o reconstructions.{ending}",
             f"latentkit score {place} DATA -o scores.csv",
         ]
+    lines += [f"latentkit detect {place} DATA -o anomalies.csv --explain"] if found is not None else []
     printer.commands("next", lines)
     printer.document(values)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from latentkit.cli.columns import Unseen
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, naming, read_data
-from latentkit.core.errors import InvalidParameterError
+from latentkit.core.errors import InvalidParameterError, RunError
 
 if TYPE_CHECKING:
-    from latentkit.data import Dataset
+    from latentkit.data import Dataset, Pieces
     from latentkit.estimators import VAE
 
 __all__ = ["OpenedRun", "open_run"]
@@ -47,10 +47,22 @@ class OpenedRun:
         labels: str | None = None,
         array: str | None = None,
         skip_bad: bool = False,
+        as_fitted: bool = False,
     ) -> Dataset:
-        """Read DATA as the data of the run were read."""
+        """Read DATA as the data of the run were read.
+
+        Args:
+            source: DATA.
+            printer: Where to tell.
+            labels: Column, member or file with the labels; None for that of the run.
+            array: Member of a .npz; likewise.
+            skip_bad: Whether images that cannot be read are left out.
+            as_fitted: Whether these are the data of the fit, of which it may have taken some rows only; of other data
+                all are read.
+        """
         recorded = Reading.recorded(self.config)
         wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
+        wanted = replace(wanted, is_later=not as_fitted)
         try:
             return self._shaped(read_data(source, wanted, printer))
         except InvalidParameterError:
@@ -58,6 +70,29 @@ class OpenedRun:
                 raise
         # These data have no such column or member: they may hold the same numbers under other names.
         return self._shaped(read_data(source, wanted.without_names(), printer))
+
+    def pieces(
+        self,
+        source: str,
+        printer: Printer,
+        *,
+        labels: str | None = None,
+        array: str | None = None,
+        skip_bad: bool = False,
+    ) -> Pieces:
+        """Read DATA as :meth:`read` does, a piece at a time where its format allows it: Parquet."""
+        from latentkit.data import ParquetPieces, WholePieces
+
+        path = Path(source).expanduser()
+        if self.schema.kind == "images" or path.suffix.lower() != ".parquet" or not path.is_file() or array:
+            return WholePieces(self.read(source, printer, labels=labels, array=array, skip_bad=skip_bad))
+        recorded = Reading.recorded(self.config).for_model(self.schema, labels=labels, array=None, skip_bad=False)
+        try:
+            return ParquetPieces(path, self.schema.kind, recorded.labels, recorded.selection, self._shaped)
+        except InvalidParameterError:
+            if labels is not None:
+                raise
+        return ParquetPieces(path, self.schema.kind, None, recorded.selection, self._shaped)
 
     @property
     def source(self) -> str | None:
@@ -95,9 +130,12 @@ def open_run(path: Path, *, unseen: Unseen | None = None) -> OpenedRun:
         InvalidParameterError: If `unseen` is said of a run that is none of a table of mixed kinds.
     """
     from latentkit.estimators import load
+    from latentkit.estimators.detector_runs import DETECTOR
     from latentkit.estimators.runs import read_config
 
     config = read_config(path)
+    if config.get("estimator") == DETECTOR:
+        raise RunError(f"{path} is a detector, no run of a model. It is for: latentkit detect {path} DATA -o OUT")
     opened = OpenedRun(load(path), config, path)
     if unseen is not None:
         if opened.schema.kind != "table":

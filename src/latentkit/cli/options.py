@@ -18,6 +18,7 @@ __all__ = [
     "Kinds",
     "Labels",
     "LatentPath",
+    "LeaveOut",
     "MissingValues",
     "Output",
     "Pictures",
@@ -29,6 +30,7 @@ __all__ = [
     "TableOutput",
     "Tables",
     "UnseenCategories",
+    "Where",
 ]
 
 
@@ -153,4 +155,25 @@ Steps: TypeAlias = Annotated[int, typer.Option("--steps", metavar="N", help="Exa
 
 Pictures: TypeAlias = Annotated[
     int, typer.Option("-n", metavar="N", help="Examples shown in a .png; other files hold all.", min=1)
+]
+
+Where: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="W",
+        help="Rows of a table to learn from: NAME=VALUE, NAME=LOW..HIGH (LOW.. is open), NAME=A|B; commas between "
+        "columns. A column held to one value is left out.",
+        show_default=False,
+    ),
+]
+
+LeaveOut: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-out",
+        metavar="COLUMN",
+        help="Columns that are no part of the data, such as an answer or a score; commas between them.",
+        show_default=False,
+    ),
 ]

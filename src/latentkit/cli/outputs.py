@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "write_blocks",
     "write_data",
     "write_table",
+    "write_tables",
     "write_to_stdout",
 ]
 
@@ -95,6 +97,46 @@ def write_table(columns: Mapping[str, Any], path: str) -> list[Path]:
     if path == STDOUT:
         return _to_stdout(values, names=list(columns))
     return write(values, path, names=list(columns))
+
+
+def write_tables(tables: Iterable[Any], path: str) -> list[Path]:
+    """Write Arrow tables of the same columns below each other, one at a time, and return the files."""
+    import pyarrow as pa
+
+    if path == STDOUT:
+        return write_to_stdout(lambda file: write_tables(tables, str(file)))
+    from latentkit.core.files import atomic_path
+
+    target, ending = Path(path).expanduser(), Path(path).suffix.lower()
+    if ending not in MIXED:
+        whole = pa.concat_tables(tables)
+        return write_table({name: whole.column(name).to_numpy() for name in whole.column_names}, path)
+    rest = iter(tables)
+    first = next(rest)
+    with atomic_path(target) as temporary, _writer(temporary, ending, first.schema) as write:
+        write(first)
+        for table in rest:
+            write(table)
+    return [target]
+
+
+@contextmanager
+def _writer(path: Path, ending: str, schema: Any) -> Iterator[Callable[[Any], object]]:
+    """What writes one table after the other."""
+    import json
+
+    from pyarrow import csv, parquet
+
+    if ending == ".parquet":
+        with parquet.ParquetWriter(path, schema) as writer:
+            yield writer.write_table
+    elif ending == ".jsonl":
+        with path.open("w", encoding="utf-8") as file:
+            yield lambda table: file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
+    else:
+        delimiter = "\t" if ending == ".tsv" else ","
+        with csv.CSVWriter(path, schema, write_options=csv.WriteOptions(delimiter=delimiter)) as writer:
+            yield writer.write_table
 
 
 def pictures(data: Any, schema: ArraySchema) -> np.ndarray[Any, Any]:

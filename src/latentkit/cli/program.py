@@ -25,7 +25,7 @@ __all__ = ["main"]
 #: The commands, in the order of the help page; each registers itself when its module is imported.
 COMMANDS = (
     *("demo", "check", "models", "fit", "report"),
-    *("info", "sample", "reconstruct", "encode", "decode", "score", "recover"),
+    *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
     *("interpolate", "traverse", "edit"),
 )
 for _command in COMMANDS:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.printing import Printer
+from latentkit.cli.where import read_where
 from latentkit.core.errors import DataError, InvalidParameterError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from latentkit.data import ArraySchema, Dataset
+    from latentkit.data import ArraySchema, Dataset, Selection
     from latentkit.data.dataset import Tables
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "parse_condition",
     "parse_rows",
     "parse_size",
+    "progress_bar",
     "read_data",
     "read_to_learn",
 ]
@@ -44,6 +46,10 @@ class Reading:
         skip_bad: Whether images that cannot be read are left out.
         tables: What becomes of tables that are not numbers alone, as for :func:`latentkit.data.read`; None leaves it to
             that.
+        where: Conditions on columns as they were typed: of a table, the rows that a model is learnt from.
+        leave_out: Columns of a table that are no part of the data.
+        is_later: Whether these are other data than those of the fit: all rows of them, and without the columns that
+            the fit left out where they are there.
     """
 
     labels: str | None = None
@@ -53,17 +59,33 @@ class Reading:
     fit: str = "crop"
     skip_bad: bool = False
     tables: Tables | None = None
+    where: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    is_later: bool = False
 
     def describe(self) -> dict[str, Any]:
         """The options as YAML values."""
         values = asdict(self)
-        return {**values, "size": None if self.size is None else list(self.size)}
+        del values["is_later"]
+        lists = {"where": list(self.where), "leave_out": list(self.leave_out)}
+        return {**values, "size": None if self.size is None else list(self.size), **lists}
+
+    @property
+    def selection(self) -> Selection | None:
+        """Which rows and columns of a table are read; None for all."""
+        if not self.where and not self.leave_out:
+            return None
+        from latentkit.data import Selection
+
+        selection = Selection(read_where(self.where), self.leave_out)
+        return selection.later() if self.is_later else selection
 
     @classmethod
     def recorded(cls, config: Mapping[str, Any]) -> Reading:
         """The options that a run's ``config.yaml`` holds."""
         values = dict(config.get("data", {}).get("reading") or {})
         size = values.pop("size", None)
+        values.update({name: tuple(values.get(name) or ()) for name in ("where", "leave_out")})
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         return cls(size=None if size is None else (int(size[0]), int(size[1])), **known)
 
@@ -72,7 +94,9 @@ class Reading:
         # A file of labels belongs to the data it was made for; a column or a member may be there again.
         own = self.labels if self.labels is None or not Path(self.labels).is_file() else None
         tables: Tables = "always" if schema.kind == "table" else "numbers"
-        kept = replace(self, labels=labels or own, array=array or self.array, skip_bad=skip_bad, tables=tables)
+        kept = replace(
+            self, labels=labels or own, array=array or self.array, skip_bad=skip_bad, tables=tables, is_later=True
+        )
         if schema.kind == "table":
             return kept
         kept = replace(kept, fit=schema.fit)
@@ -93,7 +117,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     from latentkit.data.sources import recorded_source
 
     with ExitStack() as stack:
-        progress = _bar(stack, printer)
+        progress = progress_bar(stack, printer, "reading images")
         dataset = read(
             source,
             labels=reading.labels,
@@ -104,6 +128,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             skip_bad=reading.skip_bad,
             progress=progress,
             tables=reading.tables or TABLES,
+            selection=reading.selection,
         )
     return replace(dataset, reading={"source": recorded_source(source), **reading.describe()})
 
@@ -206,13 +231,14 @@ def parse_rows(name: str, text: str, n: int) -> list[int]:
     return rows
 
 
-def _bar(stack: ExitStack, printer: Printer) -> Any:
+def progress_bar(stack: ExitStack, printer: Printer, what: str) -> Any:
+    """Return what shows how many of all are done; None where nobody looks."""
     if printer.quiet or not printer.aside.is_terminal:
         return None
     from rich.progress import Progress
 
     bar = Progress(console=printer.aside, transient=True)
-    task = bar.add_task("reading images", total=None)
+    task = bar.add_task(what, total=None)
     stack.enter_context(bar)
 
     def progress(done: int, total: int) -> None:

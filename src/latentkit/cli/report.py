@@ -37,10 +37,13 @@ def report(
     """
     printer = Printer(as_json=as_json)
     opened = open_run(run)
-    if data is None and opened.source is not None:
+    is_own = data is None and opened.source is not None
+    if is_own:
         data = opened.source
         printer.note(f"with the data of the fit, {data}")
-    dataset = None if data is None else opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
+    dataset = None
+    if data is not None:
+        dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad, as_fitted=is_own)
     from latentkit.estimators import load
     from latentkit.report import write_report
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from latentkit.cli.detectors import DETECTOR_FOLDER, wants_detector
 from latentkit.cli.fitting import fit_run, tell_outcome, wants_report
 from latentkit.cli.printing import Printer, plain
 from latentkit.cli.reading import Reading, read_data
@@ -24,6 +25,7 @@ def resume_run(
     printer: Printer,
     *,
     report: bool | None,
+    detector: bool | None = None,
 ) -> None:
     """Finish the training in a run folder.
 
@@ -34,6 +36,7 @@ def resume_run(
         explicit: Settings that were given; they must be those of the run.
         printer: Where to tell.
         report: Whether to write the report at the end; None leaves it to the training.
+        detector: Whether to fit a detector at the end; None leaves it to the training and the model.
     Raises:
         RunError: If there is no run, or it does not say where its data are.
         InvalidParameterError: If a given setting differs from the run's.
@@ -54,8 +57,9 @@ def resume_run(
         printer.note(f"{folder} is trained to the end already")
         estimator = load(folder)
         finished = wants_report(estimator, report) and not (folder / "report.html").exists()
-        dataset = read_data(source, recorded, printer) if finished else None
-        tell_outcome(estimator, dataset, folder, printer, report=finished)
+        watched = wants_detector(estimator, detector) and not (folder / DETECTOR_FOLDER).exists()
+        dataset = read_data(source, recorded, printer) if finished or watched else None
+        tell_outcome(estimator, dataset, folder, printer, report=finished, detector=watched)
         return
     parameters = {
         name: tuple(value) if isinstance(value, list) else value for name, value in config["parameters"].items()
@@ -72,6 +76,7 @@ def resume_run(
         conditional=conditional,
         resume=True,
         report=report,
+        detector=detector,
     )
 
 
@@ -96,4 +101,4 @@ def _check_settings(folder: Path, recorded: Mapping[str, Any], explicit: Mapping
 
 
 def _words(reading: Reading) -> str:
-    return ", ".join(f"{name}={value}" for name, value in reading.describe().items() if value not in (None, False))
+    return ", ".join(f"{name}={value}" for name, value in reading.describe().items() if value not in (None, False, []))

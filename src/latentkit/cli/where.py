@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 
-if TYPE_CHECKING:
-    from latentkit.data import TableSchema
-
-__all__ = ["Token", "parse_where", "split", "tokens"]
+__all__ = ["Token", "parse_columns", "parse_where", "read_where", "split", "tokens"]
 
 #: A text in quotes (doubled inside), a mark, or what stands between.
 _PATTERN = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'|\.\.|[=|,]|(?:(?!\.\.)[^=|,"\'])+|.', re.DOTALL)
@@ -50,13 +47,62 @@ def parse_where(texts: Sequence[str], schema: Any) -> dict[Any, Any]:
             f"--where asks for values of columns, and this run is one of {schema.kind}, which has no columns to ask. "
             "Fit a table of mixed kinds (fit --table, for one of numbers alone), or use --condition or --label."
         )
+
+    def locate(word: str) -> tuple[Any, Sequence[str]]:
+        name = next((name for name in schema.feature_names if str(name) == word), word)
+        schema.locate(name)
+        return name, next(column.missing.markers for column in schema.columns if column.name == name)
+
+    return _conditions(texts, locate)
+
+
+def read_where(texts: Sequence[str]) -> dict[str, Any]:
+    """Return conditions on columns of a table that is not read yet, as :class:`latentkit.data.Selection` takes them.
+
+    Args:
+        texts: As for :func:`parse_where`; whether there are such columns is seen when the table is read.
+    Raises:
+        InvalidParameterError: If it cannot be read, or a column is named twice.
+
+    Example:
+        >>> read_where(["attack=normal,duration=..60"])
+        {'attack': 'normal', 'duration': (None, '60')}
+    """
+    return _conditions(texts, lambda word: (word, ("",)))
+
+
+def parse_columns(option: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return names of columns from texts such as ``"attack,difficulty"``; names that hold a mark stand in quotes.
+
+    Raises:
+        InvalidParameterError: If there is no name between two commas.
+
+    Example:
+        >>> parse_columns("--leave-out", ["attack,difficulty", "'a,b'"])
+        ('attack', 'difficulty', 'a,b')
+    """
+    forms = "Write NAME, or NAME,NAME"
+    names = []
+    for text in texts:
+        for part in split(tokens(text, f"{option} {text}", forms), ","):
+            if len(part) != 1 or part[0].is_mark:
+                shown = "".join(token.text for token in part)
+                raise InvalidParameterError(
+                    f"{option} {text}: {shown!r} is no name of a column. {forms}; quote what holds a mark."
+                )
+            names.append(part[0].text)
+    return tuple(dict.fromkeys(names))
+
+
+def _conditions(texts: Sequence[str], locate: Callable[[str], tuple[Any, Sequence[str]]]) -> dict[Any, Any]:
+    """Read conditions; `locate` gives the name of the column that a word names, and what is missing in it."""
     wanted: dict[Any, Any] = {}
     for text in texts:
         parts = split(tokens(text, f"--where {text}", _FORMS), ",")
         if not all(parts):
             raise InvalidParameterError(f"--where {text}: there is nothing between two commas, or at an end. {_FORMS}.")
         for part in parts:
-            name, value = _condition(part, schema, text)
+            name, value = _condition(part, locate, text)
             if name in wanted:
                 raise InvalidParameterError(f"--where names {name!r} twice. Ask for several values with {name}=A|B.")
             wanted[name] = value
@@ -98,13 +144,13 @@ def split(words: Sequence[Token], mark: str) -> list[list[Token]]:
     return parts
 
 
-def _condition(words: Sequence[Token], schema: TableSchema, text: str) -> tuple[Any, Any]:
+def _condition(
+    words: Sequence[Token], locate: Callable[[str], tuple[Any, Sequence[str]]], text: str
+) -> tuple[Any, Any]:
     if len(words) < 2 or words[0].is_mark or words[1] != Token("=", is_mark=True):
         shown = "".join(token.text for token in words)
         raise InvalidParameterError(f"--where {text}: {shown!r} is no condition. {_FORMS}; quote what holds a mark.")
-    name = next((name for name in schema.feature_names if str(name) == words[0].text), words[0].text)
-    schema.locate(name)
-    markers = next(column.missing.markers for column in schema.columns if column.name == name)
+    name, markers = locate(words[0].text)
     alternatives = split(words[2:], "|")
     ranges = [split(part, "..") for part in alternatives]
     if len(ranges) == 1 and len(ranges[0]) == 2:

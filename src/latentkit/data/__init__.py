@@ -2,6 +2,7 @@
 
 from latentkit.data.dataset import Dataset
 from latentkit.data.pictures import image_grid
+from latentkit.data.pieces import ParquetPieces, Pieces, WholePieces
 from latentkit.data.recognition import learn_schema
 from latentkit.data.schema import ArraySchema, schema_from_description
 from latentkit.data.sources import read
@@ -9,6 +10,7 @@ from latentkit.data.table import (
     Combinations,
     Inequality,
     Range,
+    Selection,
     Sum,
     TableSchema,
     TextTable,
@@ -22,10 +24,14 @@ __all__ = [
     "Combinations",
     "Dataset",
     "Inequality",
+    "ParquetPieces",
+    "Pieces",
     "Range",
+    "Selection",
     "Sum",
     "TableSchema",
     "TextTable",
+    "WholePieces",
     "image_grid",
     "learn_schema",
     "learn_table_schema",

@@ -18,7 +18,7 @@ from latentkit.data.dataset import TABLES, Dataset, Kind, Progress, Tables
 from latentkit.data.endings import TABLE_ENDINGS, ending_of
 from latentkit.data.images import IMAGE_ENDINGS, read_images
 from latentkit.data.layout import Size
-from latentkit.data.table import read_mixed_table
+from latentkit.data.table import Selection, read_mixed_table
 from latentkit.data.tables import encode_labels, is_plain, load_table, read_table
 from latentkit.data.validation import check_numeric
 
@@ -38,6 +38,7 @@ def read(
     skip_bad: bool = False,
     progress: Progress | None = None,
     tables: Tables = TABLES,
+    selection: Selection | None = None,
 ) -> Dataset:
     """Read data from a folder of images, a file, standard input, or what ships with scikit-learn.
 
@@ -55,12 +56,14 @@ def read(
         progress: For images: called with the number decoded and of all.
         tables: What becomes of a table with text, dates or missing cells: ``"numbers"`` refuses it, ``"mixed"`` reads
             it as a table of mixed kinds, ``"always"`` reads every table so.
+        selection: Rows and columns of a table that are taken; None for all.
     Returns:
         The data in the form that they came in, with labels and notes.
     Raises:
         UnreadableDataError: If there is nothing, nothing readable, or something damaged.
         DataError: If it holds text where numbers are needed.
-        InvalidParameterError: If `array` or `labels` name nothing.
+        InvalidParameterError: If `array`, `labels` or the selection name nothing, or rows are selected of what is no
+            table.
 
     Example:
         >>> digits = read("digits")
@@ -68,14 +71,15 @@ def read(
         ((1797, 8, 8), 'images', 1797)
     """
     if str(source) == "-":
-        return _standard_input(array=array, labels=labels, tables=tables)
+        return _standard_input(array=array, labels=labels, tables=tables, selection=selection)
     path = Path(source).expanduser()
     if not path.exists():
         dataset = _builtin(str(source), path)
     elif path.is_dir() or ending_of(path) in IMAGE_ENDINGS:
         dataset = read_images(path, size=size, color=color, fit=fit, skip_bad=skip_bad, progress=progress)
     else:
-        return _file(path, array, labels, tables)
+        return _file(path, array, labels, tables, selection)
+    _refuse_selection(selection, str(source))
     if array is not None:
         raise InvalidParameterError(
             f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
@@ -103,7 +107,9 @@ def _builtin(name: str, path: Path) -> Dataset:
     )
 
 
-def _file(path: Path, array: str | None, labels: str | Path | None, tables: Tables) -> Dataset:
+def _file(
+    path: Path, array: str | None, labels: str | Path | None, tables: Tables, selection: Selection | None
+) -> Dataset:
     ending = ending_of(path)
     try:
         if path.stat().st_size == 0:
@@ -119,7 +125,7 @@ def _file(path: Path, array: str | None, labels: str | Path | None, tables: Tabl
             f"{path}: the format of this file is not known.{texts} Give a folder of images, or one of: "
             f"{', '.join(_ENDINGS)}"
         )
-    return _content(path, str(path), ending, array, labels, tables)
+    return _content(path, str(path), ending, array, labels, tables, selection)
 
 
 def _sniff(head: bytes) -> str:
@@ -132,25 +138,35 @@ def _sniff(head: bytes) -> str:
     return ""
 
 
-def _standard_input(*, array: str | None, labels: str | Path | None, tables: Tables) -> Dataset:
+def _standard_input(
+    *, array: str | None, labels: str | Path | None, tables: Tables, selection: Selection | None
+) -> Dataset:
     content = sys.stdin.buffer.read()
     name = "standard input"
     if not content.strip():
         raise UnreadableDataError(f"{name}: nothing came in. Pipe a .npy, .npz, .parquet, .jsonl or .csv file into it")
     ending = _sniff(content[:64]) or (".jsonl" if content.lstrip()[:1] == b"{" else ".csv")
-    return _content(content, name, ending, array, labels, tables)
+    return _content(content, name, ending, array, labels, tables, selection)
 
 
 def _content(
-    source: Path | bytes, name: str, ending: str, array: str | None, labels: str | Path | None, tables: Tables
+    source: Path | bytes,
+    name: str,
+    ending: str,
+    array: str | None,
+    labels: str | Path | None,
+    tables: Tables,
+    selection: Selection | None,
 ) -> Dataset:
     if array is not None and ending != ".npz":
         raise InvalidParameterError(
             f"{name}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
         )
+    if ending not in TABLE_ENDINGS:
+        _refuse_selection(selection, name)
     if ending in TABLE_ENDINGS:
         column = None if labels is None or _is_label_file(labels) else str(labels)
-        dataset, own = _table(source, name, ending, column, tables)
+        dataset, own = _table(source, name, ending, column, tables, selection)
     elif ending == ".npz":
         member = None if labels is None or _is_label_file(labels) else str(labels)
         data, own, notes = read_npz(source, name, array=array, labels=member)
@@ -168,22 +184,32 @@ def _content(
 
 
 def _table(
-    source: Path | bytes, name: str, ending: str, labels: str | None, tables: Tables
+    source: Path | bytes, name: str, ending: str, labels: str | None, tables: Tables, selection: Selection | None
 ) -> tuple[Dataset, NDArray[Any] | None]:
     """Return a table, as rows of numbers or as one of mixed kinds, and the column of its labels."""
-    if tables == "numbers" or (tables == "mixed" and _is_plain_table(source, name, ending, labels)):
-        table, values, notes = read_table(source, name, ending, labels=labels)
+    if tables == "numbers" or (tables == "mixed" and _is_plain_table(source, name, ending, labels, selection)):
+        table, values, notes = read_table(source, name, ending, labels=labels, selection=selection)
         return Dataset(table, name, "rows", notes=tuple(notes)), values
-    table, values, notes = read_mixed_table(source, name, ending, labels=labels)
+    table, values, notes = read_mixed_table(source, name, ending, labels=labels, selection=selection)
     return Dataset(table, name, "table", notes=tuple(notes)), values
 
 
-def _is_plain_table(source: Path | bytes, name: str, ending: str, labels: str | None) -> bool:
+def _is_plain_table(
+    source: Path | bytes, name: str, ending: str, labels: str | None, selection: Selection | None
+) -> bool:
     try:
-        table, _, _ = load_table(source, name, ending, labels=labels)
+        table, _, _ = load_table(source, name, ending, labels=labels, selection=selection)
     except UnreadableDataError:
         return False  # the reader of mixed tables knows more encodings, and says better what is wrong
     return is_plain(table)
+
+
+def _refuse_selection(selection: Selection | None, name: str) -> None:
+    """Refuse conditions on columns of what has none."""
+    if selection is not None and selection.is_strict:
+        raise InvalidParameterError(
+            f"--where and --leave-out are for the columns of tables, and {name} is none. Leave them out."
+        )
 
 
 def _numbers(data: Any, name: str) -> Any:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,22 @@ from latentkit.data.validation import show
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["check_label_column", "encode_labels", "is_plain", "load_table", "read_table"]
+__all__ = ["Select", "check_label_column", "encode_labels", "finish_table", "is_plain", "load_table", "read_table"]
+
+
+class Select(Protocol):
+    """What takes some rows and columns of a table."""
+
+    def apply(self, table: Any, source: str, notes: list[str], *, labels: str | None = None) -> Any:
+        """Return them; see :class:`~latentkit.data.Selection`."""
+        ...
+
 
 _INDEX_COLUMN = re.compile(r"__index_level_\d+__")
 
 
 def read_table(
-    source: Path | bytes, name: str, ending: str, *, labels: str | None = None
+    source: Path | bytes, name: str, ending: str, *, labels: str | None = None, selection: Select | None = None
 ) -> tuple[pa.Table, NDArray[Any] | None, list[str]]:
     """Read a table of numbers: as :func:`load_table`, and refuse text.
 
@@ -36,13 +45,13 @@ def read_table(
         DataError: If a column holds text; column, row and value are named.
         InvalidParameterError: If there is no column of the labels' name.
     """
-    table, values, notes = load_table(source, name, ending, labels=labels)
+    table, values, notes = load_table(source, name, ending, labels=labels, selection=selection)
     to_array(table.slice(0, 0) if _all_numbers(table) else table, source=name)
     return table, values, notes
 
 
 def load_table(
-    source: Path | bytes, name: str, ending: str, *, labels: str | None = None
+    source: Path | bytes, name: str, ending: str, *, labels: str | None = None, selection: Select | None = None
 ) -> tuple[pa.Table, NDArray[Any] | None, list[str]]:
     """Read a table with the types that its file has, or that pyarrow recognises.
 
@@ -51,6 +60,7 @@ def load_table(
         name: For messages.
         ending: ``".csv"``, ``".tsv"``, ``".parquet"`` or ``".jsonl"``.
         labels: Column with the labels; it is left out of the data.
+        selection: Rows and columns that are taken; None for all.
     Returns:
         The table, the labels (None where no column was named) and notes.
     Raises:
@@ -72,16 +82,35 @@ def load_table(
         ) from error
     if table.num_rows == 0:
         raise UnreadableDataError(f"{name}: the table has no rows. Give a file with data")
+    table, values = finish_table(table, name, notes, labels=labels, selection=selection)
+    return table, values, notes
+
+
+def finish_table(
+    table: pa.Table, name: str, notes: list[str], *, labels: str | None = None, selection: Select | None = None
+) -> tuple[pa.Table, NDArray[Any] | None]:
+    """Return a table without what is no data in it, and the labels: what is done to every table that was read.
+
+    Args:
+        table: As the file holds it, or some rows of it.
+        name: For messages.
+        notes: Gets what was left out.
+        labels: Column with the labels; it is left out of the data.
+        selection: Rows and columns that are taken; None for all.
+    """
     index = [column for column in table.column_names if _INDEX_COLUMN.fullmatch(column)]
     if index:
         table = table.drop_columns(index)
         notes.append("the index that pandas had stored was left out")
-    values: NDArray[Any] | None = None
     if labels is not None:
         check_label_column(labels, table.column_names, name, notes)
+    if selection is not None:
+        table = selection.apply(table, name, notes, labels=labels)
+    values: NDArray[Any] | None = None
+    if labels is not None:
         values = np.asarray(table.column(labels).to_pylist())
         table = table.drop_columns([labels])
-    return table, values, notes
+    return table, values
 
 
 def check_label_column(labels: str, columns: Sequence[str], name: str, notes: list[str]) -> None:

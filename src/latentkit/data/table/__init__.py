@@ -6,6 +6,7 @@ from latentkit.data.table.constraints import Combinations, Inequality, Range, Su
 from latentkit.data.table.filling import write_filled
 from latentkit.data.table.recognition import ColumnKind, learn_table_schema
 from latentkit.data.table.schema import Combined, TableNumbers, TableSchema, Unseen
+from latentkit.data.table.selection import Selection
 from latentkit.data.table.sources import read_mixed_table
 from latentkit.data.table.text import TextTable, render
 from latentkit.data.table.typed import typed_table
@@ -16,6 +17,7 @@ __all__ = [
     "Combinations",
     "Inequality",
     "Range",
+    "Selection",
     "Sum",
     "parse_constraint",
     "ColumnKind",

@@ -10,6 +10,7 @@ import numpy as np
 from latentkit.core.errors import UnreadableDataError
 from latentkit.data.dataset import AnyArray, Dataset
 from latentkit.data.endings import TABLE_ENDINGS, ending_of
+from latentkit.data.table.selection import Selection
 from latentkit.data.table.text import read_text_table
 from latentkit.data.tables import check_label_column, load_table
 
@@ -19,7 +20,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 def read_mixed_table(
-    source: Path | bytes, name: str, ending: str, *, labels: str | None = None
+    source: Path | bytes, name: str, ending: str, *, labels: str | None = None, selection: Selection | None = None
 ) -> tuple[Any, AnyArray | None, list[str]]:
     """Read a table of mixed kinds.
 
@@ -28,6 +29,7 @@ def read_mixed_table(
         name: For messages.
         ending: ``".csv"``, ``".tsv"``, ``".parquet"`` or ``".jsonl"``.
         labels: Column with the labels; it is left out of the data.
+        selection: Rows and columns that are taken; None for all.
     Returns:
         A :class:`~latentkit.data.table.text.TextTable` or an Arrow table, the labels (None where no column was named)
         and notes.
@@ -36,12 +38,15 @@ def read_mixed_table(
         InvalidParameterError: If there is no column of the labels' name.
     """
     if ending not in _DELIMITERS:
-        return load_table(source, name, ending, labels=labels)
+        return load_table(source, name, ending, labels=labels, selection=selection)
     notes: list[str] = []
     table = read_text_table(source, name, _DELIMITERS[ending], notes)
+    if labels is not None:
+        check_label_column(labels, table.columns, name, notes)
+    if selection is not None:
+        table = selection.apply(table, name, notes, labels=labels)
     if labels is None:
         return table, None, notes
-    check_label_column(labels, table.columns, name, notes)
     return table.without(labels), np.asarray(table[labels]), notes
 
 

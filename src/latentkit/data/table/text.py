@@ -68,12 +68,14 @@ class TextTable:
         arrays: Arrow arrays of strings, one for each column.
         dialect: How the file was written.
         source: Name of the file.
+        lines: Line of the file, counted from 1, in which each row begins; None where the rows are all of the file's.
     """
 
     names: tuple[str, ...]
     arrays: tuple[Arrow, ...]
     dialect: Dialect = Dialect()
     source: str = ""
+    lines: NDArray[np.int64] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,6 +96,8 @@ class TextTable:
 
     def line(self, row: int) -> int:
         """Return the line of the file, counted from 1, in which a row begins."""
+        if self.lines is not None:
+            return int(self.lines[row])
         from pyarrow import compute as pc
 
         breaks = sum(pc.sum(pc.count_substring(array.slice(0, row), "\n")).as_py() or 0 for array in self.arrays)
@@ -105,13 +109,25 @@ class TextTable:
         quoted = tuple(place - (place > at) for place in self.dialect.quoted if place != at)
         dialect = Dialect(**{**asdict(self.dialect), "quoted": quoted})
         names, arrays = (part[:at] + part[at + 1 :] for part in (self.names, self.arrays))
-        return TextTable(names, arrays, dialect, self.source)
+        return TextTable(names, arrays, dialect, self.source, self.lines)
 
     def take(self, rows: NDArray[np.int64]) -> TextTable:
-        """Return the table of these rows, by number; it no longer knows the lines of the file."""
+        """Return the table of these rows, by number."""
         import pyarrow as pa
 
-        return replace(self, arrays=tuple(array.take(pa.array(rows)) for array in self.arrays))
+        arrays = tuple(array.take(pa.array(rows)) for array in self.arrays)
+        return replace(self, arrays=arrays, lines=self._all_lines()[rows])
+
+    def _all_lines(self) -> NDArray[np.int64]:
+        """The line of the file in which each row begins."""
+        if self.lines is not None:
+            return self.lines
+        from pyarrow import compute as pc
+
+        breaks = np.zeros(len(self), np.int64)
+        for array in self.arrays:
+            breaks += pc.fill_null(pc.count_substring(array, "\n"), 0).to_numpy().astype(np.int64)
+        return np.arange(len(self)) + 1 + self.dialect.has_header + np.cumsum(breaks) - breaks
 
     def to_arrow(self) -> Arrow:
         """Return an Arrow table of strings."""
