@@ -103,7 +103,7 @@ def tell_outcome(
         from latentkit.report import write_report
 
         page = place / "report.html"
-        write_report(estimator, page, data=dataset)
+        write_report(estimator, page, data=dataset, detector=found)
         values["report"] = page
     last = f"epoch {values['best_epoch']} of {values['epochs']} kept, stopped by {values['stopped']}"
     printer.line(f"trained in {values['seconds']:.0f} s: {last}", style="bold")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.detectors import fit_detector
 from latentkit.cli.edit import has_attribute
 from latentkit.cli.fitting import outcome
 from latentkit.cli.opening import OpenedRun, open_run
@@ -83,7 +84,10 @@ def tour(folder: Path, printer: Printer, settings: dict[str, Any] | None = None)
         for visit in (_generate, _by_class, _reconstruct, _reduce, _score, _recover, _interpolate, _traverse, _edit):
             stops.append(visit(opened, dataset, folder))
             _tell(printer, len(stops), stops[-1])
-        write_report(opened.estimator, page, data=dataset)
+        detector = fit_detector(vae, dataset, run, printer, is_asked=True)
+        stops.append(_detect(detector, opened, dataset, folder))
+        _tell(printer, len(stops), stops[-1])
+        write_report(opened.estimator, page, data=dataset, detector=detector)
     printer.line()
     printer.line("All of it on one page", style="bold")
     printer.line(f"  {page}", style="green")
@@ -184,6 +188,28 @@ def _score(opened: OpenedRun, dataset: Dataset, folder: Path) -> Stop:
         command=f"latentkit score {opened.path} digits -o scores.csv",
         strip=pictures(digits[order[:N]], opened.schema),
         figures={"mean_log_likelihood_nats": mean, "negatives_nats": other},
+    )
+
+
+def _detect(detector: Any, opened: OpenedRun, dataset: Dataset, folder: Path) -> Stop:
+    import numpy as np
+
+    digits = as_array(dataset, opened.schema)
+    damaged = digits[:N].copy()
+    damaged[:, :3, :3] = digits.max() - damaged[:, :3, :3]
+    found = detector.explain(damaged)
+    shares = found.contributions.clip(0.0)
+    share = float(np.median(shares[:, :3, :3].sum((1, 2)) / shares.sum((1, 2))))
+    n_flagged, n_odd = int((detector.predict(digits) < 0).sum()), int((detector.predict(damaged) < 0).sum())
+    heat = (255 * shares / shares.max((1, 2), keepdims=True)).astype(np.uint8)
+    return Stop(
+        title="Detect",
+        text=f"{n_flagged} of {len(digits)} digits are flagged as odd. Of {N} with nine pixels of a corner inverted "
+        f"{n_odd} are, and {share:.0%} of what is odd about them lies there.",
+        files=write_blocks([pictures(damaged, opened.schema), heat], str(folder / "odd.png"), columns=N),
+        command=f"latentkit detect {opened.path} digits -o anomalies.csv --explain",
+        strip=heat,
+        figures={"flagged": float(n_flagged), "damaged_flagged": float(n_odd), "share_in_corner": share},
     )
 
 

@@ -114,7 +114,7 @@ def _columns(subject: Subject, explanation: AnomalyExplanation, n_flagged: int) 
 def _rows(subject: Subject, found: _Found) -> Block:
     """Each row with what its columns add to the score."""
     assert subject.detector is not None, "asked only where there is a detector"
-    explanation, rows = found.explanation, subject.detector.rows_
+    explanation, rows = found.explanation, subject.detector.model_.rows
     names = _names(subject)
     values = rows.values(found.data)
     largest = max(float(explanation.contributions[: len(found.labels)].max()), 1e-9)
@@ -157,10 +157,11 @@ def _sentence(explanation: AnomalyExplanation, place: int, because: Sequence[str
 def _names(subject: Subject) -> dict[str | int, str]:
     """What the page calls each column, by its place and by what the detector calls it."""
     assert subject.detector is not None, "asked only where there is a detector"
-    given = subject.detector.rows_.columns
+    given = subject.detector.model_.rows.columns
     # rows without names of columns have numbers, which the page puts a word before
     shown = given if subject.is_table else subject.feature_names
-    return dict(enumerate(shown)) | dict(zip(given, shown, strict=True))
+    names: dict[str | int, str] = dict(zip(given, shown, strict=True))
+    return {**names, **dict(enumerate(shown))}
 
 
 def _text(cell: object) -> str:
