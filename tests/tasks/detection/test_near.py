@@ -68,7 +68,7 @@ def test_gradients_are_those_of_the_distances() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("n", "width"), [(37, 5), (48, 1), (101, 33)])
+@pytest.mark.parametrize(("n", "width"), [(3, 4), (7, 9), (13, 64), (37, 5), (48, 1), (101, 33)])
 @torch.no_grad()
 def test_the_place_in_a_batch_does_not_matter_bit_for_bit(n: int, width: int) -> None:
     index, x, own = RowIndex(drawn(n, width)), drawn(41, width, name="new"), torch.full((41,), -1)
