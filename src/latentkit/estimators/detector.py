@@ -59,17 +59,9 @@ _MOST_JUDGED: int = 20_000  # rows of training that a cut is taken from
 _MOST_HELD_SHARE: float = 0.3
 
 
-class _Fitted:
-    """What a fitted detector holds."""
-
-    model_: DetectorModel
-    estimator_: VectorTasks | None
-    score_: OddnessScore
-
-
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
-class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[misc]
     r"""Finds rows that are not like the others, says how odd they are, and why.
 
     The score of a row is in nats: about the negative log-probability that a normal row is as odd
@@ -93,9 +85,10 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
     ``exemplar_elbo``     ``reconstruction`` with the aggregated posterior for a prior
     ====================  ==========================================================================
 
-    **Novelty and outliers.** A row is never compared with one that is equal to it. So rows of training are judged as
-    new rows are, ``fit_predict`` and ``fit().predict`` agree, and the same detector serves both; it is `regime` that
-    says whether the rows of training are clean. Scores depend on a row's content alone: not on its batch or order.
+    **Novelty and outliers.** A row is never compared with itself: of rows of training that are equal to it one is left
+    out. So rows of training are judged as new rows are, ``fit_predict`` and ``fit().predict`` agree, and the same
+    detector serves both; it is `regime` that says whether the rows of training are clean. Scores depend on a row's
+    content alone: not on its batch or order.
 
     Args:
         estimator: The model inside: ``"auto"``, or an estimator with an encoder whose codes are vectors (VAE,
@@ -278,7 +271,8 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
             values = model.values(dataset.data)
             shown = rows.shown(dataset.data, values)
             self.model_ = model.with_units(shown[train])
-        self.schema_, self.estimator_ = self.model_.rows.schema, self.model_.estimator
+        self.schema_ = self.model_.rows.schema
+        self.estimator_: VectorTasks | None = self.model_.estimator
         return shown, values
 
     def _shown(self, X: Any) -> tuple[Tensor, Floats]:
@@ -306,7 +300,9 @@ class AnomalyDetector(_Fitted, DataIntake, OutlierMixin, BaseEstimator):  # type
             cut = conformal_cut(self.reference_, float(self.false_alarm_rate))
             rule = f"conformal: at most {self.false_alarm_rate:g} of normal rows"
         else:
-            cut = auto_cut(self.reference_, is_clean=self.regime_ == "clean")
+            is_clean = self.regime_ == "clean"
+            # quantiles from the middle of the scores need many of them; an upper tail needs rows that are new
+            cut = auto_cut(self.reference_ if is_clean else scores, is_clean=is_clean)
             rule = "tail of the scores: about one normal row in a hundred"
         self._cut(Calibration(rule=rule, cut=cut, n_rows=len(self.reference_)))
 

@@ -172,16 +172,32 @@ def test_histograms_are_those_of_numpy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "k", "most"), [("nearest", 1, 2000), ("neighbors", 5, 2000), ("wide_neighbors", 50, 500)]
+    ("name", "k", "most"), [("nearest", 1, 5000), ("neighbors", 5, 5000), ("wide_neighbors", 50, 500)]
 )
 def test_neighbours_are_those_of_all_distances(name: str, k: int, most: int) -> None:
-    pool, new = rows(2100), rows(30, "new")
+    pool, new = rows(5100), rows(30, "new")
     part = score_parts[name]()
     part.recall(made_up(pool))
     distances = np.sort(cdist(new.numpy(), pool[:most].numpy()), axis=1)[:, :k].mean(1)
     np.testing.assert_allclose(part(made_up(new), nobody(30))[0].numpy(), distances, rtol=1e-4)
     own = np.sort(cdist(pool[:30].numpy(), pool[:most].numpy()), axis=1)[:, 1 : k + 1].mean(1)
     np.testing.assert_allclose(part(made_up(pool[:30]), torch.arange(30))[0].numpy(), own, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nearest", "neighbors", "wide_neighbors"])
+def test_distances_of_rows_with_holes_are_those_over_what_is_known(name: str) -> None:
+    from sklearn.metrics.pairwise import nan_euclidean_distances
+
+    pool, new = rows(400), rows(30, "new")
+    new[torch.arange(30), torch.arange(30) % 6] = torch.nan
+    holes = replace(made_up(new.nan_to_num(0.0)), known=(~new.isnan()).float())
+    part = score_parts[name]()
+    part.recall(made_up(pool))
+    expected = np.sort(nan_euclidean_distances(new.numpy(), pool.numpy()), axis=1)[:, : part.k].mean(1)
+    np.testing.assert_allclose(part(holes, nobody(30))[0].numpy(), expected, rtol=1e-4)
+    terms = part.terms(holes, nobody(30))[0]
+    np.testing.assert_allclose(terms.sum(-1).numpy(), expected, rtol=1e-4)
+    assert (terms[new.isnan()] == 0.0).all()
 
 
 def test_what_lies_very_near_is_told_from_what_is_equal() -> None:

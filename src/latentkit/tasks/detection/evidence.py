@@ -51,6 +51,11 @@ class Evidence:
     bound: Callable[[int], Tensor]
     memo: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def partly_known(self) -> Tensor | None:
+        """:attr:`known` where something is unknown; None where all is known."""
+        return None if bool(self.known.all()) else self.known
+
 
 class Witness(Protocol):
     """A model that is asked about rows.

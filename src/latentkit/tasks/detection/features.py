@@ -120,7 +120,7 @@ class RowScale(nn.Module):
         """Numbers, stretched, and indicators, shape (n, features)."""
         blocks = []
         for column, size in enumerate(self.cardinalities):
-            cells = torch.from_numpy(np.ascontiguousarray(values[:, column], np.float64))
+            cells = torch.tensor(values[:, column], dtype=torch.float64)
             if size:
                 slots = self._slots(column)
                 known = ~cells.isnan()

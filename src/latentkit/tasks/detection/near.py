@@ -22,7 +22,7 @@ class RowIndex:
 
     .. math:: |x - y|^2 = |x|^2 + (|y|^2 - 2 x \cdot y)
 
-    A row is never compared with the one that is equal to it, which may be itself.
+    Of the rows that are equal to one that is looked up, one is left out: it may be the row itself.
 
     Args:
         rows: Shape (n, numbers), or (members, n, numbers); n at least 2 where some may be equal to what is looked up.
@@ -44,7 +44,7 @@ class RowIndex:
     def __len__(self) -> int:
         return self._n
 
-    def nearest(self, x: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def nearest(self, x: Tensor, own: Tensor, k: int, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return distances to the nearest rows, ascending, and their numbers, shape (batch, k) each.
 
         What is near is told from what is equal only by its own difference, which is computed for those k.
@@ -53,15 +53,30 @@ class RowIndex:
             x: Rows, shape (batch, numbers).
             own: Number of the row that is equal to each, -1 where there is none, shape (batch,).
             k: How many.
+            known: 1 where a number is known, 0 where not, shape of x, which is 0 there; None where all are. Distances
+                are then those over the known numbers, times the root of how many there are for each that is known.
         """
-        places = self._offsets(x, own).topk(k, dim=1, largest=False).indices
-        squares = (x[:, None] - self.rows[places]).square().sum(-1)
+        places = self._offsets(x, own, known).topk(k, dim=1, largest=False).indices
+        squares = self.differences(x, places, known).sum(-1)
         squares, order = squares.clamp_min(_LEAST_SQUARE).sort(dim=1)
         return squares.sqrt(), places.gather(1, order)
 
-    def mean_distance(self, x: Tensor, own: Tensor, k: int) -> Tensor:
+    def differences(self, x: Tensor, places: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return squared differences of each number, shape (batch, k, numbers), that add up to squared distances.
+
+        Args:
+            x: Rows, shape (batch, numbers).
+            places: Numbers of the rows that each is compared with, shape (batch, k).
+            known: As for :meth:`nearest`.
+        """
+        squares = (x[:, None] - self.rows[places]).square()
+        return squares if known is None else squares * (known * _stretch(known))[:, None]
+
+    def mean_distance(self, x: Tensor, own: Tensor, k: int, known: Tensor | None = None) -> Tensor:
         """Return the mean distance to the nearest k rows, shape (..., batch), for x of shape (..., batch, numbers)."""
-        squares = self._offsets(x, own) + x.square().sum(-1, keepdim=True)
+        squares = self._offsets(x, own, known) + x.square().sum(-1, keepdim=True)
+        if known is not None:
+            squares = squares * _stretch(known)
         if squares.requires_grad:
             squares = squares.topk(k, dim=-1, largest=False).values
         else:
@@ -73,11 +88,18 @@ class RowIndex:
         parts = torch.logsumexp(-0.5 * self._offsets(x, own), dim=-1)
         return parts - 0.5 * x.square().sum(-1)
 
-    def _offsets(self, x: Tensor, own: Tensor) -> Tensor:
-        """Squared distances less the square of x, shape (..., batch, n and what fills up)."""
+    def _offsets(self, x: Tensor, own: Tensor, known: Tensor | None = None) -> Tensor:
+        """Squared distances over known numbers less the square of x, shape (..., batch, n and what fills up)."""
         product = torch.addmm if x.ndim == 2 else torch.baddbmm
         offsets = product(self._squares, x, self._turned)
+        if known is not None:  # what the rows have where x is not known is none of the distance
+            offsets = torch.addmm(offsets, known - 1.0, 0.25 * self._turned.square())
         places = (own >= 0).logical_and(own < self._n).nonzero().flatten()
         if len(places) and self._n > 1:
             offsets[..., places, own[places]] = torch.inf
         return offsets
+
+
+def _stretch(known: Tensor) -> Tensor:
+    """How many numbers there are for each that is known, shape (batch, 1)."""
+    return known.shape[-1] / known.sum(-1, keepdim=True).clamp_min(1.0)

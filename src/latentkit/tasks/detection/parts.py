@@ -49,8 +49,8 @@ class ScorePart(nn.Module, ABC):
 
         Args:
             rows: Evidence of the rows, shape (batch, ...).
-            own: The number of the row of the pool that is equal to each, -1 where there is none; it may be the row
-                itself, and is never compared with it. Shape (batch,).
+            own: The number of a row of the pool that is equal to each, -1 where there is none; it may be the row
+                itself, and is not compared with it. Shape (batch,).
         Returns:
             Shape (members, batch), or (1, batch) where no model plays a part.
         """
@@ -187,8 +187,9 @@ class _Neighbours(SumPart):
 
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
         """Squares of the differences, over the distance: they add up to it."""
-        distances, places = self._index.nearest(rows.features, own, self.k)
-        squares = (rows.features[:, None] - self._index.rows[places]).square()
+        known = rows.partly_known
+        distances, places = self._index.nearest(rows.features, own, self.k, known)
+        squares = self._index.differences(rows.features, places, known)
         return (squares / distances[..., None]).mean(1)[None]
 
 
@@ -207,7 +208,7 @@ class _FewNeighbours(_Neighbours):
         """See :class:`ScorePart`."""
         if "near" not in rows.memo:
             k = max(1, min(_FEW, len(self._index) - 1))
-            rows.memo["near"] = self._index.nearest(rows.features, own, k)[0]
+            rows.memo["near"] = self._index.nearest(rows.features, own, k, rows.partly_known)[0]
         return rows.memo["near"][:, : self.k].mean(-1)[None]
 
 
@@ -249,7 +250,7 @@ class WideNeighbors(_Neighbours):
 
     def forward(self, rows: Evidence, own: Tensor) -> Tensor:
         """See :class:`ScorePart`."""
-        return self._index.mean_distance(rows.features, own, self.k)[None]
+        return self._index.mean_distance(rows.features, own, self.k, rows.partly_known)[None]
 
 
 @score_parts.register("latent_neighbors")

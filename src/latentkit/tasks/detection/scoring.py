@@ -74,8 +74,8 @@ class OddnessScore(nn.Module):
     :math:`t_0` is the value that a share :math:`\phi` of the reference rows exceed, by :math:`\tau` on average, so that
     S is the negative log-probability that a row of the reference has a higher score, as far as its tail is exponential.
 
-    A row's score depends on its content alone: not on its batch, and not on whether it was trained on, since no row is
-    compared with one that is equal to it.
+    A row's score depends on its content alone: not on its batch, and not on whether it was trained on: of the rows of
+    the pool that are equal to a row one, which may be itself, is left out of all comparisons.
 
     Args:
         witness: The model that is asked about rows.
@@ -212,7 +212,7 @@ class OddnessScore(nn.Module):
         pool = RowIndex(self._features(self.pool).nan_to_num(0.0))
         n_near = max(1, min(_COUNTERPARTS, len(pool) - 1))
         for batch, evidence, own in self._batches(rows):
-            near = pool.nearest(evidence.features, own, n_near)[1]
+            near = pool.nearest(evidence.features, own, n_near, evidence.partly_known)[1]
             nearest = near.gather(1, normal[near].argmin(1, keepdim=True))[:, 0]
             given = torch.zeros(len(own), n_columns, dtype=torch.float64)
             base = torch.zeros(len(own), dtype=torch.float64)
@@ -229,14 +229,14 @@ class OddnessScore(nn.Module):
                     base += nothing.mean(0)
                 else:
                     smooth.append(name)
-            if smooth:
-                counterpart = self.pool[nearest]
-                share, start = self._smooth_shares(smooth, self._filled(batch), counterpart, own, evidence.keys)
-                given, base = given + share, base + start
             n = len(batch)
-            shares.append(given[:n] / len(self.names))
-            baselines.append(base[:n] / len(self.names))
-            counterparts.append(nearest[:n])
+            given, base, nearest = given[:n], base[:n], nearest[:n]
+            if smooth:  # of the rows alone: many passes through the model, and no figure that stays
+                share, start = self._smooth_shares(smooth, batch, self.pool[nearest], own[:n], evidence.keys[:n])
+                given, base = given + share, base + start
+            shares.append(given / len(self.names))
+            baselines.append(base / len(self.names))
+            counterparts.append(nearest)
         contributions = torch.cat(shares) / self.unit[1]
         baseline = self._in_nats(torch.cat(baselines))
         # what is lost to rounding in single precision goes to the columns that have most to do with it
@@ -266,15 +266,17 @@ class OddnessScore(nn.Module):
         order = np.argsort(-found.contributions, axis=1, kind="stable")
         n_changed = np.zeros(len(rows), np.int64)
         left = np.flatnonzero(found.scores > threshold)
-        mixed, others = rows[left], self.pool[torch.from_numpy(found.counterparts[left])]
-        for step in range(order.shape[1]):
-            if not len(left):
-                break
-            column = torch.from_numpy(order[left, step])
-            mixed = torch.where(owners == column[:, None], others, mixed)
-            n_changed[left] = step + 1
-            still = self(mixed) > threshold
-            left, mixed, others = left[still], mixed[torch.from_numpy(still)], others[torch.from_numpy(still)]
+        # the place of each number's column in the order of its row
+        ranks = torch.from_numpy(np.argsort(order, axis=1))[:, owners]
+        step, n_columns = 0, order.shape[1]
+        while step < n_columns and len(left):
+            several = min(n_columns - step, max(1, self.batch_size // len(left)))
+            numbers = torch.arange(step + 1, step + several + 1)
+            own, others = rows[left][:, None], self.pool[torch.from_numpy(found.counterparts[left])][:, None]
+            mixed = torch.where(ranks[left][:, None] < numbers[None, :, None], others, own)
+            is_odd = (self(mixed.flatten(0, 1)) > threshold).reshape(len(left), several)
+            n_changed[left] = step + 1 + np.where(is_odd.all(1), several - 1, is_odd.argmin(1))
+            left, step = left[is_odd.all(1)], step + several
         return [row[:count].tolist() for row, count in zip(order, n_changed, strict=True)]
 
     # Inside

@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 
 #: Share of the reference scores whose excesses the tail is fitted to.
 TAIL_SHARE: Final = 0.1
+_SHAPE: Final = -0.15  # of the tail of scores of which some are odd
+_ROUNDS: Final = 20  # of leaving out what is above a cut
 _FEWEST: Final = 10  # excesses that a tail is fitted to
 
 
@@ -246,37 +248,43 @@ def auto_cut(scores: Floats, *, rate: float = 0.01, is_clean: bool) -> float:
     r"""Cut that normal rows exceed at about a given rate, from the tail of the reference scores.
 
     Where all reference rows are normal it is that of :func:`fit_tail`. Where some are not, the upper scores are not
-    those of normal rows: the tail is then that of a generalised Pareto distribution of what exceeds the median, told by
-    three quantiles that an eighth of odd rows hardly moves,
+    those of normal rows: the tail is then that of a generalised Pareto distribution of what exceeds the median, of a
+    shape between that of a normal and that of an exponential distribution and a scale that two quantiles tell,
 
-    .. math:: \xi = \log_2 \frac{q_{7/8} - q_{3/4}}{q_{3/4} - q_{1/2}}, \qquad
-              t = q_{1/2} + (q_{3/4} - q_{1/2}) \frac{(1 / 2 r)^\xi - 1}{2^\xi - 1}
+    .. math:: t = q_{1/2} + (q_{3/4} - q_{1/2}) \frac{(1 / 2 r)^\xi - 1}{2^\xi - 1}, \qquad \xi = -0.15
 
-    with the shape held between -1/2 and 1/2.
+    Scores above the cut are then left out, all but the share r that normal rows have there, until the cut stays. For
+    normal and exponential scores it leaves .1 and 2 % of them above instead of 1 %, and a fifth of odd rows hardly
+    moves it.
 
     Args:
         scores: Of reference rows, shape (n,).
         rate: Share of normal rows above the cut, above 0, at most 0.1.
         is_clean: Whether all reference rows are normal.
-    References:
-        Pickands, 1975, Statistical Inference Using Extreme Order Statistics.
 
     Example:
         >>> scores = np.random.default_rng(0).exponential(size=10_000)
         >>> [round(auto_cut(scores, is_clean=kind) / math.log(100), 1) for kind in (True, False)]
-        [1.0, 1.1]
+        [1.0, 0.8]
     """
     check_real("rate", rate, low=0.0, high=TAIL_SHARE, inclusive=(False, True))
     values = _checked(scores)
     if is_clean and round(TAIL_SHARE * len(values)) >= _FEWEST:
         return fit_tail(values).cut(min(rate, round(TAIL_SHARE * len(values)) / len(values)))
-    middle, upper, highest = np.quantile(values, [0.5, 0.75, 0.875])
-    if upper <= middle or highest <= upper:
-        shape = 0.0
-    else:
-        shape = min(0.5, max(-0.5, math.log2((highest - upper) / (upper - middle))))
-    ratio = 0.5 / rate
-    stretch = math.log2(ratio) if abs(shape) < 1e-6 else (ratio**shape - 1.0) / (2.0**shape - 1.0)
+    cut = _quantile_cut(values, rate, 0.0)
+    for _ in range(_ROUNDS):
+        kept = values[values <= cut]
+        lower = _quantile_cut(kept, rate, rate)
+        if lower >= cut:  # only what is odd shall go
+            break
+        cut = lower
+    return cut
+
+
+def _quantile_cut(values: Floats, rate: float, missing: float) -> float:
+    """The cut that quantiles tell, of values whose highest share `missing` is not there."""
+    middle, upper = np.quantile(values, np.array([0.5, 0.75]) / (1.0 - missing))
+    stretch = ((0.5 / rate) ** _SHAPE - 1.0) / (2.0**_SHAPE - 1.0)
     return float(middle + (upper - middle) * stretch)
 
 
