@@ -21,6 +21,8 @@ from pyarrow import parquet
 
 import latentkit as package
 from latentkit.cli import main
+from latentkit.cli.opening import open_run
+from latentkit.cli.printing import Printer
 from latentkit.cli.verdicts import odd_rows
 from latentkit.data import ParquetPieces, Selection, WholePieces
 from tests.cli.conftest import QUICK, make_images
@@ -202,6 +204,14 @@ def test_a_selection_of_dates_and_missing_cells() -> None:
     assert Selection({"x": None}).apply(table, "t", notes)["day"].to_pylist() == ["2024-03-01"]
     assert Selection({"at": (None, "1970-01-03")}).apply(table, "t", notes)["x"].to_pylist() == [1.0, 2.0]
     assert Selection({"x": ["4", "1.0"]}).apply(table, "t", notes)["x"].to_pylist() == [1.0, 4.0]
+
+
+def test_the_data_of_the_fit_are_the_rows_that_it_took(run, train) -> None:
+    opened, printer = open_run(run), Printer(quiet=True)
+    assert opened.read(str(train), printer).n == N
+    own = opened.read(str(train), printer, as_fitted=True)
+    assert own.n == N - N_ODD
+    assert own.data.columns == ["load", "heat", "speed", "kind"]
 
 
 # The detector of a run

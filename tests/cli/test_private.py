@@ -33,6 +33,7 @@ def test_a_private_fit_says_what_is_spent_and_what_is_not_covered(people, tmp_pa
     assert "of 4, delta" in line
     assert "not of schema.json" in " ".join(done.out.split())
     assert not (run / "report.html").exists()
+    assert not (run / "detector").exists(), "it would keep rows"
 
     shown = latentkit("info", run)
     assert "of 4, delta" in next(line for line in shown.out.splitlines() if line.lstrip().startswith("privacy"))
