@@ -25,9 +25,8 @@ __all__ = ["Reason", "Verdicts", "cut_at", "explain_rows", "judge", "odd_rows", 
 NAMED = 3
 #: Labels that are understood without --normal, in small letters.
 NORMAL, ODD = ("0", "false", "normal"), ("1", "true", "anomaly")
-#: Rows that are explained at once, and that go through the model together: batches are filled up, so that a few rows
-#: would cost as much as a large batch of them.
-EXPLAINED, TOGETHER = 4096, 64
+#: Rows that are explained at once.
+EXPLAINED = 4096
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def judge(detector: AnomalyDetector, pieces: Pieces, printer: Printer, *, fdr: f
         scores=scores,
         p_values=p_values,
         is_odd=is_odd,
-        confidence=verdict_confidence(scores, reference, cut),
+        confidence=verdict_confidence(scores, cut, detector.calibration_.n_rows),
         order=np.argsort(-scores, kind="stable"),
         labels=np.concatenate(labels) if labels else None,
         expected=float(share) * n,
@@ -221,7 +220,7 @@ def explain_rows(detector: AnomalyDetector, data: Dataset) -> list[Reason]:
     from latentkit.data import WholePieces
 
     reasons = []
-    with warnings.catch_warnings(), _in_batches_of(detector, TOGETHER):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told when they were scored
         for piece in WholePieces(data, EXPLAINED):
             found = detector.explain(piece)
@@ -229,17 +228,6 @@ def explain_rows(detector: AnomalyDetector, data: Dataset) -> list[Reason]:
                 nats = -np.sort(-found.contributions[row].reshape(-1))[:NAMED]
                 reasons.append(Reason(*_words(found, row), tuple(zip(names, map(float, nats), strict=True))))
     return reasons
-
-
-@contextmanager
-def _in_batches_of(detector: AnomalyDetector, n: int) -> Iterator[None]:
-    """Let a detector take fewer rows at once, which changes nothing but how long it takes."""
-    before = detector.score_.batch_size
-    detector.score_.batch_size = min(before, n)
-    try:
-        yield
-    finally:
-        detector.score_.batch_size = before
 
 
 def _words(found: AnomalyExplanation, row: int) -> tuple[str, str]:

@@ -370,7 +370,7 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         How often it would be the same with another sample of reference rows
         (:func:`~latentkit.tasks.detection.verdict_confidence`).
         """
-        return verdict_confidence(self._oddness(X), self.reference_, -self.offset_)
+        return verdict_confidence(self._oddness(X), -self.offset_, self.calibration_.n_rows)
 
     # Explain
 

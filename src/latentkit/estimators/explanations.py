@@ -17,6 +17,8 @@ __all__ = ["AnomalyExplanation", "Change", "name_changes"]
 Floats = NDArray[np.float64]
 
 _MOST_NAMED: Final = 4  # changes in a sentence
+_MOST_DIGITS: Final = 10  # of a number that is told in full
+_LONGEST: Final = 40  # text in a sentence
 
 
 class Change(NamedTuple):
@@ -112,4 +114,10 @@ def name_changes(
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    try:  # a number that the table holds as text
+        return f"{float(text):.6g}" if len(text) > _MOST_DIGITS else text
+    except ValueError:
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

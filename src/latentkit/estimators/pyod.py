@@ -32,7 +32,7 @@ from latentkit.estimators.runs import (
     staged,
     write_config,
 )
-from latentkit.tasks.detection import verdict_confidence
+from latentkit.tasks.detection import repeated_confidence
 
 __all__ = ["PyodAdapter"]
 
@@ -221,7 +221,7 @@ class PyodAdapter(BaseEstimator):  # type: ignore[misc]
         return unified
 
     def _confidence(self, scores: Floats) -> Floats:
-        return verdict_confidence(scores, self.decision_scores_, self.threshold_)
+        return repeated_confidence(scores, self.decision_scores_, self.threshold_)
 
 
 @loaders.register(ADAPTER)

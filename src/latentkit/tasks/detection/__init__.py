@@ -17,6 +17,7 @@ from latentkit.tasks.detection.thresholds import (
     conformal_p_values,
     fit_tail,
     rate_cut,
+    repeated_confidence,
     verdict_confidence,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "fit_ensemble",
     "fit_tail",
     "rate_cut",
+    "repeated_confidence",
     "score_parts",
     "squash",
     "verdict_confidence",

@@ -26,6 +26,7 @@ __all__ = [
     "conformal_p_values",
     "fit_tail",
     "rate_cut",
+    "repeated_confidence",
     "verdict_confidence",
 ]
 
@@ -254,7 +255,7 @@ def auto_cut(scores: Floats, *, rate: float = 0.01, is_clean: bool) -> float:
     .. math:: t = q_{1/2} + (q_{3/4} - q_{1/2}) \frac{(1 / 2 r)^\xi - 1}{2^\xi - 1}, \qquad \xi = -0.15
 
     Scores above the cut are then left out, all but the share r that normal rows have there, until the cut stays. For
-    normal and exponential scores it leaves .1 and 2 % of them above instead of 1 %, and a fifth of odd rows hardly
+    normal and exponential scores it leaves .1 and 3 % of them above instead of 1 %, and a fifth of odd rows hardly
     moves it.
 
     Args:
@@ -319,13 +320,14 @@ def best_cut(scores: Floats, labels: NDArray[np.bool_]) -> float:
     return float(ranked[place] - 1.0 if place == len(ranked) - 1 else 0.5 * (ranked[place] + ranked[place + 1]))
 
 
-def verdict_confidence(scores: Floats, reference: Floats, cut: float) -> Floats:
+def repeated_confidence(scores: Floats, reference: Floats, cut: float) -> Floats:
     r"""How sure the verdict on each row is: how often it would be the same with another sample of reference rows.
 
     .. math:: P(\text{odd}) = 1 - B(n - n_c; n, p), \qquad p = \frac{1 + \#\{i : s_i \le s\}}{n + 2}
 
     with B the distribution function of the binomial distribution and :math:`n_c` the number of reference scores above
-    the cut; the confidence is that probability for rows above the cut, and the rest to 1 for those below.
+    the cut; the confidence is that probability for rows above the cut, and the rest to 1 for those below. It says
+    little of cuts that hardly a reference row exceeds: see :func:`verdict_confidence`.
 
     Args:
         scores: Of the rows, shape (m,).
@@ -335,7 +337,7 @@ def verdict_confidence(scores: Floats, reference: Floats, cut: float) -> Floats:
         Perini et al., 2020, Quantifying the Confidence of Anomaly Detectors in Their Example-Wise Predictions.
 
     Example:
-        >>> verdict_confidence(np.array([0.0, 98.5, 500.0]), np.arange(100.0), 97.5).round(2).tolist()
+        >>> repeated_confidence(np.array([0.0, 98.5, 500.0]), np.arange(100.0), 97.5).round(2).tolist()
         [1.0, 0.41, 0.74]
     """
     from scipy.stats import binom
@@ -347,6 +349,35 @@ def verdict_confidence(scores: Floats, reference: Floats, cut: float) -> Floats:
     p = (1.0 + below) / (n + 2.0)
     is_odd: Floats = 1.0 - binom.cdf(n - int((ordered > cut).sum()), n, p)
     return np.where(values > cut, is_odd, 1.0 - is_odd)
+
+
+def verdict_confidence(scores: Floats, cut: float, n_reference: int) -> Floats:
+    r"""How sure the verdict on each row is, of scores that are nats of an exponential tail.
+
+    .. math:: \Phi\left(\frac{|s - t|}{\sigma}\right), \qquad \sigma^2 = \frac{1 + L^2}{k}, \qquad
+              k = \phi n, \quad L = \max(0, t - \log(1 / \phi))
+
+    A cut t was learnt from n reference rows, of which a share :math:`\phi` of a tenth makes the tail: with other rows
+    the place where that begins would differ by :math:`1 / \sqrt{k}` nats and its scale by as much relatively, which
+    counts L times. The confidence is the normal probability that such a cut leaves the verdict as it is.
+
+    Args:
+        scores: Of the rows, nats, shape (m,).
+        cut: Above which a row is odd, nats.
+        n_reference: Number n of reference rows, at least 1.
+    References:
+        Weissman, 1978, Estimation of Parameters and Large Quantiles Based on the k Largest Observations.
+
+    Example:
+        >>> verdict_confidence(np.array([0.0, 4.5, 9.0]), 4.6, 1000).round(2).tolist()
+        [1.0, 0.66, 1.0]
+    """
+    from scipy.special import ndtr
+
+    k = max(1.0, TAIL_SHARE * n_reference)
+    spread = math.sqrt((1.0 + max(0.0, cut + math.log(TAIL_SHARE)) ** 2) / k)
+    sure: Floats = ndtr(np.abs(np.asarray(scores, np.float64) - cut) / spread)
+    return sure
 
 
 def _checked(scores: Floats) -> Floats:
