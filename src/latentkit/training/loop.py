@@ -365,7 +365,9 @@ class Trainer:
             "model": _clone(self.model.state_dict()),
             "rng": {"cpu": torch.random.get_rng_state()},
         }
-        values: dict[str, Any] = {"state": copy.deepcopy({**vars(self.state), "schedule": self.schedule.state()})}
+        # lists grow and records in them stay as they are: copies of the lists are enough, however many epochs there were
+        copied = {name: list(value) if isinstance(value, list) else value for name, value in vars(self.state).items()}
+        values: dict[str, Any] = {"state": {**copied, "schedule": dict(self.schedule.state())}}
         if self.train.device.type == "cuda":
             tensors["rng"]["cuda"] = torch.cuda.get_rng_state(self.train.device)
         for phase, optimizer in enumerate(self.step.optimizers):

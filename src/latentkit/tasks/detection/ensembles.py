@@ -78,11 +78,11 @@ def fit_ensemble(
     objective = MemberElbos(
         betas=tuple(member.beta for member in members), masking=tuple(member.masking for member in members), trim=trim
     )
-    feed = Feed(rows, lambda x: x)
-    batch_size = min(_BATCH, len(rows))
+    # several draws of each of few rows make a batch, and an epoch is no shorter than a quarter of the training
+    feed = Feed(rows.repeat(max(1, math.ceil(n_steps * _BATCH / 4 / len(rows))), 1), lambda x: x)
     plan = TrainingPlan(
-        max_epochs=math.ceil(n_steps / feed.steps_per_epoch(batch_size)),
-        batch_size=batch_size,
+        max_epochs=math.ceil(n_steps / feed.steps_per_epoch(_BATCH)),
+        batch_size=_BATCH,
         optimizer="adamw",
         learning_rate=3e-3,
         schedule="cosine",
