@@ -365,7 +365,7 @@ class Trainer:
             "model": _clone(self.model.state_dict()),
             "rng": {"cpu": torch.random.get_rng_state()},
         }
-        # lists grow and records in them stay as they are: copies of the lists are enough, however many epochs there were
+        # lists grow and the records in them stay as they are: copies of the lists are enough
         copied = {name: list(value) if isinstance(value, list) else value for name, value in vars(self.state).items()}
         values: dict[str, Any] = {"state": {**copied, "schedule": dict(self.schedule.state())}}
         if self.train.device.type == "cuda":
