@@ -13,6 +13,7 @@ from latentkit.nn import STEADY_WIDTH
 
 __all__ = ["RowIndex"]
 
+_LEAST_LOG: Final = -80.0  # of a share of a density
 _LEAST_SQUARE: Final = 1e-24  # below which a distance is 0; the root has no slope there
 
 
@@ -85,7 +86,12 @@ class RowIndex:
 
     def log_density(self, x: Tensor, own: Tensor) -> Tensor:
         r"""Return :math:`\log \sum_i \exp(-|x - y_i|^2 / 2)`, shape (..., batch), for x as in :meth:`mean_distance`."""
-        parts = torch.logsumexp(-0.5 * self._offsets(x, own), dim=-1)
+        logs = -0.5 * self._offsets(x, own)
+        if logs.requires_grad:
+            return torch.logsumexp(logs, dim=-1) - 0.5 * x.square().sum(-1)
+        largest = logs.amax(-1, keepdim=True)
+        # what would be a denormal number takes a hundred times as long, and adds nothing
+        parts = logs.sub_(largest).clamp_min_(_LEAST_LOG).exp_().sum(-1).log_() + largest.squeeze(-1)
         return parts - 0.5 * x.square().sum(-1)
 
     def _offsets(self, x: Tensor, own: Tensor, known: Tensor | None = None) -> Tensor:
