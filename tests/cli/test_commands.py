@@ -358,15 +358,24 @@ def test_the_tour_shows_every_task(tmp_path, capsys, monkeypatch) -> None:
     from latentkit.cli.tour import tour
 
     # The page has its own test, and takes seconds.
-    monkeypatch.setattr("latentkit.report.write_report", lambda estimator, path, data: path.write_text("page"))
+    monkeypatch.setattr(
+        "latentkit.report.write_report", lambda estimator, path, data, detector: path.write_text("page")
+    )
     settings = {"max_epochs": 1, "encoder": (16,), "decoder": (16,), "latent_dim": 4, "random_state": 0, "verbose": 0}
     tour(tmp_path, Printer(as_json=True), settings)
     captured = capsys.readouterr()
     values = json.loads(captured.out)
-    assert {file.name for file in tmp_path.iterdir()} >= {"run", "report.html", "samples.png", "recovered.png"}
+    assert {file.name for file in tmp_path.iterdir()} >= {
+        "run",
+        "report.html",
+        "samples.png",
+        "recovered.png",
+        "odd.png",
+    }
     names = [task["task"] for task in values["tasks"]]
     assert names[0] == "Generate"
-    assert len(names) == 9
+    assert len(names) == 10
+    assert values["tasks"][-1]["damaged_flagged"] > 6, "of 12 digits with a corner inverted"
     assert all(f". {name}" in captured.err for name in names)
     assert all((tmp_path / file).exists() for task in values["tasks"] for file in task["files"])
     assert 0.1 < values["tasks"][3]["nearest_neighbour_accuracy"] <= 1

@@ -40,6 +40,7 @@ _SAMPLE: Final = 500  # rows that the scales of the parts are learnt from
 _TAIL: Final = 0.1  # share of the scores whose excesses give the unit
 _FEWEST: Final = 5  # excesses
 _COUNTERPARTS: Final = 10  # near rows, of which the most normal is taken
+_TOGETHER: Final = 64  # rows whose gradients are taken at once
 _STEPS: Final = 16  # of the path from a row's counterpart to it
 
 
@@ -231,7 +232,7 @@ class OddnessScore(nn.Module):
                     smooth.append(name)
             n = len(batch)
             given, base, nearest = given[:n], base[:n], nearest[:n]
-            if smooth:  # of the rows alone: many passes through the model, and no figure that stays
+            if smooth:
                 share, start = self._smooth_shares(smooth, batch, self.pool[nearest], own[:n], evidence.keys[:n])
                 given, base = given + share, base + start
             shares.append(given / len(self.names))
@@ -337,8 +338,23 @@ class OddnessScore(nn.Module):
     def _smooth_shares(
         self, names: Sequence[str], rows: Tensor, counterparts: Tensor, own: Tensor, keys: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What each column adds to parts that are no sums, from the counterparts to the rows, and where it began."""
+        """What each column adds to parts that are no sums, from the counterparts to the rows, and where it began.
 
+        A few rows at a time, filled up to as many: there are many passes through the model, and figures do not depend
+        on the company of a row.
+        """
+        parts = []
+        for start in range(0, len(rows), _TOGETHER):
+            some = torch.arange(start, start + _TOGETHER).clamp_max(len(rows) - 1)
+            share, base = self._shares_of_few(names, rows[some], counterparts[some], own[some], keys[some])
+            n = min(_TOGETHER, len(rows) - start)
+            parts.append((share[:n], base[:n]))
+        shares, bases = zip(*parts, strict=True)
+        return torch.cat(shares), torch.cat(bases)
+
+    def _shares_of_few(
+        self, names: Sequence[str], rows: Tensor, counterparts: Tensor, own: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor]:
         def level(x: Tensor) -> Tensor:
             evidence = self.witness(x, keys)
             levels = [self._level(name, self._part(name)(evidence, own)) for name in names]
