@@ -176,17 +176,8 @@ class ModelWitness(nn.Module):
         names = row_keys(x.detach()) if keys is None else keys
         features = squash((x - self.centre) / self.spread)
         seen = _see(self.model, x.reshape(-1, *self.event_shape), names, is_point=self.is_point)
-        return Evidence(
-            features=features,
-            known=torch.ones_like(features),
-            keys=names,
-            residuals=(x - seen.mean.flatten(1))[None] / self.spread,
-            means=seen.latents,
-            log_vars=seen.log_vars,
-            log_likelihood=seen.log_likelihood,
-            kl=seen.kl,
-            bound=seen.bound,
-        )
+        residuals = (x - seen.mean.flatten(1))[None] / self.spread
+        return seen.evidence(features, torch.ones_like(features), names, residuals)
 
 
 @final
@@ -220,17 +211,8 @@ class CodesWitness(nn.Module):
         known = ~features.isnan()
         seen = _see(self.model, codes, names, is_point=self.is_point)
         log_probs = seen.distribution.log_prob_columns(codes)
-        return Evidence(
-            features=features.where(known, 0.0),
-            known=known.to(features.dtype),
-            keys=names,
-            residuals=(-2.0 * log_probs.clamp_max(0.0)).sqrt().where(~codes.isnan(), 0.0)[None],
-            means=seen.latents,
-            log_vars=seen.log_vars,
-            log_likelihood=seen.log_likelihood,
-            kl=seen.kl,
-            bound=seen.bound,
-        )
+        residuals = (-2.0 * log_probs.clamp_max(0.0)).sqrt().where(~codes.isnan(), 0.0)[None]
+        return seen.evidence(features.where(known, 0.0), known.to(features.dtype), names, residuals)
 
 
 @final
@@ -249,6 +231,20 @@ class _Seen:
     def mean(self) -> Tensor:
         mean: Tensor = self.distribution.mean
         return mean
+
+    def evidence(self, features: Tensor, known: Tensor, keys: Tensor, residuals: Tensor) -> Evidence:
+        """It as evidence, with what the model does not know."""
+        return Evidence(
+            features=features,
+            known=known,
+            keys=keys,
+            means=self.latents,
+            log_vars=self.log_vars,
+            residuals=residuals,
+            log_likelihood=self.log_likelihood,
+            kl=self.kl,
+            bound=self.bound,
+        )
 
 
 def _see(model: Any, x: Tensor, keys: Tensor, *, is_point: bool) -> _Seen:
