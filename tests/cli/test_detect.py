@@ -289,6 +289,16 @@ def test_the_summary_says_what_came_of_it(latentkit, run, test, tmp_path) -> Non
     assert not (tmp_path / "a.curves.png").exists()
 
 
+def test_without_an_output_the_oddest_rows_are_told_alone(latentkit, run, test, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    told = latentkit("detect", run, test, "--labels", "verdict", "--explain")
+    assert told.code == 0
+    assert "AUROC" in told.out + told.err
+    assert "nats" in told.out + told.err
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_explanations_name_the_column(latentkit, run, test, tmp_path) -> None:
     assert latentkit("detect", run, test, "-o", tmp_path / "a.csv", "--explain").code == 0
     rows = _rows(tmp_path / "a.csv")

@@ -11,7 +11,7 @@ import typer
 from latentkit.cli.application import command
 from latentkit.cli.detectors import open_detector
 from latentkit.cli.opening import OpenedRun
-from latentkit.cli.options import ArrayName, Data, Json, SkipBad, TableOutput, UnseenCategories
+from latentkit.cli.options import ArrayName, Data, Json, SkipBad, UnseenCategories
 from latentkit.cli.outputs import MIXED, STDOUT, check_output, pictures, write_tables
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading
@@ -33,6 +33,7 @@ SHOWN_IMAGES = 16
 
 @command(
     "detect",
+    "latentkit detect run table.csv",
     "latentkit detect run table.csv -o anomalies.csv --explain",
     "latentkit detect run table.csv -o oddest.csv --top 20 --explain",
     "latentkit detect run test.csv -o a.csv --labels attack --normal normal",
@@ -46,7 +47,17 @@ def detect(
         typer.Argument(metavar="RUN", help="Run folder, as fit wrote it, or a saved detector.", show_default=False),
     ],
     data: Data,
-    output: TableOutput,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to, by its ending: .csv .tsv .parquet .jsonl .npy .npz; or - for CSV on standard output. "
+            "Without it the oddest rows are only told.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[
         int | None,
         typer.Option("--top", metavar="N", help="Write the N oddest rows only, the oddest first.", min=1),
@@ -133,14 +144,16 @@ def detect(
     def reasons(rows: Any) -> Any:
         return explain_rows(detector, rows)
 
-    files = write_tables(
-        verdict_tables(verdicts, pieces, reasons if explain and not is_image else None, top=top), output
-    )
-    written = {f"{pieces.n if top is None else min(top, pieces.n):,} verdicts": files}
-    if explain and is_image and output != STDOUT:
-        written["heat maps"] = _write_heat_maps(opened, verdicts, pieces, output, SHOWN_IMAGES if top is None else top)
-    if quality is not None and output != STDOUT:
-        written["curves"] = _write_curves(quality, verdicts, truth, output)
+    written: dict[str, list[Path]] = {}
+    if output is not None:
+        tables = verdict_tables(verdicts, pieces, reasons if explain and not is_image else None, top=top)
+        written[f"{pieces.n if top is None else min(top, pieces.n):,} verdicts"] = write_tables(tables, output)
+    if output is not None and output != STDOUT:
+        n = SHOWN_IMAGES if top is None else top
+        if explain and is_image:
+            written["heat maps"] = _write_heat_maps(opened, verdicts, pieces, output, n)
+        if quality is not None:
+            written["curves"] = _write_curves(quality, verdicts, truth, output)
     shown = verdicts.order[: min(SHOWN, pieces.n)]
     oddest = [
         {
@@ -175,7 +188,7 @@ def detect(
 
 
 def _check(
-    output: str,
+    output: str | None,
     *,
     explain: bool,
     labels: str | None,
@@ -186,8 +199,9 @@ def _check(
     """Refuse options that cannot go together, before anything is read."""
     from latentkit.core.parameters import check_real
 
-    check_output(output, tables_only=True)
-    if explain and output != STDOUT and Path(output).suffix.lower() not in MIXED:
+    if output is not None:
+        check_output(output, tables_only=True)
+    if explain and output is not None and output != STDOUT and Path(output).suffix.lower() not in MIXED:
         raise InvalidParameterError(
             f"-o {output}: --explain writes words, which this format cannot hold. Choose one of: {', '.join(MIXED)}."
         )
