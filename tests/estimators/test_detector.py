@@ -70,9 +70,18 @@ def clean() -> AnomalyDetector:
 # scikit-learn
 
 
+@pytest.mark.slow  # some sixty ensembles
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn on purpose
 @estimator_checks.parametrize_with_checks([AnomalyDetector()])
 def test_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore")
+@estimator_checks.parametrize_with_checks(
+    [AnomalyDetector(VAE(latent_dim=2, encoder=(8,), decoder=(8,), max_epochs=2), regime="contaminated")]
+)
+def test_scikit_learn_with_a_model_inside(estimator: Any, check: Any) -> None:
     check(estimator)
 
 

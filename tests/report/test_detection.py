@@ -190,7 +190,7 @@ def test_images_stand_beside_their_heat_maps(
     page = check(write_report(image_model, tmp_path / "images.html", data=images, detector=image_detector), ODD)
     text = " ".join(page.text)
     assert "Odd images" in text
-    assert "nearest image of training" in text
+    assert "similar image of training" in text
     assert "residuals, nearest" in text
 
 

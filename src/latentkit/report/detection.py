@@ -39,7 +39,7 @@ def odd_rows(subject: Subject) -> Section:
     lead = (
         f"The {thing}s that are least like the others, the oddest first, and what is odd about them. A score says how "
     )
-    lead += f"surprising a {thing} is: one nat more is about e times as rare."
+    lead += f"surprising {'an image' if subject.is_images else 'a row'} is: one nat more is about e times as rare."
     if subject.sample is None:
         return Section(key="odd", heading=heading, lead=lead, blocks=[needs_data(f"Scores of {thing}s")])
     scores = -detector.score_samples(subject.sample.data)
@@ -172,7 +172,7 @@ def _text(cell: object) -> str:
 
 
 def _images(subject: Subject, found: _Found) -> Block:
-    """Each image, what its pixels add to the score, and the nearest image of training."""
+    """Each image, what its pixels add to the score, and a similar image of training that is normal."""
     explanation = found.explanation
     images, nearest = (_pictures(subject, x) for x in (found.data, explanation.counterparts))
     heats = explanation.contributions.reshape(len(images), *images.shape[1:3], -1).sum(-1)
@@ -190,8 +190,8 @@ def _images(subject: Subject, found: _Found) -> Block:
     return Panels(
         charts=charts,
         size="small",
-        caption="Left the image, in the middle what its pixels add to the score, the lighter the more, and right the "
-        "nearest image of training. Images are counted from 0.",
+        caption="Left the image, in the middle what its pixels add to the score, the lighter the more, and right a "
+        "similar image of training that is normal. Images are counted from 0.",
     )
 
 
