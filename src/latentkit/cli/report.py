@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from latentkit.cli.application import START, command
+from latentkit.cli.detectors import DETECTOR_FOLDER
 from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Json, Labels, Run, SkipBad
 from latentkit.cli.printing import Printer
@@ -48,7 +49,7 @@ def report(
     from latentkit.report import write_report
 
     page = run / "report.html" if output is None else output
-    detector = load(run / "detector") if (run / "detector").is_dir() else None
+    detector = load(place) if (place := run / DETECTOR_FOLDER).is_dir() else None
     write_report(opened.estimator, page, data=dataset, detector=detector)
     printer.written("report", [page])
     printer.document({"report": page})

@@ -74,7 +74,7 @@ def cut_at(detector: AnomalyDetector, false_alarms: float) -> None:
         RunError: If it held no rows out, by which this is guaranteed.
         DataError: If they are too few for so low a rate.
     """
-    from latentkit.tasks.detection import Calibration, conformal_cut
+    from latentkit.tasks.detection import conformal_calibration
 
     if not detector.is_held_out_:
         raise RunError(
@@ -82,9 +82,7 @@ def cut_at(detector: AnomalyDetector, false_alarms: float) -> None:
             f"none (it was fitted on {len(detector.reference_):,} rows; from 1,000 on a tenth is). Fit on more rows, "
             "or leave it out."
         )
-    cut = conformal_cut(detector.reference_, false_alarms)
-    rule = f"conformal: at most {false_alarms:g} of normal rows"
-    _cut(detector, Calibration(rule=rule, cut=cut, n_rows=len(detector.reference_)))
+    detector.calibration_ = conformal_calibration(detector.reference_, false_alarms)
 
 
 def judge(detector: AnomalyDetector, pieces: Pieces, printer: Printer, *, fdr: float | None = None) -> Verdicts:
@@ -137,11 +135,7 @@ def _cut_by_discovery(detector: AnomalyDetector, scores: Any, found: Any, fdr: f
 
     cut = float(scores[~found].max()) if not found.all() else float(scores.min()) - 1.0
     rule = f"Benjamini-Hochberg: {fdr:g} of those flagged are normal at most, on average"
-    _cut(detector, Calibration(rule=rule, cut=cut, n_rows=len(detector.reference_)))
-
-
-def _cut(detector: AnomalyDetector, calibration: Any) -> None:
-    detector.calibration_, detector.offset_ = calibration, -calibration.cut
+    detector.calibration_ = Calibration(rule=rule, cut=cut, n_rows=len(detector.reference_))
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from latentkit.tasks.detection import (
     auto_cut,
     benjamini_hochberg,
     best_cut,
-    conformal_cut,
+    conformal_calibration,
     conformal_p_values,
     fit_ensemble,
     rate_cut,
@@ -112,8 +112,7 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         verbose: 0 is silent, 1 shows progress.
 
     Attributes:
-        offset_: Negative cut: rows with a lower :meth:`score_samples` are odd.
-        calibration_: How the cut was come by.
+        calibration_: Where the cut is, and how it was come by.
         regime_: ``"clean"``, ``"contaminated"`` or ``"mixed"``.
         parts_: Names of the parts.
         reference_: Scores in nats of the rows that p-values refer to, ascending.
@@ -264,13 +263,12 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         else:
             inside = fit_inside(self.estimator, dataset, train, seed=self.seed_, verbose=self.verbose)
             rows = DetectorRows(inside.schema_, None)
+            values = rows.values(dataset.data)
             if inside.schema_.kind == "table":
-                scale = learn_rows(inside.schema_, rows.values(dataset.data), train, stretch=stretch).scale
+                scale = learn_rows(inside.schema_, values, train, stretch=stretch).scale
                 rows = DetectorRows(inside.schema_, scale, is_coded=True)
-            model = DetectorModel(rows, estimator=inside)
-            values = model.values(dataset.data)
             shown = rows.shown(dataset.data, values)
-            self.model_ = model.with_units(shown[train])
+            self.model_ = DetectorModel(rows, estimator=inside).with_units(shown[train])
         self.schema_ = self.model_.rows.schema
         self.estimator_: VectorTasks | None = self.model_.estimator
         return shown, values
@@ -278,9 +276,9 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
     def _shown(self, X: Any) -> tuple[Tensor, Floats]:
         """What the model is shown of rows, and their values."""
         check_is_fitted(self)
-        data = self._unwrapped(X)
-        values = self.model_.values(data)
-        return self.model_.rows.shown(data, values), values
+        rows, data = self.model_.rows, self._unwrapped(X)
+        values = rows.values(data)
+        return rows.shown(data, values), values
 
     def _keep_reference(
         self, shown: Tensor, values: Floats, train: NDArray[np.int64], held_out: NDArray[np.int64]
@@ -288,29 +286,33 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         """Keep the scores that cuts and p-values refer to, and the rows that drift and explanations do."""
         self.is_held_out_ = bool(len(held_out))
         judged = train[torch.randperm(len(train), generator=generator(self.seed_, "judged"))[:_MOST_JUDGED].numpy()]
-        scores = self.score_(shown[np.sort(judged)])
-        self.reference_ = np.sort(self.score_(shown[held_out]) if len(held_out) else scores)
-        order = torch.randperm(len(train), generator=generator(derive_seed(self.seed_, "score"), "pool")).numpy()
-        pool = train[order[: len(self.score_.pool)]]
-        self.pool_values_ = values[pool] if len(values) else values
-        if self.contamination != "auto":
-            everything = self.score_(shown) if len(held_out) and len(shown) <= _MOST_JUDGED else scores
-            cut, rule = rate_cut(everything, float(self.contamination)), f"{self.contamination:g} of the rows of fit"
+        is_clean = self.regime_ == "clean"
+        # of rows of training only where something is asked of them: the tail and the guarantee ask held-out rows
+        by_rate = self.contamination != "auto"
+        needs_training = not self.is_held_out_ or by_rate or not is_clean
+        scores = self.score_(shown[np.sort(judged)]) if needs_training else np.empty(0)
+        self.reference_ = np.sort(self.score_(shown[held_out]) if self.is_held_out_ else scores)
+        self.pool_values_ = values[train[self.score_.pool_places]] if len(values) else values
+        n = len(self.reference_)
+        if by_rate:
+            everything = self.score_(shown) if self.is_held_out_ and len(shown) <= _MOST_JUDGED else scores
+            rule = f"{self.contamination:g} of the rows of fit"
+            cut = rate_cut(everything, float(self.contamination))
+            self.calibration_ = Calibration(rule=rule, cut=cut, n_rows=n)
         elif self.false_alarm_rate is not None:
-            cut = conformal_cut(self.reference_, float(self.false_alarm_rate))
-            rule = f"conformal: at most {self.false_alarm_rate:g} of normal rows"
+            self.calibration_ = conformal_calibration(self.reference_, float(self.false_alarm_rate))
         else:
-            is_clean = self.regime_ == "clean"
+            rule = "tail of the scores: about one normal row in a hundred"
             # quantiles from the middle of the scores need many of them; an upper tail needs rows that are new
             cut = auto_cut(self.reference_ if is_clean else scores, is_clean=is_clean)
-            rule = "tail of the scores: about one normal row in a hundred"
-        self._cut(Calibration(rule=rule, cut=cut, n_rows=len(self.reference_)))
-
-    def _cut(self, calibration: Calibration) -> None:
-        self.calibration_ = calibration
-        self.offset_ = -calibration.cut
+            self.calibration_ = Calibration(rule=rule, cut=cut, n_rows=n)
 
     # Scores
+
+    @property
+    def offset_(self) -> float:
+        """Negative cut: rows with a lower :meth:`score_samples` are odd."""
+        return -self.calibration_.cut
 
     def score_samples(self, X: Any) -> Floats:
         """Return how normal rows are: the negative of their score in nats, shape (n,). Lower is odder.
@@ -335,8 +337,8 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
 
         The score is their mean, in other units.
         """
-        shown, _ = self._shown(X)
-        return self.score_.values(shown)
+        check_is_fitted(self)
+        return self.score_.values(self.model_.rows.shown(self._unwrapped(X)))
 
     def p_values(self, X: Any) -> Floats:
         r"""Return how often a normal row would be as odd, shape (n,).
@@ -432,12 +434,11 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         scores = self._oddness(X)
         if y is None:
             if false_alarm_rate is None:
-                cut, rule = auto_cut(scores, is_clean=True), "tail of the scores of rows given to calibrate"
+                rule = "tail of the scores of rows given to calibrate"
+                calibration = Calibration(rule=rule, cut=auto_cut(scores, is_clean=True), n_rows=len(scores))
             else:
-                cut = conformal_cut(scores, check_real("false_alarm_rate", false_alarm_rate))
-                rule = f"conformal: at most {false_alarm_rate:g} of normal rows"
-            self.reference_, self.is_held_out_ = np.sort(scores), True
-            self._cut(Calibration(rule=rule, cut=cut, n_rows=len(scores)))
+                calibration = conformal_calibration(scores, check_real("false_alarm_rate", false_alarm_rate))
+            self.reference_, self.is_held_out_, self.calibration_ = np.sort(scores), True, calibration
             return self
         if false_alarm_rate is not None:
             raise InvalidParameterError("with labels the cut is that of the best F1 score; leave false_alarm_rate out.")
@@ -448,7 +449,8 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         flagged = scores[judged] > cut
         hits = float((flagged & odd[judged]).sum())
         f1 = 2.0 * hits / max(1.0, float(flagged.sum() + odd[judged].sum()))
-        self._cut(Calibration(rule="best F1 score on half of the labelled rows", cut=cut, n_rows=len(chosen), f1=f1))
+        rule = "best F1 score on half of the labelled rows"
+        self.calibration_ = Calibration(rule=rule, cut=cut, n_rows=len(chosen), f1=f1)
         return self
 
     def evaluate(self, X: Any, y: Any) -> DetectionQuality:
@@ -477,7 +479,7 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         if self.schema_.kind == "images":
             raise UnsupportedOperationError("drift is tested by columns, and these data are images.")
         shown, values = self._shown(X)
-        scores = (self.score_(self.score_.pool), self.score_(shown))
+        scores = (self.score_.pool_scores, self.score_(shown))
         return measure_drift(
             self.model_.rows.mixed(self.pool_values_),
             self.model_.rows.mixed(values),
@@ -496,8 +498,8 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         return save_detector(self, Path(path))
 
     def _oddness(self, X: Any) -> Floats:
-        shown, _ = self._shown(X)  # says first whether there is a score to ask
-        scores: Floats = self.score_(shown)
+        check_is_fitted(self)
+        scores: Floats = self.score_(self.model_.rows.shown(self._unwrapped(X)))
         return scores
 
     def __sklearn_tags__(self) -> Any:

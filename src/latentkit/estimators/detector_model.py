@@ -68,10 +68,6 @@ class DetectorModel:
         shape, owners = self.estimator.specification_.event_shape, torch.arange(len(self.units[0]))
         return ModelWitness(model, shape, owners, *self.units, is_point=is_point)
 
-    def values(self, data: Any) -> Floats:
-        """Rows as numbers and codes, shape (n, columns); none of images."""
-        return np.empty((0, 0)) if self.rows.schema.kind == "images" else self.rows.values(data)
-
     def with_units(self, shown: Tensor) -> DetectorModel:
         """The same, compared in units of what was shown of training rows; pixels have one spread."""
         if self.rows.scale is not None:

@@ -68,7 +68,7 @@ class DetectorRows:
         return [column for column in self.schema.columns if not column.is_left_out]
 
     def values(self, data: Any) -> Floats:
-        """Rows as numbers and codes of categories, shape (n, columns); NaN where a cell is missing.
+        """Rows as numbers and codes of categories, shape (n, columns), NaN where a cell is missing; none of images.
 
         Raises:
             SchemaMismatchError: If the columns are not those of fit.
@@ -76,6 +76,8 @@ class DetectorRows:
         """
         if isinstance(self.schema, TableSchema):
             return self.schema.numbers(data).values
+        if self.schema.kind == "images":
+            return np.empty((0, 0))
         return self.schema.user_numbers(data)
 
     def shown(self, data: Any, values: Floats | None = None) -> Tensor:

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from latentkit.core.errors import RunError, StorageError
+from latentkit.core.errors import RunError
 from latentkit.core.files import sha256, write_json
 from latentkit.core.version import __version__
 from latentkit.data import schema_from_description
@@ -43,10 +44,11 @@ from latentkit.estimators.runs import (
     save,
     staged,
     write_config,
+    write_tensors,
 )
 from latentkit.tasks.detection import Calibration, OddnessScore, RowScale, build_ensemble
 
-__all__ = ["DETECTOR", "load_detector", "save_detector"]
+__all__ = ["DETECTOR", "check_place", "load_detector", "save_detector"]
 
 #: What ``config.yaml`` calls a detector, and the folder of one in the run of a model.
 DETECTOR = "anomaly_detector"
@@ -67,12 +69,7 @@ def save_detector(detector: Any, folder: Path, *, in_run: bool = False) -> Path:
         RunError: If the folder holds something else.
         StorageError: If it cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file, not a folder. Choose another place for the detector.")
-    if folder.exists() and any(folder.iterdir()):
-        held = read_config(folder).get("estimator") if (folder / CONFIG).exists() else "other files"
-        if held != DETECTOR:
-            raise RunError(f"{folder} holds {held}, no detector. Choose an empty folder.")
+    check_place(folder, DETECTOR, "detector")
     inside = None
     if detector.estimator_ is not None:
         inside = _PARENT if in_run else _MODEL
@@ -80,23 +77,14 @@ def save_detector(detector: Any, folder: Path, *, in_run: bool = False) -> Path:
             save(detector.estimator_, folder / _MODEL)
     parameters = {name: value for name, value in detector.get_params(deep=False).items() if name != "estimator"}
     names = getattr(detector, "feature_names_in_", None)
-    calibration = detector.calibration_
     with staged(folder) as stage:
         write_json(stage / SCHEMA, detector.schema_.describe())
         write_json(stage / ENVIRONMENT, environment())
-        try:
-            save_file(_tensors(detector), stage / WEIGHTS)
-        except SafetensorError as error:
-            raise StorageError(5, f"cannot write {folder / WEIGHTS}: {error}") from error
+        write_tensors(stage / WEIGHTS, _tensors(detector))
         fitted = {
             "regime": detector.regime_,
             "parts": list(detector.parts_),
-            "calibration": {
-                "rule": calibration.rule,
-                "cut": calibration.cut,
-                "n_rows": calibration.n_rows,
-                "f1": calibration.f1,
-            },
+            "calibration": asdict(detector.calibration_),
             "is_held_out": detector.is_held_out_,
             "seed": detector.seed_,
             "inside": inside,
@@ -112,6 +100,24 @@ def save_detector(detector: Any, folder: Path, *, in_run: bool = False) -> Path:
         }
         write_config(stage, config)
     return folder
+
+
+def check_place(folder: Path, kind: str, thing: str) -> None:
+    """Refuse a folder that holds something else than what is to be replaced.
+
+    Args:
+        folder: Where something is to be written.
+        kind: What ``config.yaml`` calls it.
+        thing: What people call it.
+    Raises:
+        RunError: If it is a file, or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, not a folder. Choose another place for the {thing}.")
+    if folder.exists() and any(folder.iterdir()):
+        held = read_config(folder).get("estimator") if (folder / CONFIG).exists() else "other files"
+        if held != kind:
+            raise RunError(f"{folder} holds {held}, no {thing}. Choose an empty folder.")
 
 
 def load_detector(folder: Path, kind: Callable[..., Any]) -> Any:
@@ -147,7 +153,7 @@ def load_detector(folder: Path, kind: Callable[..., Any]) -> Any:
         detector.is_held_out_ = bool(fitted["is_held_out"])
         if fitted["feature_names_in"] is not None:
             detector.feature_names_in_ = np.asarray(fitted["feature_names_in"], dtype=object)
-        detector._cut(Calibration(**fitted["calibration"]))  # noqa: SLF001 (a folder restores what fit made)
+        detector.calibration_ = Calibration(**fitted["calibration"])
         _restore(detector, load_file(folder / WEIGHTS))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
         if isinstance(error, RunError):
@@ -168,7 +174,7 @@ def _tensors(detector: Any) -> dict[str, Tensor]:
         tensors |= dict(zip(_UNITS, model.units, strict=True))
     tensors["reference/scores"] = torch.from_numpy(detector.reference_)
     tensors["reference/values"] = torch.from_numpy(detector.pool_values_)
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return tensors
 
 
 def _restore(detector: Any, tensors: dict[str, Tensor]) -> None:

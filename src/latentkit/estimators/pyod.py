@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from latentkit.core.errors import InvalidParameterError, RunError, StorageError
+from latentkit.core.errors import InvalidParameterError
 from latentkit.core.files import sha256
 from latentkit.core.version import __version__
 from latentkit.estimators.describing import RUN_FORMAT
 from latentkit.estimators.detector import AnomalyDetector
+from latentkit.estimators.detector_runs import check_place
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.runs import (
     CONFIG,
@@ -31,6 +32,7 @@ from latentkit.estimators.runs import (
     read_config,
     staged,
     write_config,
+    write_tensors,
 )
 from latentkit.tasks.detection import repeated_confidence
 
@@ -190,16 +192,10 @@ class PyodAdapter(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         folder = Path(path)
-        if folder.is_dir() and any(folder.iterdir()):
-            held = read_config(folder).get("estimator") if (folder / CONFIG).exists() else "other files"
-            if held != ADAPTER:
-                raise RunError(f"{folder} holds {held}, no adapter. Choose an empty folder.")
+        check_place(folder, ADAPTER, "adapter")
         self.detector_.save(folder / _DETECTOR)
         with staged(folder) as stage:
-            try:
-                save_file({"decision_scores": torch.from_numpy(self.decision_scores_)}, stage / WEIGHTS)
-            except SafetensorError as error:
-                raise StorageError(5, f"cannot write {folder / WEIGHTS}: {error}") from error
+            write_tensors(stage / WEIGHTS, {"decision_scores": torch.from_numpy(self.decision_scores_)})
             fitted = {"sha256": {WEIGHTS: sha256(stage / WEIGHTS)}}
             write_config(
                 stage, {"format": RUN_FORMAT, "latentkit": __version__, "estimator": ADAPTER, "fitted": fitted}

@@ -353,6 +353,20 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in history))
 
 
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by their names as safetensors.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(file) as temporary:
+        try:
+            save_file(flat, temporary)
+        except SafetensorError as error:
+            raise StorageError(5, f"cannot write {file}: {error}") from error
+
+
 def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any]) -> None:
     """Write weights, metrics, model card, and last the configuration that vouches for them."""
     tensors = {f"model/{name}": tensor for name, tensor in estimator.model_.state_dict().items()}
@@ -360,13 +374,8 @@ def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any])
         tensors.update({f"{name}/{key}": tensor for key, tensor in module.state_dict().items()})
     for name, module in estimator.extra_modules_.items():
         tensors.update({f"{EXTRA}{name}/{key}": tensor for key, tensor in module.state_dict().items()})
-    flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_json(folder / SCHEMA, estimator.schema_.describe())
-    with atomic_path(folder / WEIGHTS) as temporary:
-        try:
-            save_file(flat, temporary)
-        except SafetensorError as error:
-            raise StorageError(5, f"cannot write {folder / WEIGHTS}: {error}") from error
+    write_tensors(folder / WEIGHTS, tensors)
     write_metrics(folder, estimator.history_)
     names = getattr(estimator, "feature_names_in_", None)
     fitted = {

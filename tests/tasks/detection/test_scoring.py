@@ -216,6 +216,9 @@ def test_many_numbers_are_compared_with_fewer_rows() -> None:
         is_smooth, owners, modelled_owners = True, torch.arange(2), torch.arange(2)
         inner = EnsembleWitness(ensemble, torch.arange(2))
 
+        def features(self, x: Tensor) -> Tensor:
+            return self.inner.features(x[:, :2])
+
         def forward(self, x: Tensor, keys: Tensor | None = None):
             return self.inner(x[:, :2], keys)
 

@@ -72,6 +72,10 @@ class Witness(Protocol):
     @property
     def modelled_owners(self) -> Tensor: ...
 
+    def features(self, x: Tensor) -> Tensor:
+        """Numbers of rows in which they are compared, shape (batch, features), NaN where unknown; no model is asked."""
+        ...
+
     def __call__(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """Evidence of rows, shape (batch, numbers); draws are those of `keys` where these are given."""
         ...
@@ -98,6 +102,10 @@ class EnsembleWitness(nn.Module):
     def modelled_owners(self) -> Tensor:
         """The column of each modelled number: of each feature."""
         return self.owners
+
+    def features(self, x: Tensor) -> Tensor:
+        """See :class:`Witness`."""
+        return x
 
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """See :class:`Witness`; NaN is unknown."""
@@ -171,10 +179,14 @@ class ModelWitness(nn.Module):
         """The column of each modelled number: of each feature."""
         return self.owners
 
+    def features(self, x: Tensor) -> Tensor:
+        """See :class:`Witness`."""
+        return squash((x - self.centre) / self.spread)
+
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """See :class:`Witness`; every number is known."""
         names = row_keys(x.detach()) if keys is None else keys
-        features = squash((x - self.centre) / self.spread)
+        features = self.features(x)
         seen = _see(self.model, x.reshape(-1, *self.event_shape), names, is_point=self.is_point)
         residuals = (x - seen.mean.flatten(1))[None] / self.spread
         return seen.evidence(features, torch.ones_like(features), names, residuals)
@@ -204,10 +216,14 @@ class CodesWitness(nn.Module):
         self.register_buffer("modelled_owners", code_owners)
         self.register_buffer("owners", owners)
 
+    def features(self, x: Tensor) -> Tensor:
+        """See :class:`Witness`."""
+        return x[:, len(self.modelled_owners) :]
+
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """See :class:`Witness`; NaN is unknown."""
         names = row_keys(x) if keys is None else keys
-        codes, features = x[:, : len(self.modelled_owners)], x[:, len(self.modelled_owners) :]
+        codes, features = x[:, : len(self.modelled_owners)], self.features(x)
         known = ~features.isnan()
         seen = _see(self.model, codes, names, is_point=self.is_point)
         log_probs = seen.distribution.log_prob_columns(codes)

@@ -98,7 +98,7 @@ class Residuals(SumPart):
 
     def recall(self, pool: Evidence) -> None:
         """See :class:`ScorePart`."""
-        self._recalled("scale", pool.residuals.square().mean(1, keepdim=True).sqrt().clamp_min(_LEAST_RESIDUAL))
+        self._recalled("scale", _residual_scale(pool))
 
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
         """See :class:`SumPart`."""
@@ -267,7 +267,7 @@ class LatentNeighbors(ScorePart):
 
     def recall(self, pool: Evidence) -> None:
         """See :class:`ScorePart`."""
-        self._recalled("scale", pool.residuals.square().mean(1, keepdim=True).sqrt().clamp_min(_LEAST_RESIDUAL))
+        self._recalled("scale", _residual_scale(pool))
         self._index = RowIndex(self._place(pool)[:, :_MOST_CODES].clone())
 
     def _place(self, rows: Evidence) -> Tensor:
@@ -359,3 +359,8 @@ class ExemplarElbo(_Exemplars):
     def forward(self, rows: Evidence, own: Tensor) -> Tensor:
         """See :class:`ScorePart`."""
         return self._negative_density(rows, own) - rows.log_likelihood
+
+
+def _residual_scale(pool: Evidence) -> Tensor:
+    """Root of the mean squared residual of each modelled number, shape (members, 1, modelled)."""
+    return pool.residuals.square().mean(1, keepdim=True).sqrt().clamp_min(_LEAST_RESIDUAL)

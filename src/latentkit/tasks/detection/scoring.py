@@ -118,13 +118,14 @@ class OddnessScore(nn.Module):
         """
         order = torch.randperm(len(rows), generator=generator(seed, "pool"))
         most = min(_POOL, max(_FEWEST_IN_POOL, _NUMBERS_IN_POOL // rows.shape[1]))
+        self.pool_places = order[:most].numpy()
         pool = rows[order[:most]].contiguous()
         keys = row_keys(pool)
         self.register_buffer("pool", pool)
         self.register_buffer("pool_order", keys.argsort())
         self.register_buffer("pool_keys", keys[self.pool_order])
         self._recall()
-        features = self._features(rows)
+        features = self.witness.features(rows)
         for name in self.names:
             self._part(name).learn(features)
         chosen = torch.randperm(len(rows), generator=generator(seed, "sample"))[:_SAMPLE].sort().values
@@ -168,6 +169,7 @@ class OddnessScore(nn.Module):
         evidence = self._evidence_of(self.pool)
         for name in self.names:
             self._part(name).recall(evidence)
+        self._pool_scores: Floats | None = None
 
     def state(self) -> dict[str, Tensor]:
         """What was learnt, by name; the witness's own state is not among it."""
@@ -188,6 +190,13 @@ class OddnessScore(nn.Module):
         finally:
             torch.set_num_threads(n_threads)
         return np.concatenate(parts) if parts else np.empty(0)
+
+    @property
+    def pool_scores(self) -> Floats:
+        """Scores of the rows that others are compared with, nats, computed when they are first asked for."""
+        if self._pool_scores is None:
+            self._pool_scores = self(self.pool)
+        return self._pool_scores
 
     @torch.no_grad()
     def _score(self, rows: Tensor) -> Floats:
@@ -221,8 +230,8 @@ class OddnessScore(nn.Module):
         """
         n_columns = int(self.witness.owners.max()) + 1
         shares, baselines, counterparts = [], [], []
-        scores, normal = self(rows), torch.from_numpy(self(self.pool))
-        pool = RowIndex(self._features(self.pool).nan_to_num(0.0))
+        scores, normal = self(rows), torch.from_numpy(self.pool_scores)
+        pool = RowIndex(self.witness.features(self.pool).nan_to_num(0.0))
         n_near = max(1, min(_COUNTERPARTS, len(pool) - 1))
         for batch, evidence, own in self._batches(rows):
             near = pool.nearest(evidence.features, own, n_near, evidence.partly_known)[1]
@@ -252,10 +261,7 @@ class OddnessScore(nn.Module):
             counterparts.append(nearest)
         contributions = torch.cat(shares) / self.unit[1]
         baseline = self._in_nats(torch.cat(baselines))
-        # what is lost to rounding in single precision goes to the columns that have most to do with it
-        rest = torch.from_numpy(scores) - baseline - contributions.sum(1)
-        weights = contributions.abs() + 1e-12
-        contributions = contributions + rest[:, None] * weights / weights.sum(1, keepdim=True)
+        contributions = _adding_up(contributions, torch.from_numpy(scores) - baseline)
         return Explanation(
             contributions.numpy(), baseline.numpy(), scores, torch.cat(counterparts).numpy().astype(np.int64)
         )
@@ -314,36 +320,28 @@ class OddnessScore(nn.Module):
 
     @torch.no_grad()
     def _evidence_of(self, rows: Tensor) -> Evidence:
-        parts = [evidence for _, evidence, _ in self._batches(rows, look_up=False)]
+        parts = [evidence for _, evidence, _ in self._batches(rows)]
         fields = ("features", "known", "keys"), ("means", "log_vars", "residuals", "log_likelihood", "kl")
         n = len(rows)
         joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[:n] for name in fields[0]}
         joined |= {name: torch.cat([getattr(part, name) for part in parts], dim=1)[:, :n] for name in fields[1]}
         return Evidence(**joined, bound=parts[0].bound)
 
-    def _features(self, rows: Tensor) -> Tensor:
-        parts = [
-            evidence.features.where(evidence.known > 0, torch.nan)[: len(batch)]
-            for batch, evidence, _ in self._batches(rows, look_up=False)
-        ]
-        return torch.cat(parts)
-
     @torch.no_grad()
-    def _batches(self, rows: Tensor, *, look_up: bool = True) -> Iterator[tuple[Tensor, Evidence, Tensor]]:
+    def _batches(self, rows: Tensor) -> Iterator[tuple[Tensor, Evidence, Tensor]]:
         """Yield rows with what the witness says of them, filled up to whole batches, and their equals in the pool."""
         for start in range(0, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
             evidence = self.witness(self._filled(batch))
-            yield batch, evidence, self._equal(self._filled(batch)) if look_up else torch.empty(0)
+            yield batch, evidence, self._equal(evidence.keys)
 
     def _filled(self, rows: Tensor) -> Tensor:
         """Rows filled up to a whole batch with copies of the last."""
         missing = self.batch_size - len(rows)
         return rows if not missing else torch.cat([rows, rows[-1:].expand(missing, -1)])
 
-    def _equal(self, rows: Tensor) -> Tensor:
-        """The number of the row of the pool that is equal to each row, -1 where there is none."""
-        keys = row_keys(rows)
+    def _equal(self, keys: Tensor) -> Tensor:
+        """The number of a row of the pool that is equal to the row of each key, -1 where there is none."""
         places = torch.searchsorted(self.pool_keys, keys).clamp_max(len(self.pool_keys) - 1)
         return torch.where(self.pool_keys[places] == keys, self.pool_order[places], -1)
 
@@ -377,9 +375,14 @@ class OddnessScore(nn.Module):
             end, start = level(rows), level(counterparts)
             if shares is None:
                 shares = _replaced(level, rows, counterparts, self.witness, end)
-        rest = end - start - shares.sum(1)
-        weights = shares.abs() + 1e-12
-        return shares + rest[:, None] * weights / weights.sum(1, keepdim=True), start
+        return _adding_up(shares, end - start), start
+
+
+def _adding_up(shares: Tensor, total: Tensor) -> Tensor:
+    """Shares, shape (batch, columns), that add up: what rounding lost goes to those that have most to do with it."""
+    rest = total - shares.sum(1)
+    weights = shares.abs() + 1e-12
+    return shares + rest[:, None] * weights / weights.sum(1, keepdim=True)
 
 
 def _tail_unit(raw: Tensor) -> Tensor:

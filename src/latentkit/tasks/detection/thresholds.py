@@ -22,6 +22,7 @@ __all__ = [
     "auto_cut",
     "benjamini_hochberg",
     "best_cut",
+    "conformal_calibration",
     "conformal_cut",
     "conformal_p_values",
     "fit_tail",
@@ -111,6 +112,15 @@ def conformal_cut(scores: Floats, false_alarms: float) -> float:
             f"{len(ordered)}. Hold out more rows, or allow a higher rate."
         )
     return float(ordered[place - 1])
+
+
+def conformal_calibration(scores: Floats, false_alarms: float) -> Calibration:
+    """Cut of :func:`conformal_cut` by these reference scores, with how it was come by."""
+    return Calibration(
+        rule=f"conformal: at most {false_alarms:g} of normal rows",
+        cut=conformal_cut(scores, false_alarms),
+        n_rows=len(scores),
+    )
 
 
 def conformal_p_values(scores: Floats, reference: Floats) -> Floats:
