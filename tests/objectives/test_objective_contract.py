@@ -225,11 +225,26 @@ COMPILED = [
 COMPILED += [(Elbo(), name) for name in OF_NUMBERS]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+quietly_compiled = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
+
+
+@quietly_compiled
 @pytest.mark.parametrize(("objective", "likelihood"), COMPILED, ids=repr)
 def test_compiled_gradients_are_the_same(objective, likelihood) -> None:
     """The whole step in one graph: no part of it falls back to Python."""
-    model, batch = Model(likelihood), Batch(_x())
+    _check_compiled(objective, Model(likelihood), fullgraph=True)
+
+
+@quietly_compiled
+@pytest.mark.parametrize("objective", PYTHON_ONLY, ids=repr)
+def test_what_is_differentiated_twice_is_left_to_python(objective) -> None:
+    _check_compiled(objective, Model(), fullgraph=False)
+
+
+def _check_compiled(objective, model: Model, *, fullgraph: bool) -> None:
+    batch = Batch(_x())
 
     def step(kl_weight: float) -> Tensor:
         return objective(model, batch, kl_weight=kl_weight).objective.mean()
@@ -241,7 +256,8 @@ def test_compiled_gradients_are_the_same(objective, likelihood) -> None:
             return value, *torch.autograd.grad(value, list(model.parameters()))
 
     torch._dynamo.reset()
-    torch.testing.assert_close(run(torch.compile(step, fullgraph=True, backend="aot_eager")), run(step))
+    compiled = torch.compile(step, fullgraph=fullgraph, backend="aot_eager")
+    torch.testing.assert_close(run(compiled), run(step))
 
 
 @pytest.mark.parametrize(
