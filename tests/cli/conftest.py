@@ -87,15 +87,7 @@ def table_run(table_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return run
 
 
-#: A fit of a moment; what needs a detector fits one.
-QUICK = (
-    "--set",
-    "max_epochs=2",
-    "--set",
-    "encoder=[16]",
-    "--set",
-    "decoder=[16]",
-    "--no-report",
-    "--no-detector",
-    "-q",
-)
+#: A fit of the model alone; what needs a detector or a report makes one.
+ALONE = ("--no-report", "--no-detector", "-q")
+#: A fit of a moment.
+QUICK = ("--set", "max_epochs=2", "--set", "encoder=[16]", "--set", "decoder=[16]", *ALONE)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.cli.conftest import QUICK, make_images
+from tests.cli.conftest import ALONE, QUICK, make_images
 
 
 def _refused(outcome, *words: str, code: int = 3) -> None:
@@ -141,7 +141,7 @@ def test_disk_full_while_fitting(latentkit, copied_run, images_file, monkeypatch
     assert not (place / "weights.safetensors").exists()
     assert {file.name: file.read_bytes() for file in copied_run.iterdir() if file.is_file()} == before
     monkeypatch.undo()
-    assert latentkit("fit", "--resume", "-o", place, "--no-report", "-q").code == 0
+    assert latentkit("fit", "--resume", "-o", place, *ALONE).code == 0
     assert (place / "weights.safetensors").exists()
 
 

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from latentkit import load
-from tests.cli.conftest import QUICK, make_images
+from tests.cli.conftest import ALONE, QUICK, make_images
 
 
 def _json(outcome):
@@ -144,7 +144,7 @@ def test_sample_of_a_class(latentkit, images_run, tmp_path) -> None:
 def test_a_conditional_model_samples_what_it_is_given(latentkit, images_file, tmp_path) -> None:
     run = tmp_path / "run"
     settings = ("--set", "max_epochs=2", "--set", "latent_dim=2", "--set", "encoder=[8]", "--set", "decoder=[8]")
-    assert latentkit("fit", images_file, "-o", run, "--conditional", "--no-report", *settings).code == 0
+    assert latentkit("fit", images_file, "-o", run, "--conditional", *ALONE, *settings).code == 0
     for value in ("0", "1"):
         line = ("sample", run, "-n", 4, "--condition", value, "-o", tmp_path / f"{value}.npy")
         assert latentkit(*line).code == 0
@@ -156,7 +156,7 @@ def test_a_conditional_model_samples_what_it_is_given(latentkit, images_file, tm
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config["fitted"]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    assert latentkit("fit", images_file, "--resume", "-o", run, "--no-report").code == 0
+    assert latentkit("fit", images_file, "--resume", "-o", run, *ALONE).code == 0
     assert np.array_equal(load(run).sample(4, condition="0"), np.load(tmp_path / "0.npy"))
 
 

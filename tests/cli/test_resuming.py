@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from latentkit.cli import main
-from tests.cli.conftest import QUICK
+from tests.cli.conftest import ALONE, QUICK
 
 #: Long enough to be stopped in the middle, several times.
 LONG = ("--set", "max_epochs=120", *QUICK[2:], "--set", "patience=null", "--set", "weight_averaging=0.9")
@@ -72,7 +72,7 @@ def test_stopped_and_killed_and_resumed_ends_in_the_same_weights(images_file, un
         assert (run / "checkpoints" / "last.safetensors").exists()
     assert main(["info", str(run)]) == 0
     # Settings and data come from the run.
-    assert main(["fit", "--resume", "-o", str(run), "--no-report", "-q"]) == 0
+    assert main(["fit", "--resume", "-o", str(run), *ALONE]) == 0
     assert (run / WEIGHTS).read_bytes() == undisturbed
 
 
@@ -155,7 +155,7 @@ def test_resuming_where_the_data_are_gone(latentkit, unfinished, images_file, im
     outcome = latentkit("fit", "--resume", "-o", unfinished)
     assert outcome.code == 3
     assert f"are not at {tmp_path / 'x.npz'} any more" in outcome.err
-    assert latentkit("fit", images_file, "--resume", "-o", unfinished, "--no-report", "-q").code == 0
+    assert latentkit("fit", images_file, "--resume", "-o", unfinished, *ALONE).code == 0
     assert (unfinished / WEIGHTS).read_bytes() == (images_run / WEIGHTS).read_bytes()
 
 

@@ -14,8 +14,9 @@ import yaml
 from pyarrow import parquet
 
 from latentkit.cli import main
-from tests.cli.conftest import QUICK
+from tests.cli.conftest import ALONE, QUICK
 
+SHORT = (*QUICK[:2], *ALONE)
 HEADER = "id;kind;weight;legs;born;planet"
 
 
@@ -51,7 +52,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(animals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the table; nobody may change it."""
     place = tmp_path_factory.mktemp("runs") / "animals"
-    settings = ("--set", "max_epochs=20", "--set", "learning_rate=0.01", "--no-report", "-q")
+    settings = ("--set", "max_epochs=20", "--set", "learning_rate=0.01", *ALONE)
     assert main(["fit", str(animals), "-o", str(place), *settings]) == 0
     return place
 
@@ -343,7 +344,7 @@ def test_ways_through_the_latent_space(latentkit, run, animals) -> None:
 
 
 def test_edit_of_a_table_with_labels(latentkit, animals, tmp_path) -> None:
-    assert latentkit("fit", animals, "-o", tmp_path / "r", *QUICK[:2], "--labels", "kind", "--no-report").code == 0
+    assert latentkit("fit", animals, "-o", tmp_path / "r", *SHORT, "--labels", "kind").code == 0
     line = ("edit", tmp_path / "r", animals, "--attribute", "cat", "--rows", "0-5")
     outcome = latentkit(*line, "-o", "-")
     assert outcome.code == 0, outcome.err
@@ -368,7 +369,7 @@ def test_a_table_of_numbers_as_one_of_kinds(latentkit, tmp_path) -> None:
     assert json.loads(latentkit("check", file, "--json").out)["kind"] == "rows"
     values = json.loads(latentkit("check", file, "--table", "--json").out)
     assert (values["kind"], values["suggested"]) == ("table", f"latentkit fit {file} -o run --table")
-    assert latentkit("fit", file, "-o", tmp_path / "r", "--table", *QUICK[:2], "--no-report").code == 0
+    assert latentkit("fit", file, "-o", tmp_path / "r", "--table", *SHORT).code == 0
     outcome = latentkit("sample", tmp_path / "r", "-n", 9, "-o", "-", "--where", "b=1..2")
     assert {row["b"] for row in csv.DictReader(io.StringIO(outcome.out))} <= {"1", "2"}
     assert latentkit("score", tmp_path / "r", file, "-o", "-").code == 0
@@ -429,7 +430,6 @@ def shirts(tmp_path: Path) -> Path:
     return file
 
 
-SHORT = (*QUICK[:2], "--no-report", "-q")
 ASKED = ("--kind", "size=S,M,L", "--kind", "shop=categorical", "--missing", "-999")
 
 
@@ -450,7 +450,7 @@ def test_what_is_asked_of_columns(latentkit, shirts, tmp_path) -> None:
     assert (parameters["na_values"], parameters["unseen"]) == (["-999"], "error")
     rows = csv.DictReader(io.StringIO(latentkit("sample", place, "-n", 40, "-o", "-", "--where", "size=S..M").out))
     assert {row["size"] for row in rows} == {"S", "M"}
-    assert latentkit("fit", "--resume", "-o", place).code == 0
+    assert latentkit("fit", "--resume", "-o", place, *ALONE).code == 0
     assert "where unseen is 'error'" in latentkit("fit", "--resume", "-o", place, "--unseen", "unknown").err
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 from latentkit.estimators.registry import estimators
 from tests.estimators.cases import N, pixels, rows
@@ -41,6 +43,11 @@ MEMBERS: dict[str, Member] = {
 }
 
 DATA = {"rows": rows, "images": lambda: pixels(N, 8, 8)}
+
+
+def by_default(names: Iterable[str], *chosen: str) -> list[Any]:
+    """Parameters for a test that takes seconds: those chosen run by default, the others among the slow tests."""
+    return [pytest.param(name, marks=[] if name in chosen else pytest.mark.slow) for name in names]
 
 
 def data(kind: str) -> np.ndarray:

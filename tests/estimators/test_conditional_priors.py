@@ -19,7 +19,7 @@ from latentkit.core.files import sha256
 from latentkit.estimators.runs import WEIGHTS, read_config, write_config
 from latentkit.tasks import ex_post_priors
 from tests.estimators.cases import classes, rows, small
-from tests.estimators.members import MEMBERS
+from tests.estimators.members import MEMBERS, by_default
 from tests.estimators.test_ex_post import FITTED, OPTIONS
 
 everyone = pytest.mark.parametrize("kind", ex_post_priors)
@@ -38,7 +38,7 @@ def mixed(n: int = 48) -> np.ndarray:
     return pd.DataFrame({"kind": classes(n), "size": rows(n)[:, 1]})
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", by_default(FITTED, "vae", "generator", "hierarchical"))
 def test_samples_are_of_the_class_that_was_asked_for(name: str) -> None:
     """The latent vectors carry the class too, so that drawn without regard to it they contradict the condition."""
     digits = load_digits()

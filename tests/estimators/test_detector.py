@@ -70,7 +70,11 @@ def clean() -> AnomalyDetector:
 # scikit-learn
 
 
-@pytest.mark.slow  # some sixty ensembles
+#: Of a moment; the default ensembles are some seventy in all, and among the slow tests.
+INSIDE = AnomalyDetector(VAE(latent_dim=2, encoder=(8,), decoder=(8,), max_epochs=2), regime="contaminated")
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn on purpose
 @estimator_checks.parametrize_with_checks([AnomalyDetector()])
 def test_scikit_learn(estimator: Any, check: Any) -> None:
@@ -78,17 +82,18 @@ def test_scikit_learn(estimator: Any, check: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@estimator_checks.parametrize_with_checks(
-    [AnomalyDetector(VAE(latent_dim=2, encoder=(8,), decoder=(8,), max_epochs=2), regime="contaminated")]
-)
+@estimator_checks.parametrize_with_checks([INSIDE])
 def test_scikit_learn_with_a_model_inside(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("check", EXTRA)
-def test_the_checks_that_are_not_yielded_pass_too(check: str) -> None:
-    getattr(estimator_checks, check)("AnomalyDetector", AnomalyDetector())
+@pytest.mark.parametrize(
+    "detector", [pytest.param(AnomalyDetector(), marks=pytest.mark.slow, id="ensemble"), pytest.param(INSIDE, id="vae")]
+)
+def test_the_checks_that_are_not_yielded_pass_too(detector: AnomalyDetector, check: str) -> None:
+    getattr(estimator_checks, check)("AnomalyDetector", clone(detector))
 
 
 def test_it_works_at_the_end_of_a_pipeline(plain: AnomalyDetector) -> None:

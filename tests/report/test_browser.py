@@ -64,8 +64,7 @@ def pages(
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 @pytest.mark.parametrize("which", range(6))
 def test_the_page_needs_nothing_and_fits(browser: Any, pages: list[Path], which: int, width: int, scheme: str) -> None:
     path = pages[which]

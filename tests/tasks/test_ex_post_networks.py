@@ -55,7 +55,7 @@ def test_every_family_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", ABLE)
-@pytest.mark.parametrize("with_classes", [True, False])
+@pytest.mark.parametrize("with_classes", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_aggregate_posterior_is_learnt(name: str, with_classes: bool) -> None:
     train, held_out = blobs(), draws(blobs(seed=1))
     latents = train if with_classes else Latents(means=train.means, log_vars=train.log_vars)
