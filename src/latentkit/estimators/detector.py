@@ -39,11 +39,11 @@ from latentkit.tasks.detection import (
     auto_cut,
     benjamini_hochberg,
     best_cut,
+    check_parts,
     conformal_calibration,
     conformal_p_values,
     fit_ensemble,
     rate_cut,
-    score_parts,
     verdict_confidence,
 )
 from latentkit.training.progress import make_reporter
@@ -178,8 +178,8 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         validate(self)
         self._check_together()
         self.regime_ = self._regime()
-        for name in () if self.parts == "auto" else self.parts:
-            score_parts[name]
+        if self.parts != "auto":
+            check_parts(self.parts)
         self.seed_ = draw_seed(self.random_state)
         dataset = self._take(X, None, reset=True)
         train, held_out = self._split(dataset.n)

@@ -178,7 +178,7 @@ def _squared_jacobian(function: Callable[[Tensor], Tensor], at: Tensor, n_probes
     seconds, and is therefore applied where one is at work and nowhere else.
     """
     if torch.compiler.is_compiling():
-        outside: Callable[..., Tensor] = torch.compiler.disable(_differentiated)
+        outside: Callable[..., Tensor] = torch.compiler.disable(_differentiated)  # type: ignore[no-untyped-call]
         return outside(function, at, n_probes)
     return _differentiated(function, at, n_probes)
 

@@ -6,7 +6,7 @@ from latentkit.tasks.detection.ensembles import MEMBERS, Member, build_ensemble,
 from latentkit.tasks.detection.evidence import CodesWitness, EnsembleWitness, Evidence, ModelWitness, Witness
 from latentkit.tasks.detection.features import RowScale, squash
 from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
-from latentkit.tasks.detection.scoring import BATCH, PARTS, Explanation, OddnessScore
+from latentkit.tasks.detection.scoring import BATCH, PARTS, Explanation, OddnessScore, check_parts
 from latentkit.tasks.detection.thresholds import (
     Calibration,
     Tail,
@@ -43,6 +43,7 @@ __all__ = [
     "benjamini_hochberg",
     "best_cut",
     "build_ensemble",
+    "check_parts",
     "conformal_calibration",
     "conformal_cut",
     "conformal_p_values",

@@ -19,7 +19,7 @@ from latentkit.tasks.detection.evidence import Evidence, Witness
 from latentkit.tasks.detection.near import RowIndex
 from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
 
-__all__ = ["PARTS", "Explanation", "OddnessScore", "Regime"]
+__all__ = ["PARTS", "Explanation", "OddnessScore", "Regime", "check_parts"]
 
 Floats = NDArray[np.float64]
 Regime = Literal["clean", "contaminated", "mixed"]
@@ -99,11 +99,9 @@ class OddnessScore(nn.Module):
     def __init__(self, witness: Witness, parts: Sequence[str], *, batch_size: int = BATCH) -> None:
         super().__init__()
         self.batch_size = batch_size
-        if not parts:
-            raise InvalidParameterError(f"a score has at least one part; choose of: {', '.join(score_parts)}.")
+        self.names = check_parts(parts)
         self.witness = witness
         self.parts = nn.ModuleDict({name: score_parts[name]() for name in parts})
-        self.names = tuple(parts)
 
     # Learn
 
@@ -376,6 +374,19 @@ class OddnessScore(nn.Module):
             if shares is None:
                 shares = _replaced(level, rows, counterparts, self.witness, end)
         return _adding_up(shares, end - start), start
+
+
+def check_parts(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of parts of a score as they are.
+
+    Raises:
+        InvalidParameterError: If there is none, or one is unknown.
+    """
+    if not names:
+        raise InvalidParameterError(f"a score has at least one part; choose of: {', '.join(score_parts)}.")
+    for name in names:
+        score_parts[name]
+    return tuple(names)
 
 
 def _adding_up(shares: Tensor, total: Tensor) -> Tensor:
