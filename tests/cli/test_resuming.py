@@ -55,10 +55,17 @@ def _stop(process: subprocess.Popen[str], run: Path, number: signal.Signals, sec
     return process.returncode, err
 
 
-def test_stopped_and_killed_and_resumed_ends_in_the_same_weights(images_file, undisturbed, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "signals",
+    [
+        pytest.param((signal.SIGTERM, signal.SIGKILL), id="stopped-killed"),
+        pytest.param((signal.SIGINT, signal.SIGKILL, signal.SIGTERM), id="thrice", marks=pytest.mark.slow),
+    ],
+)
+def test_stopped_and_killed_and_resumed_ends_in_the_same_weights(images_file, undisturbed, tmp_path, signals) -> None:
     run = tmp_path / "run"
     moments = random.Random()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for number in signals:
         # The same command line each time, but for --resume.
         line = ("fit", images_file, "-o", run, *LONG, *(("--resume",) if run.exists() else ()))
         code, err = _stop(_start(*line), run, number, moments.uniform(0.0, 0.3))

@@ -46,7 +46,7 @@ def small(name: str) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn on purpose
-@pytest.mark.parametrize("name", by_default(ENCODING, "vae", "vaegan"))
+@pytest.mark.parametrize("name", by_default(ENCODING, "vae"))
 def test_check_estimator_finds_nothing(name: str) -> None:
     results = estimator_checks.check_estimator(small(name), on_fail=None, on_skip=None)
     failed = {result["check_name"]: repr(result["exception"]) for result in results if result["status"] == "failed"}
@@ -56,7 +56,7 @@ def test_check_estimator_finds_nothing(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", by_default(ENCODING, "vae", "vaegan"))
+@pytest.mark.parametrize("name", by_default(ENCODING, "vae"))
 @pytest.mark.parametrize("check", EXTRA)
 def test_the_checks_that_are_not_yielded_pass_too(name: str, check: str) -> None:
     getattr(estimator_checks, check)(type(small(name)).__name__, small(name))

@@ -28,7 +28,7 @@ def _table(n: int = 1600, seed: int = 0):
 
 
 def _vae(**settings) -> VAE:
-    return VAE(**{"max_epochs": 120, "learning_rate": 3e-3, "patience": None, "random_state": 0, **settings})
+    return VAE(**{"max_epochs": 80, "learning_rate": 5e-3, "patience": None, "random_state": 0, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ def test_settings_that_do_not_fit_a_table(table, vae) -> None:
 
 def test_a_table_may_be_given_a_condition(table) -> None:
     rows, kind = table.drop(columns="kind"), table["kind"]
-    vae = _vae(max_epochs=60).fit(rows, condition=kind)
+    vae = _vae(max_epochs=40).fit(rows, condition=kind)
     for name, least, most in (("owl", 0.0, 2.0), ("dog", 10.0, 40.0)):
         drawn = vae.sample(300, condition=name)
         assert drawn["weight"].between(least, most).mean() > 0.85
