@@ -22,13 +22,13 @@ def distances(x: Tensor, rows: Tensor, own: Tensor) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("n", [2, 16, 37, 100])
+@pytest.mark.parametrize("n", [2, 16, 37, 100, 1000])
 @pytest.mark.parametrize("k", [1, 5])
 def test_near_rows_are_those_of_all_distances(n: int, k: int) -> None:
     k = min(k, n - 1)
     rows = drawn(n, 4)
-    x = torch.cat([drawn(20, 4, name="new"), rows[:2]])
-    own = torch.cat([torch.full((20,), -1), torch.arange(2)])
+    x = torch.cat([drawn(300, 4, name="new"), rows[:2]])
+    own = torch.cat([torch.full((300,), -1), torch.arange(2)])
     index = RowIndex(rows)
     everything = distances(x, rows, own)
     found, places = index.nearest(x, own, k)
@@ -76,6 +76,17 @@ def test_the_place_in_a_batch_does_not_matter_bit_for_bit(n: int, width: int) ->
     assert torch.equal(index.nearest(x[order], own, 3)[0], index.nearest(x, own, 3)[0][order])
     assert torch.equal(index.mean_distance(x[order], own, 3), index.mean_distance(x, own, 3)[order])
     assert torch.equal(index.log_density(x[order], own), index.log_density(x, own)[order])
+
+
+def test_what_is_unknown_is_no_distance() -> None:
+    """Those over the known numbers, as if they spoke for all; among more rows than are looked up at once."""
+    rows, x, own = drawn(900, 4), drawn(150, 4, name="new"), torch.full((150,), -1)
+    known = (torch.arange(150)[:, None] % 5 != torch.arange(4)).float()
+    found, _ = RowIndex(rows).nearest(x * known, own, 5, known)
+    for row in (0, 1, 4, 149):
+        here = known[row] > 0
+        expected = np.sort(distances(x[row : row + 1, here], rows[:, here], own[:1]), 1)[0, :5]
+        np.testing.assert_allclose(found[row].numpy(), expected * (4 / here.sum().item()) ** 0.5, rtol=1e-5)
 
 
 def test_a_lonely_row_is_compared_with_itself() -> None:
