@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +30,16 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(reason=f"no real data at {folder}; set LATENTKIT_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="module")
+def brief_ensembles() -> Generator[None, None, None]:
+    """Ensembles of detectors learn for a tenth of their steps, where how well they find is not the question."""
+    from latentkit.estimators import detector
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector, "fit_ensemble", partial(detector.fit_ensemble, n_steps=40))
+        yield
 
 
 @pytest.fixture(scope="session")

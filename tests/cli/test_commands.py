@@ -12,6 +12,8 @@ from PIL import Image
 from latentkit import load
 from tests.cli.conftest import ALONE, QUICK, make_images
 
+pytestmark = pytest.mark.usefixtures("brief_ensembles")
+
 
 def _json(outcome):
     assert outcome.code == 0, outcome.err

@@ -27,6 +27,8 @@ from latentkit.cli.verdicts import odd_rows
 from latentkit.data import ParquetPieces, Selection, WholePieces
 from tests.cli.conftest import QUICK, make_images
 
+pytestmark = pytest.mark.usefixtures("brief_ensembles")
+
 FIT = tuple(word for word in QUICK if word != "--no-detector")
 N, N_ODD = 1300, 60
 

@@ -15,6 +15,8 @@ from latentkit import VAE, AnomalyDetector, load
 from latentkit.core.errors import DamagedRunError, RunError
 from tests.estimators.detecting import animals, digits, numbers
 
+pytestmark = pytest.mark.usefixtures("brief_ensembles")
+
 #: Magic numbers of what can be executed when it is loaded.
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 

@@ -18,6 +18,8 @@ from latentkit import AnomalyDetector, PyodAdapter
 from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError
 from latentkit.estimators import pyod as module
 
+pytestmark = pytest.mark.usefixtures("brief_ensembles")
+
 Floats = NDArray[np.float64]
 
 CONTAMINATION = 0.05

@@ -15,7 +15,7 @@ from latentkit.data import Dataset
 from latentkit.estimators import VAE
 from latentkit.report import write_report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("brief_ensembles")]
 
 SMALL: dict[str, Any] = {"max_epochs": 2, "random_state": 0}
 FLAGS = [

@@ -22,6 +22,8 @@ from tests.report.test_mixed import SECTIONS as TABLE_SECTIONS
 from tests.report.test_mixed import animals
 from tests.report.test_writing import SECTIONS, check
 
+pytestmark = pytest.mark.usefixtures("brief_ensembles")
+
 pd = pytest.importorskip("pandas")
 
 #: Parts that are sums over columns: explained at once.
