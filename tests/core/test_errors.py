@@ -18,6 +18,8 @@ BUILTINS = {
     "RunError": ValueError,
     "DamagedRunError": ValueError,
     "RunVersionError": ValueError,
+    "ArchiveError": ValueError,
+    "DamagedArchiveError": ValueError,
     "UnsupportedOperationError": TypeError,
     "DivergenceError": ArithmeticError,
     "StorageError": OSError,

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from latentkit.core.errors import (
+    ArchiveError,
     DataError,
     InvalidParameterError,
     LatentkitError,
@@ -28,7 +29,7 @@ def describe(error: BaseException) -> tuple[int, str]:
     """Return the exit code and the message of an error."""
     if isinstance(error, (InvalidParameterError, UnsupportedOperationError)):
         return WRONG_USAGE, _text(error)
-    if isinstance(error, (DataError, RunError)):
+    if isinstance(error, (ArchiveError, DataError, RunError)):
         return BAD_DATA, _text(error)
     if isinstance(error, (LatentkitError, OSError)):
         return FAILED, _text(error)

@@ -11,6 +11,8 @@ catch anyway, so ``except ValueError`` works without knowing latentkit::
     ├── RunError (ValueError)                    a run folder cannot be used
     │   ├── DamagedRunError                      a file of the run is missing or its content does not check out
     │   └── RunVersionError                      the run was written in a format that this version does not know
+    ├── ArchiveError (ValueError)                a compressed archive cannot be used
+    │   └── DamagedArchiveError                  it is truncated, was altered, or never was one
     ├── UnsupportedOperationError (TypeError)    this model cannot do this task
     ├── DivergenceError (ArithmeticError)        training met NaN or infinity again and again
     ├── StorageError (OSError)                   writing failed (disk full, no permission); what was there is intact
@@ -22,6 +24,8 @@ A message says what is wrong, what is allowed, what was given and what to do nex
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
+    "DamagedArchiveError",
     "DamagedRunError",
     "DataError",
     "DivergenceError",
@@ -67,6 +71,14 @@ class DamagedRunError(RunError):
 
 class RunVersionError(RunError):
     """The run was written in a format that this version does not know."""
+
+
+class ArchiveError(LatentkitError, ValueError):
+    """A compressed archive cannot be used."""
+
+
+class DamagedArchiveError(ArchiveError):
+    """It is truncated, was altered, or never was one."""
 
 
 class UnsupportedOperationError(LatentkitError, TypeError):

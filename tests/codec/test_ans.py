@@ -1,0 +1,166 @@
+"""The stack of symbols: it gives back what was pushed, takes what theory says, and notices its end."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentkit.codec import AnsStack, FrequencyTables
+from latentkit.core.errors import DamagedArchiveError, InvalidParameterError
+
+
+def drawn_tables(n_tables: int, n: int, precision: int, seed: int = 0) -> FrequencyTables:
+    return FrequencyTables.of(np.random.default_rng(seed).dirichlet(np.full(n, 0.5), n_tables), precision)
+
+
+def drawn_symbols(tables: FrequencyTables, which: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Symbols of the distributions of tables."""
+    slots = np.random.default_rng(seed).integers(0, 1 << tables.precision, which.shape)
+    return tables.symbols(which, slots)
+
+
+@given(
+    n_lanes=st.integers(1, 9),
+    precision=st.integers(3, 32),
+    seed=st.one_of(st.none(), st.integers(0, 2**31)),
+    widths=st.lists(st.integers(1, 9), max_size=60),
+)
+def test_what_is_pushed_is_popped(n_lanes: int, precision: int, seed: int | None, widths: list[int]) -> None:
+    """With any number of lanes at a time, through bytes; and then nothing is left."""
+    random = np.random.default_rng(0)
+    tables = drawn_tables(3, 5, precision)
+    stack, pushed = AnsStack(n_lanes, seed=seed), []
+    for width in widths:
+        which = random.integers(0, 3, min(width, n_lanes))
+        symbols = random.integers(0, 5, len(which))
+        stack.push(tables, which, symbols)
+        pushed.append((which, symbols))
+    content = stack.to_bytes()
+    assert len(content) == stack.n_bytes
+    again = AnsStack.from_bytes(content, n_lanes, seed=seed)
+    assert again.to_bytes() == content
+    for which, symbols in reversed(pushed):
+        assert again.pop(tables, which).tolist() == symbols.tolist()
+    assert again.is_fresh
+    assert stack.is_fresh == (not any(widths))
+
+
+@pytest.mark.parametrize(("n", "precision"), [(2, 16), (256, 16), (256, 24), (40, 32)])
+def test_symbols_take_the_bits_of_their_frequencies(n: int, precision: int) -> None:
+    """But for 32 bits a lane at the start, and less than a thousandth."""
+    tables, n_lanes, n_steps = drawn_tables(8, n, precision), 50, 2000
+    which = np.random.default_rng(1).integers(0, 8, (n_steps, n_lanes))
+    symbols = drawn_symbols(tables, which)
+    stack = AnsStack(n_lanes)
+    for row, these in zip(which, symbols, strict=True):
+        stack.push(tables, row, these)
+    bits = tables.bits(which, symbols)
+    assert bits < 8 * stack.n_bytes < 1.001 * bits + 64 * n_lanes
+
+
+def test_popping_what_nobody_pushed_draws_from_the_distribution() -> None:
+    """Bits-back: what was on the stack becomes symbols, and pushing them gives it back bit for bit."""
+    coin, other = FrequencyTables(np.array([[200, 40, 16]]), 8), drawn_tables(1, 256, 16)
+    stack, zeros = AnsStack(64, seed=3), np.zeros(64, np.int64)
+    for step in range(200):
+        stack.push(other, zeros, drawn_symbols(other, zeros, step))
+    before = stack.to_bytes()
+    symbols = [stack.pop(coin, zeros) for _ in range(150)]
+    shares = np.bincount(np.concatenate(symbols), minlength=3) / (64 * 150)
+    np.testing.assert_allclose(shares, np.array([200, 40, 16]) / 256, atol=4 * np.sqrt(0.25 / 9600))
+    assert 8 * (len(before) - stack.n_bytes) == pytest.approx(
+        coin.bits(np.zeros(9600, int), np.concatenate(symbols)), rel=0.1
+    )
+    for these in reversed(symbols):
+        stack.push(coin, zeros, these)
+    assert stack.to_bytes() == before
+
+
+def test_fresh_lanes_that_are_seeded_draw_and_plain_ones_do_not() -> None:
+    die, zeros = FrequencyTables(np.full((1, 16), 16), 8), np.zeros(400, np.int64)
+
+    def first_of_each_lane(seed: int | None) -> list[int]:
+        stack = AnsStack(400, seed=seed)
+        for step in range(4000):  # words for all, by the first lane alone
+            stack.push(die, zeros[:1], np.array([step % 16]))
+        return stack.pop(die, zeros).tolist()[1:]
+
+    assert first_of_each_lane(None) == [0] * 399
+    assert np.bincount(first_of_each_lane(0), minlength=16).min() > 8
+    assert first_of_each_lane(0) == first_of_each_lane(0) != first_of_each_lane(1)
+    assert AnsStack(3, seed=1).to_bytes() == AnsStack(400, seed=1).to_bytes()[:24]
+
+
+def test_the_bytes_are_those_of_the_format() -> None:
+    """They are read by every later version: a change of these is a change of the format."""
+    tables = FrequencyTables(np.array([[1, 2, 5], [6, 1, 1]]), 3)
+    stack = AnsStack(4, seed=7)
+    for step in range(200):
+        places = np.arange(4) + step
+        stack.push(tables, places % 2, (places * places) % 3)
+    digest = hashlib.sha256(stack.to_bytes()).hexdigest()
+    assert (stack.n_bytes, digest[:16]) == (248, "29f9a8b15fb7db15")
+
+
+def test_by_hand() -> None:
+    """Three eighths: x = 8 floor(x / 3) + x mod 3 + 2."""
+    tables, none = FrequencyTables(np.array([[2, 3, 3]]), 3), np.zeros(1, np.int64)
+    stack = AnsStack(1)
+    stack.push(tables, none, none + 1)
+    x = 8 * ((1 << 32) // 3) + (1 << 32) % 3 + 2
+    assert stack.to_bytes() == x.to_bytes(8, "little")
+    for _ in range(21):
+        stack.push(tables, none, none + 1)
+        x = 8 * (x // 3) + x % 3 + 2
+    assert x < 1 << 64
+    stack.push(tables, none, none)
+    x, word = (x, None) if x >> 61 < 2 else (x >> 32, x & 0xFFFFFFFF)
+    x = 8 * (x // 2) + x % 2
+    assert stack.to_bytes() == x.to_bytes(8, "little") + (b"" if word is None else word.to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(
+    ("content", "n_lanes"),
+    [
+        (b"", 1),
+        (b"\0" * 7, 1),
+        (b"\0" * 8, 1),  # less than a lane can hold
+        (b"\xff" * 8, 2),
+        (b"\xff" * 9, 1),
+        (b"\xff" * 15, 1),
+        ((1 << 32).to_bytes(8, "little") + (1).to_bytes(8, "little"), 2),
+    ],
+)
+def test_bytes_that_are_no_stack_are_refused(content: bytes, n_lanes: int) -> None:
+    with pytest.raises(DamagedArchiveError):
+        AnsStack.from_bytes(content, n_lanes)
+
+
+def test_the_end_is_noticed() -> None:
+    tables, zeros = drawn_tables(1, 256, 16), np.zeros(2, np.int64)
+    stack = AnsStack(2)
+    for _ in range(10):
+        stack.push(tables, zeros, zeros + 255)
+    while stack.n_bytes > 16:
+        stack.pop(tables, zeros)
+    before = b""
+    while stack.to_bytes() != before:
+        before = stack.to_bytes()
+        with pytest.raises(DamagedArchiveError, match="ends before"):
+            _all_of(stack, tables)
+    assert AnsStack.from_bytes(before, 2).to_bytes() == before, "it stays as it is"
+
+
+def _all_of(stack: AnsStack, tables: FrequencyTables) -> None:
+    for _ in range(40):
+        stack.pop(tables, np.zeros(2, np.int64))
+
+
+def test_a_stack_has_lanes() -> None:
+    with pytest.raises(InvalidParameterError, match="n_lanes"):
+        AnsStack(0)
+    assert AnsStack(5).n_lanes == 5
