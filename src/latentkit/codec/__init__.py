@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from latentkit.codec.ans import AnsStack
-from latentkit.codec.exact import ExactLayer, ExactNetwork, exact_arithmetic
+from latentkit.codec.bits_back import BitsBackCoder, GaussianLatents
+from latentkit.codec.exact import ExactLayer, ExactNetwork, Span, exact_arithmetic, exact_layer, exact_perceptron
 from latentkit.codec.frequencies import FrequencyTables, integer_frequencies
 
 __all__ = [
     "AnsStack",
+    "BitsBackCoder",
     "ExactLayer",
     "ExactNetwork",
     "FrequencyTables",
+    "GaussianLatents",
+    "Span",
     "exact_arithmetic",
+    "exact_layer",
+    "exact_perceptron",
     "integer_frequencies",
 ]

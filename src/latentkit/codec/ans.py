@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Final, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from latentkit.codec.frequencies import FrequencyTables
 from latentkit.core.errors import DamagedArchiveError
 from latentkit.core.parameters import check_integer
-from latentkit.core.seeds import row_keys
 
 __all__ = ["AnsStack"]
 
@@ -33,15 +31,15 @@ class AnsStack:
 
     and popped by the inverse; where x would grow too large, its lower 32 bits become a word that all lanes share. A
     symbol thus takes :math:`\log_2 (2^b / f)` bits up to 1 in :math:`2^{32 - b}`. Popping symbols that nobody pushed
-    draws them from their distribution and takes the bits of it off the stack: bits-back coding does that on purpose.
+    takes the bits of their distribution off the stack: bits-back coding does that on purpose. They are drawn from it
+    as far as the lowest b bits of a lane are random; a pad of random bits, by which these are exchanged before they are
+    looked at, makes them so whatever is on the stack.
 
     All arithmetic is of whole numbers. A damaged stack gives other symbols, which nothing here can tell: checksums have
     to come first.
 
     Args:
         n_lanes: How many lanes.
-        seed: Of the low bits of the fresh lanes; None leaves them 0. Whoever pops from fresh lanes needs them random:
-            a lane that is :math:`2^{32}` gives the first symbol of whatever is asked.
 
     References:
         Duda, 2013, Asymmetric numeral systems, arXiv:1311.2540. Giesen, 2014, Interleaved entropy coders,
@@ -54,13 +52,8 @@ class AnsStack:
         array([1, 0])
     """
 
-    def __init__(self, n_lanes: int, *, seed: int | None = None) -> None:
-        n_lanes = check_integer("n_lanes", n_lanes, low=1)
-        self._fresh = np.full(n_lanes, _LEAST)
-        if seed is not None:
-            names = torch.stack([torch.full((n_lanes,), seed), torch.arange(n_lanes)], dim=1)
-            self._fresh += row_keys(names).numpy().view(np.uint64) & _MASK
-        self._heads = self._fresh.copy()
+    def __init__(self, n_lanes: int) -> None:
+        self._heads = np.full(check_integer("n_lanes", n_lanes, low=1), _LEAST)
         self._words = np.zeros(1024, np.uint32)
         self._n_words = 0
 
@@ -70,6 +63,11 @@ class AnsStack:
         return len(self._heads)
 
     @property
+    def n_words(self) -> int:
+        """How many words of 32 bits lie below the lanes."""
+        return self._n_words
+
+    @property
     def n_bytes(self) -> int:
         """Size of :meth:`to_bytes`."""
         return 4 * self._n_words + 8 * len(self._heads)
@@ -77,21 +75,35 @@ class AnsStack:
     @property
     def is_fresh(self) -> bool:
         """Whether nothing is on the stack: what was pushed was popped again, and no more."""
-        return self._n_words == 0 and bool((self._heads == self._fresh).all())
+        return self._n_words == 0 and bool((self._heads == _LEAST).all())
 
     # Symbols of tables
 
-    def push(self, tables: FrequencyTables, which: Integers, symbols: Integers) -> None:
-        """Push a symbol on each of the first lanes, shape (lanes,), each by its table."""
+    def push(self, tables: FrequencyTables, which: Integers, symbols: Integers, *, pad: Integers | None = None) -> None:
+        """Push a symbol on each of the first lanes, shape (lanes,), each by its table.
+
+        Raises:
+            DamagedArchiveError: If a symbol has no slots in its table.
+        """
         starts, frequencies = tables.intervals(which, symbols)
         self.push_intervals(starts, frequencies, tables.precision)
+        if pad is not None:
+            self._exchange(pad)
 
-    def pop(self, tables: FrequencyTables, which: Integers) -> Integers:
+    def pop(self, tables: FrequencyTables, which: Integers, *, pad: Integers | None = None) -> Integers:
         """Pop a symbol off each of the first lanes, by its table; shape of `which`, (lanes,).
+
+        Args:
+            tables: By which.
+            which: Table of each.
+            pad: Bits, as many as the tables' precision, by which the lowest of each lane are exchanged; those with
+                which the symbols were pushed.
 
         Raises:
             DamagedArchiveError: If the stack holds no more.
         """
+        if pad is not None:
+            self._exchange(pad)
         slots = self.peek(len(which), tables.precision)
         symbols = tables.symbols(which, slots)
         self.pop_intervals(slots, *tables.intervals(which, symbols), tables.precision)
@@ -100,7 +112,13 @@ class AnsStack:
     # Symbols of any intervals
 
     def push_intervals(self, starts: Integers, frequencies: Integers, precision: int) -> None:
-        """Push on each of the first lanes the symbol that has `frequencies` slots from `starts` on, shape (lanes,)."""
+        """Push on each of the first lanes the symbol that has `frequencies` slots from `starts` on, shape (lanes,).
+
+        Raises:
+            DamagedArchiveError: If it has none; a stack can only have been written with symbols that there are.
+        """
+        if frequencies.min(initial=1) < 1:
+            raise DamagedArchiveError("a symbol that cannot be there is.")
         heads, counts = self._heads[: len(starts)], frequencies.astype(np.uint64)
         is_full = (heads >> np.uint64(64 - precision)) >= counts
         n_full = int(np.count_nonzero(is_full))
@@ -141,13 +159,12 @@ class AnsStack:
         return self._heads.astype("<u8").tobytes() + self._words[: self._n_words].astype("<u4").tobytes()
 
     @classmethod
-    def from_bytes(cls, content: bytes, n_lanes: int, *, seed: int | None = None) -> AnsStack:
+    def from_bytes(cls, content: bytes, n_lanes: int) -> AnsStack:
         """Return the stack that became these bytes.
 
         Args:
             content: What :meth:`to_bytes` gave.
             n_lanes: How many lanes it has.
-            seed: With which it was made.
 
         Raises:
             DamagedArchiveError: If no stack of so many lanes becomes these bytes.
@@ -155,13 +172,16 @@ class AnsStack:
         n_heads = 8 * check_integer("n_lanes", n_lanes, low=1)
         if len(content) < n_heads or (len(content) - n_heads) % 4:
             raise DamagedArchiveError(f"{len(content):,} bytes are no stack of {n_lanes:,} lanes.")
-        stack = cls(n_lanes, seed=seed)
+        stack = cls(n_lanes)
         stack._heads = np.frombuffer(content, "<u8", n_lanes).astype(np.uint64)
         if (stack._heads < _LEAST).any():
             raise DamagedArchiveError("a lane holds less than a lane can.")
         stack._words = np.frombuffer(content, "<u4", offset=n_heads).astype(np.uint32)
         stack._n_words = len(stack._words)
         return stack
+
+    def _exchange(self, pad: Integers) -> None:
+        self._heads[: len(pad)] ^= pad.astype(np.uint64)
 
     def _make_room(self, n: int) -> None:
         if self._n_words + n > len(self._words):

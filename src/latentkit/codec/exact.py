@@ -162,6 +162,12 @@ class ExactNetwork(nn.Module):
     Args:
         layers: At least one; what a layer gives lies where the next one takes it.
 
+    Attributes:
+        inputs: Where the inputs lie.
+        span: Where the outputs lie.
+        n_inputs: How many inputs.
+        n_outputs: How many outputs.
+
     Raises:
         InvalidParameterError: If it does not.
     """
@@ -178,6 +184,14 @@ class ExactNetwork(nn.Module):
                     f"takes {n_taken} from {after.inputs.low} to {after.inputs.high}."
                 )
         self.layers = nn.ModuleList(layers)
+        self.inputs, self.span = layers[0].inputs, layers[-1].span
+        self.n_inputs = int(layers[0].integers[0].shape[1])
+        self.n_outputs = len(layers[-1].integers[0])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which the products are computed."""
+        return next(self._each()).weight.dtype
 
     @property
     def bound(self) -> int:

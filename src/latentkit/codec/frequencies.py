@@ -19,18 +19,19 @@ MOST_PRECISION: Final = 32
 _MOST_SLOTS: Final = 1 << 20  # of all tables together, up to which the symbol of each slot is looked up
 
 
-def integer_frequencies(probabilities: NDArray[np.floating], precision: int) -> Integers:
-    r"""Return frequencies that stand for probabilities, whole and at least 1.
+def integer_frequencies(probabilities: NDArray[np.floating], precision: int, *, least: int = 1) -> Integers:
+    r"""Return frequencies that stand for probabilities, whole numbers.
 
-    .. math:: f_i \ge 1, \qquad \sum_i f_i = 2^b, \qquad f_i / 2^b \approx p_i
+    .. math:: f_i \ge m, \qquad \sum_i f_i = 2^b, \qquad f_i / 2^b \approx p_i
 
-    Each gets what it is due, rounded down, and 1 at the least; what is left over goes to those whose rounding lost
+    Each gets what it is due, rounded down, and m at the least; what is left over goes to those whose rounding lost
     most, what is too much is taken from the largest. It works with floating-point numbers: a table is made once, and
     kept.
 
     Args:
         probabilities: At least 0, of any sum above 0 in the last dimension, shape (..., n).
         precision: Bits b.
+        least: 1 where any symbol may come; 0 where they are only ever drawn, which leaves the tails to the others.
 
     Returns:
         Frequencies, int64, the shape of `probabilities`.
@@ -52,7 +53,7 @@ def integer_frequencies(probabilities: NDArray[np.floating], precision: int) -> 
     if not ((p >= 0.0).all() and np.isfinite(totals).all() and (totals > 0.0).all()):
         raise InvalidParameterError("probabilities must be finite, at least 0, and not all of a table 0.")
     due = (p / totals * whole).reshape(-1, n)
-    frequencies = np.maximum(np.floor(due), 1.0).astype(np.int64)
+    frequencies = np.maximum(np.floor(due), float(least)).astype(np.int64)
     for row, wanted in zip(frequencies, due, strict=True):
         left = whole - int(row.sum())
         if left > 0:
@@ -76,8 +77,9 @@ class FrequencyTables:
     Symbol s of a table has the slots from its start to that of s + 1, of :math:`2^b` in all.
 
     Args:
-        frequencies: At least 1, shape (tables, n); each table adds up to :math:`2^b`.
+        frequencies: At least `least`, shape (tables, n); each table adds up to :math:`2^b`.
         precision: Bits b.
+        least: See :func:`integer_frequencies`.
 
     Raises:
         DamagedArchiveError: If these are no such frequencies. Tables come from files.
@@ -90,14 +92,14 @@ class FrequencyTables:
         array([0, 1])
     """
 
-    def __init__(self, frequencies: NDArray[np.integer], precision: int) -> None:
+    def __init__(self, frequencies: NDArray[np.integer], precision: int, *, least: int = 1) -> None:
         counts = np.asarray(frequencies)
         if counts.ndim != 2 or counts.dtype.kind not in "iu" or not 1 <= precision <= MOST_PRECISION:
             raise DamagedArchiveError("these are no tables of frequencies.")
         # each by itself first, so that sums cannot wrap around
         whole = 1 << precision
-        if counts.size == 0 or counts.min() < 1 or counts.max() > whole:
-            raise DamagedArchiveError(f"a frequency is not between 1 and {whole:,}.")
+        if counts.size == 0 or counts.min() < least or counts.max() > whole:
+            raise DamagedArchiveError(f"a frequency is not between {least} and {whole:,}.")
         starts = np.zeros((len(counts), counts.shape[1] + 1), np.int64)
         np.cumsum(counts, axis=1, dtype=np.int64, out=starts[:, 1:])
         if (starts[:, -1] != whole).any():
@@ -111,9 +113,10 @@ class FrequencyTables:
             self._slots = np.repeat(symbols, counts.ravel())
 
     @classmethod
-    def of(cls, probabilities: NDArray[np.floating], precision: int) -> FrequencyTables:
+    def of(cls, probabilities: NDArray[np.floating], precision: int, *, least: int = 1) -> FrequencyTables:
         """Return tables of probabilities, shape (tables, n); see :func:`integer_frequencies`."""
-        return cls(integer_frequencies(np.atleast_2d(probabilities), precision), precision)
+        frequencies = integer_frequencies(np.atleast_2d(probabilities), precision, least=least)
+        return cls(frequencies, precision, least=least)
 
     @property
     def frequencies(self) -> Integers:
