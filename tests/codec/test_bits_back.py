@@ -168,6 +168,34 @@ def test_most_damage_is_noticed_by_what_is_left(networks) -> None:
             coder(networks).decode(content, n)
 
 
+def test_more_on_the_stack_than_was_written_is_noticed(networks) -> None:
+    x = rows(60)
+    content = coder(networks).encode(x)
+    heads = bits_back._read(content, 60, 16)[1] + 8 * 16
+    with pytest.raises(DamagedArchiveError, match="what is left after the last row"):
+        coder(networks).decode(content[:heads] + b"more" + content[heads:], 60)
+
+
+def test_more_rows_than_lanes_are_no_round(networks) -> None:
+    content = coder(networks, 9).encode(rows(8))
+    assert coder(networks, 9).decode(content, 8).shape == (8, N_NUMBERS)
+    with pytest.raises(DamagedArchiveError, match="its rounds are not of 8 rows in 7 lanes"):
+        coder(networks, 7).decode(content, 8)
+
+
+def test_networks_are_proven_before_they_are_used(networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    proven: list[ExactNetwork] = []
+
+    def note(network: ExactNetwork) -> None:
+        proven.append(network)
+
+    monkeypatch.setattr(ExactNetwork, "verify", note)
+    content = coder(networks).encode(rows(3))
+    assert proven == [*networks]
+    coder(networks).decode(content, 3)
+    assert proven == [*networks, *networks]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\x80", b"\x80" * 20, b"\x02", b"\x10\x01", b"\x00", b"\x10\x00\x00", b"\x00" * 400]
 )
