@@ -14,6 +14,7 @@ from latentkit.core.parameters import check_integer
 __all__ = ["AnsStack"]
 
 Integers = NDArray[np.int64]
+Whole = NDArray[np.integer]
 
 _WORD: Final = 32  # bits
 _LEAST: Final = np.uint64(1 << _WORD)  # of a state
@@ -80,13 +81,22 @@ class AnsStack:
     # Symbols of tables
 
     def push(self, tables: FrequencyTables, which: Integers, symbols: Integers, *, pad: Integers | None = None) -> None:
-        """Push a symbol on each of the first lanes, shape (lanes,), each by its table.
+        """Push symbols on each of the first lanes, each by its table.
+
+        Args:
+            tables: By which.
+            which: Table of each, shape (lanes,), or (n, lanes) for n symbols on each, the last of which is on top.
+            symbols: Shape of `which`.
+            pad: As for :meth:`pop`, shape (lanes,).
 
         Raises:
             DamagedArchiveError: If a symbol has no slots in its table.
         """
-        starts, frequencies = tables.intervals(which, symbols)
-        self.push_intervals(starts, frequencies, tables.precision)
+        starts, frequencies = tables.intervals(np.atleast_2d(which), np.atleast_2d(symbols))
+        if frequencies.min(initial=1) < 1:
+            raise DamagedArchiveError("a symbol that cannot be there is.")
+        for start, frequency in zip(starts.astype(np.uint64), frequencies.astype(np.uint64), strict=True):
+            self.push_intervals(start, frequency, tables.precision)
         if pad is not None:
             self._exchange(pad)
 
@@ -111,15 +121,9 @@ class AnsStack:
 
     # Symbols of any intervals
 
-    def push_intervals(self, starts: Integers, frequencies: Integers, precision: int) -> None:
-        """Push on each of the first lanes the symbol that has `frequencies` slots from `starts` on, shape (lanes,).
-
-        Raises:
-            DamagedArchiveError: If it has none; a stack can only have been written with symbols that there are.
-        """
-        if frequencies.min(initial=1) < 1:
-            raise DamagedArchiveError("a symbol that cannot be there is.")
-        heads, counts = self._heads[: len(starts)], frequencies.astype(np.uint64)
+    def push_intervals(self, starts: Whole, frequencies: Whole, precision: int) -> None:
+        """Push on each of the first lanes the symbol that has `frequencies` slots from `starts` on, shape (lanes,)."""
+        heads, counts = self._heads[: len(starts)], frequencies.astype(np.uint64, copy=False)
         is_full = (heads >> np.uint64(64 - precision)) >= counts
         n_full = int(np.count_nonzero(is_full))
         if n_full:
@@ -128,7 +132,7 @@ class AnsStack:
             self._n_words += n_full
             heads[is_full] >>= np.uint64(_WORD)
         times = heads // counts
-        heads[:] = (times << np.uint64(precision)) + (heads - times * counts) + starts.astype(np.uint64)
+        heads[:] = (times << np.uint64(precision)) + (heads - times * counts) + starts.astype(np.uint64, copy=False)
 
     def peek(self, n_lanes: int, precision: int) -> Integers:
         """Return the slots of the symbols on top of the first lanes, shape (lanes,)."""

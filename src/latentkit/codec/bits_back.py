@@ -206,12 +206,8 @@ class BitsBackCoder:
             pads = self._pads(start, len(x))
             for place in range(self.n_latents):
                 z[:, place] += stack.pop(latents.posteriors, levels[:, place], pad=pads[place]) - latents.reach
-        tables = _evaluate(self.decoder, z)
-        for place in range(self.n_numbers):
-            stack.push(self.likelihood, tables[:, place], x[:, place])
-        none = np.zeros(len(x), np.int64)
-        for place in range(self.n_latents):
-            stack.push(latents.prior, none, z[:, place] - latents.span.low)
+        stack.push(self.likelihood, _evaluate(self.decoder, z).T, x.T)
+        stack.push(latents.prior, np.zeros_like(z.T), z.T - latents.span.low)
 
     def _pop(self, stack: AnsStack, n: int, start: int | None) -> Integers:
         """Pop n rows, as they were pushed."""
@@ -219,10 +215,11 @@ class BitsBackCoder:
         z = np.empty((n, self.n_latents), np.int64)
         for place in reversed(range(self.n_latents)):
             z[:, place] = stack.pop(latents.prior, none) + latents.span.low
-        tables = _evaluate(self.decoder, z)
-        x = np.empty((n, self.n_numbers), np.int64)
+        tables = np.ascontiguousarray(_evaluate(self.decoder, z).T)
+        x = np.empty((self.n_numbers, n), np.int64)
         for place in reversed(range(self.n_numbers)):
-            x[:, place] = stack.pop(self.likelihood, tables[:, place])
+            x[place] = stack.pop(self.likelihood, tables[place])
+        x = np.ascontiguousarray(x.T)
         means, levels = self._posterior(x)
         offsets = z - means + latents.reach
         if start is None:

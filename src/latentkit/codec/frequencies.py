@@ -81,6 +81,11 @@ class FrequencyTables:
         precision: Bits b.
         least: See :func:`integer_frequencies`.
 
+    Attributes:
+        precision: Bits b.
+        starts: Where the slots of each symbol start, and where those of the last end, shape (tables, n + 1).
+        n_symbols: How many symbols a table has.
+
     Raises:
         DamagedArchiveError: If these are no such frequencies. Tables come from files.
 
@@ -106,6 +111,7 @@ class FrequencyTables:
             raise DamagedArchiveError(f"the frequencies of a table do not add up to {whole:,}.")
         self.precision = precision
         self.starts = starts
+        self.n_symbols = int(counts.shape[1])
         self._flat = starts.ravel()
         self._slots: NDArray[np.int64] | None = None
         if len(counts) * whole <= _MOST_SLOTS:
@@ -123,11 +129,6 @@ class FrequencyTables:
         """Frequencies, shape (tables, n)."""
         return np.diff(self.starts, axis=1)
 
-    @property
-    def n_symbols(self) -> int:
-        """How many symbols a table has."""
-        return int(self.starts.shape[1]) - 1
-
     def intervals(self, tables: Integers, symbols: Integers) -> tuple[Integers, Integers]:
         """Return starts and frequencies of symbols, each of its table, int64."""
         places = tables * (self.n_symbols + 1) + symbols
@@ -140,6 +141,8 @@ class FrequencyTables:
             found: Integers = self._slots[(tables << self.precision) + slots]
             return found
         first = tables * (self.n_symbols + 1)
+        if self.n_symbols == 2:
+            return (slots >= self._flat[first + 1]).astype(np.int64)
         low = np.zeros_like(slots)
         step = 1 << (self.n_symbols.bit_length() - 1)
         while step:
