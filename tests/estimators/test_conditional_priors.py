@@ -38,7 +38,7 @@ def mixed(n: int = 48) -> np.ndarray:
     return pd.DataFrame({"kind": classes(n), "size": rows(n)[:, 1]})
 
 
-@pytest.mark.parametrize("name", by_default(FITTED, "vae", "generator", "hierarchical"))
+@pytest.mark.parametrize("name", by_default(FITTED, "vae", "hierarchical"))
 def test_samples_are_of_the_class_that_was_asked_for(name: str) -> None:
     """The latent vectors carry the class too, so that drawn without regard to it they contradict the condition."""
     digits = load_digits()

@@ -223,6 +223,9 @@ COMPILED = [
     if objective not in PYTHON_ONLY and (type(objective) is not Elbo or objective.free_bits or objective.capacity)
 ]
 COMPILED += [(Elbo(), name) for name in OF_NUMBERS]
+#: One of each kind by default: compiling takes a second.
+FIRST = {type(objective): objective for objective, _ in reversed(COMPILED)}
+COMPILED = [pytest.param(*case, marks=[] if case[0] is FIRST[type(case[0])] else pytest.mark.slow) for case in COMPILED]
 
 
 quietly_compiled = pytest.mark.filterwarnings(

@@ -114,8 +114,8 @@ class BitsBackCoder:
     on average the negative ELBO: a pad of hashes makes z a draw from the posterior whatever the stack holds. (Without
     it the end of one row decides on the start of the next, and a model whose codes do not have the prior's distribution
     draws them wrongly.) The bits that a row takes off are those of rows before it: the first eight take the posterior's
-    mean and get nothing back, the next ones are as many at a time as the stack surely has bits for, up to a
-    row in each lane.
+    mean and get nothing back, the next ones are as many at a time as the stack surely has bits for, up to a row in each
+    lane.
 
     Args:
         encoder: Takes a row, gives for each latent variable its mean, in steps, and then, for each, the number of its
@@ -182,10 +182,10 @@ class BitsBackCoder:
             DamagedArchiveError: If no n rows became these bytes, as far as that can be told without a checksum.
             UnsupportedOperationError: If this machine does not compute the networks exactly.
         """
-        rounds, start = _read(content, n, self.n_lanes)
+        rounds, n_told = _read(content, n, self.n_lanes)
         self.encoder.verify()
         self.decoder.verify()
-        stack = AnsStack.from_bytes(content[start:], self.n_lanes)
+        stack = AnsStack.from_bytes(content[n_told:], self.n_lanes)
         x, end = np.empty((n, self.n_numbers), np.int64), n
         for these in reversed(rounds):
             start = end - these.n
