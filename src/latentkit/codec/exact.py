@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_integer
+from latentkit.core.products import products_of
 
 __all__ = ["ExactLayer", "ExactNetwork", "Span", "exact_arithmetic", "exact_layer", "exact_perceptron"]
 
@@ -236,21 +237,17 @@ def exact_arithmetic() -> Iterator[None]:
     """Products inside are of whole 32-bit numbers, whatever is set outside; nothing is differentiated.
 
     Example:
-        >>> torch.set_float32_matmul_precision("medium")
-        >>> with exact_arithmetic():
+        >>> with products_of("medium"), exact_arithmetic():
         ...     torch.get_float32_matmul_precision()
         'highest'
-        >>> torch.get_float32_matmul_precision()
-        'medium'
-        >>> torch.set_float32_matmul_precision("highest")
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with (
+        products_of("highest"),
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield
 
 
 # From floating-point numbers

@@ -8,7 +8,26 @@ from functools import cache
 
 import torch
 
-__all__ = ["fast_products", "is_medium_exact"]
+__all__ = ["fast_products", "is_medium_exact", "products_of"]
+
+
+@contextmanager
+def products_of(precision: str) -> Iterator[None]:
+    """Compute float32 products inside the block as torch does for this precision: "highest", "high" or "medium".
+
+    Example:
+        >>> with products_of("medium"):
+        ...     torch.get_float32_matmul_precision()
+        'medium'
+        >>> torch.get_float32_matmul_precision()
+        'highest'
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
@@ -19,14 +38,8 @@ def fast_products() -> Iterator[None]:
     reaches it by the precision "medium", which on processors with matrix units means bfloat16: there nothing changes.
     """
     before = torch.get_float32_matmul_precision()
-    if before != "highest" or not is_medium_exact():
+    with products_of("medium" if before == "highest" and is_medium_exact() else before):
         yield
-        return
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @cache
@@ -34,10 +47,6 @@ def is_medium_exact() -> bool:
     """Whether ``matmul="medium"`` still computes in float32 here: judged by its error, not by the name of the CPU."""
     a, b = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(0)).unbind()
     exact = a.double() @ b.double()
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
+    with products_of("medium"):
         error = ((a @ b).double() - exact).abs().max() / exact.abs().max()
-    finally:
-        torch.set_float32_matmul_precision(before)
     return bool(error < 1e-5)

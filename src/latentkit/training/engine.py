@@ -26,7 +26,7 @@ from latentkit.core.allocation import keep_freed_memory
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.files import write_json
 from latentkit.core.parameters import check_choice
-from latentkit.core.products import is_medium_exact
+from latentkit.core.products import is_medium_exact, products_of
 
 __all__ = ["Engine", "choose_engine", "engine_cache_path", "measure_engine", "pick_device", "steps_per_second"]
 
@@ -62,14 +62,13 @@ class Engine:
     def applied(self) -> Iterator[None]:
         """Set threads and kernels inside the block, and restore them after it; freed memory is kept for reuse."""
         keep_freed_memory()
-        threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
+        threads = torch.get_num_threads()
         try:
             if threads != self.threads:
                 torch.set_num_threads(self.threads)
-            torch.set_float32_matmul_precision(self.matmul)
-            yield
+            with products_of(self.matmul):
+                yield
         finally:
-            torch.set_float32_matmul_precision(matmul)
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
 

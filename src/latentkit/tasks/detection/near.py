@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final, final
 
 import numpy as np
@@ -43,6 +44,11 @@ class RowIndex:
         self._turned = functional.pad(rows, (0, 0, 0, missing)).mT.contiguous()
         # what only fills up is infinitely far
         self._start = functional.pad(-0.5 * rows.square().sum(-1), (0, missing), value=-torch.inf).unsqueeze(-2)
+
+    @cached_property
+    def _halves(self) -> Tensor:
+        """Half of the square of each number; only what is compared with rows that have holes needs it."""
+        return 0.5 * self._turned.square()
 
     def __len__(self) -> int:
         return self._n
@@ -113,7 +119,7 @@ class RowIndex:
         product = torch.addmm if x.ndim == 2 else torch.baddbmm
         affinities = product(self._start, x, self._turned)
         if known is not None:  # what the rows have where x is not known is none of the distance
-            affinities = torch.addmm(affinities, 1.0 - known, 0.5 * self._turned.square())
+            affinities = torch.addmm(affinities, 1.0 - known, self._halves)
         places = (own >= 0).logical_and(own < self._n).nonzero().flatten()
         if len(places) and self._n > 1:
             affinities[..., places, own[places]] = -torch.inf
