@@ -15,6 +15,7 @@ BUILTINS = {
     "DataError": ValueError,
     "UnreadableDataError": ValueError,
     "SchemaMismatchError": ValueError,
+    "UnfitDataError": ValueError,
     "RunError": ValueError,
     "DamagedRunError": ValueError,
     "RunVersionError": ValueError,

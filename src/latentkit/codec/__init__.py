@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from latentkit.codec.ans import AnsStack
 from latentkit.codec.bits_back import BitsBackCoder, GaussianLatents
+from latentkit.codec.coders import Coder, CoderState, coder_from_state, coders
 from latentkit.codec.exact import ExactLayer, ExactNetwork, Span, exact_arithmetic, exact_layer, exact_perceptron
 from latentkit.codec.frequencies import FrequencyTables, integer_frequencies
 
 __all__ = [
     "AnsStack",
     "BitsBackCoder",
+    "Coder",
+    "CoderState",
     "ExactLayer",
     "ExactNetwork",
     "FrequencyTables",
     "GaussianLatents",
     "Span",
+    "coder_from_state",
+    "coders",
     "exact_arithmetic",
     "exact_layer",
     "exact_perceptron",

@@ -7,7 +7,8 @@ catch anyway, so ``except ValueError`` works without knowing latentkit::
     ├── InvalidParameterError (ValueError)       an option has a value that it cannot have
     ├── DataError (ValueError)                   the data cannot be used as they are
     │   ├── UnreadableDataError                  a file or folder is missing, empty, truncated or of an unknown format
-    │   └── SchemaMismatchError                  the data do not have the shape or kind that the model was fitted on
+    │   ├── SchemaMismatchError                  the data do not have the shape or kind that the model was fitted on
+    │   └── UnfitDataError                       a coder cannot take the data; an archive stores them another way
     ├── RunError (ValueError)                    a run folder cannot be used
     │   ├── DamagedRunError                      a file of the run is missing or its content does not check out
     │   └── RunVersionError                      the run was written in a format that this version does not know
@@ -36,6 +37,7 @@ __all__ = [
     "SchemaMismatchError",
     "StorageError",
     "TrainingInterrupted",
+    "UnfitDataError",
     "UnreadableDataError",
     "UnsupportedOperationError",
 ]
@@ -59,6 +61,10 @@ class UnreadableDataError(DataError):
 
 class SchemaMismatchError(DataError):
     """The data do not have the shape or kind that the model was fitted on."""
+
+
+class UnfitDataError(DataError):
+    """A coder cannot take the data; an archive stores them another way."""
 
 
 class RunError(LatentkitError, ValueError):
