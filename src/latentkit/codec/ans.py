@@ -41,6 +41,8 @@ class AnsStack:
 
     Args:
         n_lanes: How many lanes.
+        seeds: Lower bits of each lane at the start, 32 of them, shape (lanes,); None for zeros. They come back when all
+            symbols have been popped: what a lane starts with can be something that has to be kept anyway.
 
     References:
         Duda, 2013, Asymmetric numeral systems, arXiv:1311.2540. Giesen, 2014, Interleaved entropy coders,
@@ -53,8 +55,10 @@ class AnsStack:
         array([1, 0])
     """
 
-    def __init__(self, n_lanes: int) -> None:
+    def __init__(self, n_lanes: int, seeds: Whole | None = None) -> None:
         self._heads = np.full(check_integer("n_lanes", n_lanes, low=1), _LEAST)
+        if seeds is not None:
+            self._heads |= seeds.astype(np.uint64)
         self._words = np.zeros(1024, np.uint32)
         self._n_words = 0
 
@@ -77,6 +81,16 @@ class AnsStack:
     def is_fresh(self) -> bool:
         """Whether nothing is on the stack: what was pushed was popped again, and no more."""
         return self._n_words == 0 and bool((self._heads == _LEAST).all())
+
+    def seeds(self) -> NDArray[np.uint32]:
+        """Return what the lanes started with, once all symbols have been popped.
+
+        Raises:
+            DamagedArchiveError: If something is left.
+        """
+        if self._n_words or (self._heads >> np.uint64(_WORD) != 1).any():
+            raise DamagedArchiveError("it holds more than was to be read.")
+        return (self._heads & _MASK).astype(np.uint32)
 
     # Symbols of tables
 
@@ -138,7 +152,7 @@ class AnsStack:
         """Return the slots of the symbols on top of the first lanes, shape (lanes,)."""
         return (self._heads[:n_lanes] & np.uint64((1 << precision) - 1)).astype(np.int64)
 
-    def pop_intervals(self, slots: Integers, starts: Integers, frequencies: Integers, precision: int) -> None:
+    def pop_intervals(self, slots: Whole, starts: Whole, frequencies: Whole, precision: int) -> None:
         """Pop off each of the first lanes the symbol that has `frequencies` slots from `starts` on.
 
         Raises:

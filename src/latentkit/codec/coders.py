@@ -42,7 +42,7 @@ class CoderState:
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> bytes:

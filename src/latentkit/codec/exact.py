@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -149,6 +149,15 @@ class ExactLayer(nn.Module):
         y = np.clip(floors, self.outputs.low, self.outputs.high)
         return y if self.codes is None else self.codes[y - self.outputs.low]
 
+    def describe(self) -> dict[str, Any]:
+        """Return where inputs and outputs lie, as JSON values."""
+        return {"inputs": [self.inputs.low, self.inputs.high], "outputs": [self.outputs.low, self.outputs.high]}
+
+    def arrays(self) -> dict[str, Integers]:
+        """Return its whole numbers by their names."""
+        found = dict(zip(("weight", "bias", "shifts"), self.integers, strict=True))
+        return found if self.codes is None else {**found, "table": self.codes}
+
     def probes(self) -> Integers:
         """Return inputs that drive rows to their bound, up and down."""
         w = self.integers[0][np.argsort(-np.abs(self.integers[0]).sum(1), kind="stable")[:_PROBES]]
@@ -210,6 +219,36 @@ class ExactNetwork(nn.Module):
         for layer in self._each():
             x = layer.exactly(x)
         return x
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what is not in :meth:`arrays`, as JSON values."""
+        return [layer.describe() for layer in self._each()]
+
+    def arrays(self) -> dict[str, Integers]:
+        """Return the whole numbers of all layers: ``"0.weight"``, ``"0.bias"`` ..."""
+        layers = enumerate(self._each())
+        return {f"{number}.{name}": array for number, layer in layers for name, array in layer.arrays().items()}
+
+    @classmethod
+    def of(cls, description: Sequence[Mapping[str, Any]], arrays: Mapping[str, Integers]) -> ExactNetwork:
+        """Return the network that :meth:`describe` and :meth:`arrays` told of.
+
+        Raises:
+            InvalidParameterError: If they tell of none.
+        """
+        try:
+            layers = [
+                ExactLayer(
+                    *(arrays[f"{number}.{name}"] for name in ("weight", "bias", "shifts")),
+                    inputs=Span(*map(int, told["inputs"])),
+                    outputs=Span(*map(int, told["outputs"])),
+                    table=arrays.get(f"{number}.table"),
+                )
+                for number, told in enumerate(description)
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidParameterError(f"these are no exact layers: {error}") from error
+        return cls(layers)
 
     def verify(self) -> None:
         """See that this machine computes it exactly: each layer where its sums are largest.

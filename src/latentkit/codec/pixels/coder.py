@@ -1,0 +1,306 @@
+"""The coder of images by the pixels before each pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import ClassVar, Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentkit.codec.ans import AnsStack
+from latentkit.codec.coders import Coder, CoderState, coders
+from latentkit.codec.exact import ExactNetwork, exact_arithmetic
+from latentkit.codec.frequencies import FrequencyTables
+from latentkit.codec.mixtures import MEANS_PER_SYMBOL, TABLE_BITS, Mixtures, MixtureTables
+from latentkit.codec.pixels.context import FEATURES, Context
+from latentkit.codec.pixels.neighbourhood import Neighbourhood
+from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
+
+__all__ = ["PixelCoder"]
+
+Integers = NDArray[np.int64]
+Small = NDArray[np.int32]
+
+_MOST_LANES: Final = 512
+_PIXELS_OF_A_LANE: Final = 4096
+#: One in so many images is coded first, and its bits are those that the lanes of the others start with.
+_FIRST: Final = 256
+_SEED: Final = 4  # bytes
+
+
+@final
+class PixelCoder(Coder):
+    r"""Codes images of 8 bits, each channel of each pixel by a distribution given those before it.
+
+    .. math:: -\log_2 p(x) = -\sum_i \log_2 p(x_i \mid x_{j}, j \text{ near } i \text{ and before it})
+
+    A network of whole numbers takes the neighbours and gives the weights of learnt tables and the weights, means and
+    scales of logistic distributions. Pixels whose neighbours are known are coded at once, in all images of a block. The
+    first images are coded by themselves, and what they become fills the lanes of the stack that codes the others, which
+    would otherwise start empty and cost what they are as long as.
+
+    A block is pixels of n images, row by row, the channels of a pixel side by side.
+
+    Args:
+        shape: Of an image: height, width, channels.
+        context: What the networks are told.
+        networks: One for each channel; takes features, and then the codes of the pixel's place.
+        mixtures: What their outputs stand for, one for each channel.
+        places: Codes of places, whole numbers from -255 to 255, shape (height * width, codes).
+
+    Raises:
+        DamagedArchiveError: If these do not fit together.
+    """
+
+    name: ClassVar[str] = "pixels"
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        context: Context,
+        networks: Sequence[ExactNetwork],
+        mixtures: Sequence[MixtureTables],
+        places: Integers,
+    ) -> None:
+        height, width, n_channels = shape
+        self.shape, self.context = shape, context
+        self.networks, self.mixtures, self.places = tuple(networks), tuple(mixtures), places
+        fits = (
+            min(shape) >= 1
+            and n_channels == context.n_channels == len(networks) == len(mixtures)
+            and places.ndim == 2
+            and len(places) == height * width
+            and (not places.size or (FEATURES.low <= places.min() and places.max() <= FEATURES.high))
+        )
+        if not fits:
+            raise DamagedArchiveError(f"its networks and places are not of images of shape {shape}.")
+        for channel, (network, mixture) in enumerate(zip(networks, mixtures, strict=True)):
+            n_inputs = context.n_features(channel) + places.shape[1]
+            if not (
+                network.n_inputs == n_inputs
+                and network.inputs.holds(FEATURES)
+                and network.n_outputs == mixture.n_outputs
+                and mixture.n_symbols == 256
+            ):
+                raise DamagedArchiveError(f"the network of channel {channel} does not take what there is.")
+        self._is_verified = False
+
+    # State
+
+    def state(self) -> CoderState:
+        settings = {
+            "shape": list(self.shape),
+            "offsets": [list(offset) for offset in self.context.neighbourhood.offsets],
+            "is_centred": self.context.is_centred,
+            "n_logistics": [mixture.n_logistics for mixture in self.mixtures],
+            "networks": [network.describe() for network in self.networks],
+        }
+        arrays = {"places": self.places}
+        for channel, (network, mixture) in enumerate(zip(self.networks, self.mixtures, strict=True)):
+            arrays[f"tables.{channel}"] = mixture.tables.frequencies
+            arrays |= {f"network.{channel}.{name}": array for name, array in network.arrays().items()}
+        return CoderState(self.name, settings, arrays)
+
+    @classmethod
+    def of(cls, state: CoderState) -> PixelCoder:
+        """Return the coder of a state.
+
+        Raises:
+            DamagedArchiveError: If it is none of such a coder.
+        """
+        settings, arrays = state.settings, state.arrays
+        try:
+            height, width, n_channels = (int(size) for size in settings["shape"])
+            offsets = tuple((int(dy), int(dx)) for dy, dx in settings["offsets"])
+            context = Context(Neighbourhood(offsets), n_channels, bool(settings["is_centred"]))
+            networks, mixtures = [], []
+            for channel, description in enumerate(settings["networks"]):
+                prefix = f"network.{channel}."
+                own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+                networks.append(ExactNetwork.of(description, own))
+                tables = FrequencyTables(arrays[f"tables.{channel}"], TABLE_BITS, least=0)
+                mixtures.append(MixtureTables(tables, n_logistics=settings["n_logistics"][channel]))
+            return cls((height, width, n_channels), context, networks, mixtures, arrays["places"])
+        except (KeyError, IndexError, TypeError, ValueError, InvalidParameterError) as error:
+            raise DamagedArchiveError(f"its model is no {cls.name} coder: {error}") from error
+
+    # Blocks
+
+    def encode(self, block: bytes, n: int) -> bytes:
+        images = self._images(block, n)
+        self._verify()
+        n_first = _n_first(n)
+        first = self._stack_of(images[:n_first], b"").to_bytes()
+        if n_first == n:
+            return first
+        n_lanes = _n_lanes(images[n_first:].size)
+        seeds, rest = first[: _SEED * n_lanes], first[_SEED * n_lanes :]
+        stack = self._stack_of(images[n_first:], seeds)
+        return len(first).to_bytes(_SEED, "little") + rest + stack.to_bytes()
+
+    def decode(self, content: bytes, n: int, size: int) -> bytes:
+        if n < 1 or size != n * math.prod(self.shape):
+            raise DamagedArchiveError(f"{size:,} bytes are not {n:,} images of shape {self.shape}.")
+        self._verify()
+        n_first = _n_first(n)
+        if n_first == n:
+            return self._unstacked(content, n).tobytes()
+        n_seeds = _SEED * _n_lanes((n - n_first) * math.prod(self.shape))
+        n_told = int.from_bytes(content[:_SEED], "little")
+        start = _SEED + max(0, n_told - n_seeds)
+        if len(content) < start:
+            raise DamagedArchiveError("it ends before its first images do.")
+        others, seeds = self._read(content[start:], n - n_first)
+        if seeds[n_told:].strip(b"\0"):
+            raise DamagedArchiveError("what its lanes started with is more than its first images.")
+        first = (seeds + content[_SEED:start])[:n_told]
+        return self._unstacked(first, n_first).tobytes() + others.tobytes()
+
+    def _images(self, block: bytes, n: int) -> NDArray[np.uint8]:
+        if n < 1 or len(block) != n * math.prod(self.shape):
+            raise UnfitDataError(f"{len(block):,} bytes are not {n:,} images of shape {self.shape}.")
+        return np.frombuffer(block, np.uint8).reshape(n, *self.shape)
+
+    def _unstacked(self, content: bytes, n: int) -> NDArray[np.uint8]:
+        images, seeds = self._read(content, n)
+        if seeds.strip(b"\0"):
+            raise DamagedArchiveError("what is left after the last pixel is not what the first one found.")
+        return images
+
+    # Stacks
+
+    def _stack_of(self, images: NDArray[np.uint8], seeds: bytes) -> AnsStack:
+        """A stack of images, whose lanes start with seeds."""
+        n_lanes = _n_lanes(images.size)
+        canvas = _Canvas(self.context.neighbourhood, len(images), self.shape)
+        canvas.draw(images)
+        intervals: list[tuple[Small, Small]] = []
+
+        def note(front: Integers, channel: int, mixtures: Mixtures) -> None:
+            symbols = canvas.pixels(front, channel).numpy().astype(np.int32)
+            intervals.append(self.mixtures[channel].intervals(mixtures, symbols))
+
+        self._visit(canvas, note)
+        stack = AnsStack(n_lanes, np.frombuffer(seeds.ljust(_SEED * n_lanes, b"\0"), "<u4"))
+        precision = self.mixtures[0].precision
+        for starts, frequencies in reversed(intervals):
+            for lanes in reversed(_groups(len(starts), n_lanes)):
+                stack.push_intervals(starts[lanes], frequencies[lanes], precision)
+        return stack
+
+    def _read(self, content: bytes, n: int) -> tuple[NDArray[np.uint8], bytes]:
+        """The images of a stack, and the seeds that its lanes started with."""
+        n_lanes = _n_lanes(n * math.prod(self.shape))
+        stack = AnsStack.from_bytes(content, n_lanes)
+        canvas = _Canvas(self.context.neighbourhood, n, self.shape)
+
+        def pop(front: Integers, channel: int, mixtures: Mixtures) -> None:
+            tables = self.mixtures[channel]
+            outlines = tables.outlines(mixtures)
+            found = np.empty(len(mixtures), np.uint8)
+            for lanes in _groups(len(mixtures), n_lanes):
+                slots = stack.peek(lanes.stop - lanes.start, tables.precision)
+                symbols, starts, frequencies = tables.symbols(mixtures[lanes], outlines[lanes], slots)
+                stack.pop_intervals(slots, starts, frequencies, tables.precision)
+                found[lanes] = symbols
+            canvas.paint(front, channel, torch.from_numpy(found))
+
+        self._visit(canvas, pop)
+        return canvas.images().numpy(), stack.seeds().astype("<u4").tobytes()
+
+    def _visit(self, canvas: _Canvas, visitor: Callable[[Integers, int, Mixtures], None]) -> None:
+        """Call a visitor for each front and channel, with the distributions of its pixels, one image after another."""
+        context = self.context
+        places = torch.from_numpy(self.places).float()
+        for front in _fronts(context.neighbourhood, *self.shape[:2]):
+            neighbours = canvas.neighbours(front).float()
+            guesses = context.guesses(neighbours)
+            codes = places[torch.from_numpy(front)].repeat_interleave(canvas.n, 0)
+            for channel, (network, mixture) in enumerate(zip(self.networks, self.mixtures, strict=True)):
+                before = [canvas.pixels(front, earlier).float()[:, None] for earlier in range(channel)]
+                known = torch.cat(before, 1) if before else guesses[:, :0]
+                features = torch.cat([context.features(neighbours, known, guesses), codes], 1)
+                with exact_arithmetic():
+                    outputs = network(features)
+                near = guesses[:, channel] * MEANS_PER_SYMBOL
+                outputs[:, mixture.means] += near[:, None]
+                visitor(front, channel, mixture.of(outputs.int().numpy()))
+
+    def _verify(self) -> None:
+        if not self._is_verified:
+            for network in self.networks:
+                network.verify()
+            self._is_verified = True
+
+
+@final
+class _Canvas:
+    """Images with a margin of zeros around them, in which the pixels of one place in all images are neighbours."""
+
+    def __init__(self, neighbourhood: Neighbourhood, n: int, shape: tuple[int, int, int]) -> None:
+        self.n, self.shape = n, shape
+        self._up, self._side = neighbourhood.up, neighbourhood.side
+        height, width, n_channels = shape
+        self._stride = width + 2 * self._side
+        self._rows = torch.zeros((height + self._up) * self._stride, n_channels, n, dtype=torch.uint8)
+        offsets = np.asarray(neighbourhood.offsets, np.int64)
+        self._steps = torch.from_numpy(offsets @ np.asarray([self._stride, 1]))
+
+    def draw(self, images: NDArray[np.uint8]) -> None:
+        """Fill in images, shape (n, height, width, channels)."""
+        self._inner()[:] = torch.from_numpy(images.copy()).permute(1, 2, 3, 0)
+
+    def images(self) -> Tensor:
+        """Return the images, shape (n, height, width, channels)."""
+        return self._inner().permute(3, 0, 1, 2).contiguous()
+
+    def neighbours(self, front: Integers) -> Tensor:
+        """Return the neighbours of the pixels of a front, shape (pixels * n, neighbours, channels)."""
+        there = self._there(front)[:, None] + self._steps
+        found = self._rows.index_select(0, there.flatten())
+        shaped = found.view(len(front), len(self._steps), *self._rows.shape[1:])
+        return shaped.permute(0, 3, 1, 2).reshape(-1, len(self._steps), self._rows.shape[1])
+
+    def pixels(self, front: Integers, channel: int) -> Tensor:
+        """Return a channel of the pixels of a front, shape (pixels * n,)."""
+        return self._rows[self._there(front), channel].flatten()
+
+    def paint(self, front: Integers, channel: int, pixels: Tensor) -> None:
+        """Fill in a channel of the pixels of a front, shape (pixels * n,)."""
+        self._rows[self._there(front), channel] = pixels.view(len(front), self.n)
+
+    def _there(self, front: Integers) -> Tensor:
+        y, x = np.divmod(front, self.shape[1])
+        return torch.from_numpy((y + self._up) * self._stride + x + self._side)
+
+    def _inner(self) -> Tensor:
+        height, width, n_channels = self.shape
+        grid = self._rows.view(height + self._up, self._stride, n_channels, self.n)
+        return grid[self._up :, self._side : self._side + width]
+
+
+@lru_cache(maxsize=8)
+def _fronts(neighbourhood: Neighbourhood, height: int, width: int) -> list[Integers]:
+    return neighbourhood.fronts(height, width)
+
+
+def _groups(n: int, n_lanes: int) -> list[slice]:
+    return [slice(start, min(n, start + n_lanes)) for start in range(0, n, n_lanes)]
+
+
+def _n_first(n: int) -> int:
+    """How many images are coded before the others; all of them where there is but one."""
+    return -(-n // _FIRST)
+
+
+def _n_lanes(n_pixels: int) -> int:
+    """The largest power of two with enough pixels for each lane."""
+    return min(_MOST_LANES, 1 << max(0, (n_pixels // _PIXELS_OF_A_LANE).bit_length() - 1))
+
+
+coders.register(PixelCoder.name)(PixelCoder.of)
