@@ -19,6 +19,8 @@ Whole = NDArray[np.integer]
 _WORD: Final = 32  # bits
 _LEAST: Final = np.uint64(1 << _WORD)  # of a state
 _MASK: Final = np.uint64((1 << _WORD) - 1)
+_HEAD_BITS: Final = _WORD + 1  # of a state, at least
+_LENGTH_BITS: Final = 5  # that tell how many more there are
 
 
 @final
@@ -71,11 +73,6 @@ class AnsStack:
     def n_words(self) -> int:
         """How many words of 32 bits lie below the lanes."""
         return self._n_words
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of :meth:`to_bytes`."""
-        return 4 * self._n_words + 8 * len(self._heads)
 
     @property
     def is_fresh(self) -> bool:
@@ -173,8 +170,17 @@ class AnsStack:
     # Bytes
 
     def to_bytes(self) -> bytes:
-        """Return the lanes, 64 bits each, and the words from the first to the last, 32 bits each, little-endian."""
-        return self._heads.astype("<u8").tobytes() + self._words[: self._n_words].astype("<u4").tobytes()
+        """Return the lanes and the words, the lanes in as few bits as they have.
+
+        First, for each lane, how many bits it has more than 33, in 5 bits; then those of each behind its highest one;
+        all from the highest bit to the lowest, filled up to a byte with zeros. Then the words from the first to the
+        last, 32 bits each, little-endian.
+        """
+        bits = np.unpackbits(self._heads.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
+        first = bits.argmax(1)
+        told = np.unpackbits((2 * _WORD - _HEAD_BITS - first).astype(np.uint8)[:, None], axis=1)[:, -_LENGTH_BITS:]
+        heads = np.packbits(np.concatenate([told.ravel(), bits[np.arange(2 * _WORD) > first[:, None]]]))
+        return heads.tobytes() + self._words[: self._n_words].astype("<u4").tobytes()
 
     @classmethod
     def from_bytes(cls, content: bytes, n_lanes: int) -> AnsStack:
@@ -187,13 +193,21 @@ class AnsStack:
         Raises:
             DamagedArchiveError: If no stack of so many lanes becomes these bytes.
         """
-        n_heads = 8 * check_integer("n_lanes", n_lanes, low=1)
-        if len(content) < n_heads or (len(content) - n_heads) % 4:
+        n_told = _LENGTH_BITS * check_integer("n_lanes", n_lanes, low=1)
+        most = -(-n_lanes * (_LENGTH_BITS + 2 * _WORD - 1) // 8)
+        bits = np.unpackbits(np.frombuffer(content, np.uint8, min(most, len(content))))
+        told = bits[:n_told].reshape(-1, _LENGTH_BITS) if len(bits) >= n_told else np.zeros((0, 1), np.uint8)
+        first = 2 * _WORD - _HEAD_BITS - (told @ (1 << np.arange(_LENGTH_BITS)[::-1])) if len(told) else told[:, 0]
+        is_told = np.arange(2 * _WORD) > first[:, None]
+        n_bits = n_told + int(is_told.sum())
+        n_heads = -(-n_bits // 8)
+        if not len(told) or len(content) < n_heads or (len(content) - n_heads) % 4 or bits[n_bits : 8 * n_heads].any():
             raise DamagedArchiveError(f"{len(content):,} bytes are no stack of {n_lanes:,} lanes.")
+        each = np.zeros((n_lanes, 2 * _WORD), np.uint8)
+        each[is_told] = bits[n_told:n_bits]
+        each[np.arange(n_lanes), first] = 1
         stack = cls(n_lanes)
-        stack._heads = np.frombuffer(content, "<u8", n_lanes).astype(np.uint64)
-        if (stack._heads < _LEAST).any():
-            raise DamagedArchiveError("a lane holds less than a lane can.")
+        stack._heads = np.packbits(each, axis=1).view(">u8").ravel().astype(np.uint64)
         stack._words = np.frombuffer(content, "<u4", offset=n_heads).astype(np.uint32)
         stack._n_words = len(stack._words)
         return stack

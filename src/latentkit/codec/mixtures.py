@@ -112,8 +112,11 @@ class MixtureTables:
         self._floor = (1 << TABLE_BITS) // n
         self._by_symbol = np.ascontiguousarray(tables.starts.T.astype(np.int32))
         self._stride = n // _N_COARSE
-        self._places = np.arange(self._stride, n, self._stride, dtype=np.int32)
-        self._coarse = tables.starts[:, self._places].astype(np.float64)
+        self._coarse_places = np.arange(self._stride, n, self._stride, dtype=np.int32)
+        self._coarse = tables.starts[:, self._coarse_places].astype(np.float64)
+        self._fine_places = np.arange(self._stride + 1, dtype=np.int32)
+        coarse = np.arange(0, n, self._stride, dtype=np.int32)
+        self._fine = self._by_symbol[coarse[:, None] + self._fine_places]
         n_levels = HIGHEST_LEVEL - LOWEST_LEVEL + 1
         per_sixteenth = _SLOPE_BITS + (_CURVE_PER_UNIT // MEANS_PER_SYMBOL).bit_length() - 1
         slopes = exponential_curve(n_levels, per_unit=LEVELS_PER_NAT, bits=per_sixteenth, first=LOWEST_LEVEL)
@@ -151,39 +154,42 @@ class MixtureTables:
         starts = self._below(mixtures, symbols)
         return starts, self._below(mixtures, symbols + 1) - starts
 
-    def outlines(self, mixtures: Mixtures) -> NDArray[np.float64]:
-        """Return where every n/16-th symbol starts, shape (n, 15); it is what :meth:`symbols` looks at first."""
-        found: NDArray[np.float64] = mixtures.weights[:, : self.n_tables] @ self._coarse
-        found += self._places * self._floor
-        if self.n_logistics:
-            offsets = self._places * MEANS_PER_SYMBOL - mixtures.means[:, :, None]
-            heights = self._heights(offsets, mixtures.slopes[:, :, None])
-            found += np.einsum("nj,njp->np", mixtures.weights[:, self.n_tables :], heights)
-        return found
-
-    def symbols(self, mixtures: Mixtures, outlines: NDArray[np.float64], slots: Whole) -> tuple[Small, Small, Small]:
+    def symbols(self, mixtures: Mixtures, slots: Whole) -> tuple[Small, Small, Small]:
         """Return the symbols that have slots, each of its distribution, their starts and their frequencies, int32."""
-        low = (outlines <= slots[:, None]).sum(1, dtype=np.int32) * np.int32(self._stride)
-        step = self._stride // 2
-        while step:
-            middle = low + np.int32(step)
-            low = np.where(self._below(mixtures, middle) <= slots, middle, low)
-            step //= 2
-        return low, *self.intervals(mixtures, low)
+        outline = mixtures.weights[:, : self.n_tables] @ self._coarse
+        outline += self._added(mixtures, self._coarse_places[None])
+        coarse = (outline <= slots[:, None]).sum(1, dtype=np.int32)
+        first = coarse * np.int32(self._stride)
+        below = np.einsum("nk,npk->np", mixtures.weights[:, : self.n_tables], self._fine[coarse])
+        below += self._added(mixtures, first[:, None] + self._fine_places)
+        below[coarse == 0, 0] = 0
+        below[coarse == _N_COARSE - 1, -1] = 1 << self.precision
+        fine = (below[:, 1:] <= slots[:, None]).sum(1, dtype=np.int32)
+        each = np.arange(len(fine))
+        starts = below[each, fine]
+        return first + fine, starts, below[each, fine + 1] - starts
+
+    def _added(self, mixtures: Mixtures, symbols: Small) -> Small:
+        """What all but the tables add to F, shape (n, places), for symbols of that shape or (1, places)."""
+        found: Small = symbols * np.int32(self._floor)
+        if not self.n_logistics:
+            return found
+        offsets = (symbols * np.int32(MEANS_PER_SYMBOL))[:, None] - mixtures.means[:, :, None]
+        heights = self._heights(offsets, mixtures.slopes[:, :, None])
+        found = found + np.einsum("nj,njp->np", mixtures.weights[:, self.n_tables :], heights)
+        return found
 
     def _below(self, mixtures: Mixtures, symbols: Whole) -> Small:
         """F, shape (n,), int32."""
-        n = self.n_tables
-        found: Small = np.einsum("nk,nk->n", mixtures.weights[:, :n], self._by_symbol[symbols])
-        if self.n_logistics:
-            offsets = (symbols * MEANS_PER_SYMBOL)[:, None] - mixtures.means
-            found += np.einsum("nj,nj->n", mixtures.weights[:, n:], self._heights(offsets, mixtures.slopes))
-        found += symbols * self._floor
+        found: Small = np.einsum("nk,nk->n", mixtures.weights[:, : self.n_tables], self._by_symbol[symbols])
+        found += self._added(mixtures, symbols[:, None].astype(np.int32, copy=False))[:, 0]
         found[symbols == 0] = 0
         found[symbols == self.n_symbols] = 1 << self.precision
         return found
 
-    def _heights(self, offsets: Whole, slopes: Small) -> Small:
-        places = offsets * slopes >> _SLOPE_BITS
-        heights: Small = self._curve[places.clip(-_CURVE_HALF, _CURVE_HALF) + _CURVE_HALF]
+    def _heights(self, offsets: Small, slopes: Small) -> Small:
+        places = offsets * slopes
+        places >>= _SLOPE_BITS
+        places += _CURVE_HALF
+        heights: Small = self._curve.take(places, mode="clip")
         return heights

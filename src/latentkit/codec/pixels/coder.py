@@ -26,8 +26,12 @@ __all__ = ["PixelCoder"]
 Integers = NDArray[np.int64]
 Small = NDArray[np.int32]
 
-_MOST_LANES: Final = 512
-_PIXELS_OF_A_LANE: Final = 4096
+_MOST_LANES: Final = 1024
+#: Numbers that a lane codes, at least: of lanes that start with bits of others, which cost 6 bits; that start empty,
+#: which cost 38; and of the few that come before the others.
+_OF_A_LANE: Final = 4096
+_OF_AN_EMPTY_LANE: Final = 16384
+_OF_AN_EARLY_LANE: Final = 256
 #: One in so many images is coded first, and its bits are those that the lanes of the others start with.
 _FIRST: Final = 256
 _SEED: Final = 4  # bytes
@@ -135,53 +139,52 @@ class PixelCoder(Coder):
         images = self._images(block, n)
         self._verify()
         n_first = _n_first(n)
-        first = self._stack_of(images[:n_first], b"").to_bytes()
         if n_first == n:
-            return first
-        n_lanes = _n_lanes(images[n_first:].size)
-        seeds, rest = first[: _SEED * n_lanes], first[_SEED * n_lanes :]
-        stack = self._stack_of(images[n_first:], seeds)
-        return len(first).to_bytes(_SEED, "little") + rest + stack.to_bytes()
+            return self._stack_of(images, _n_lanes(images.size, _OF_AN_EMPTY_LANE)).to_bytes()
+        first, others = images[:n_first], images[n_first:]
+        told = self._stack_of(first, _n_lanes(first.size, _OF_AN_EARLY_LANE)).to_bytes()
+        n_lanes = _n_lanes(others.size, _OF_A_LANE)
+        stack = self._stack_of(others, n_lanes, told[: _SEED * n_lanes])
+        return len(told).to_bytes(_SEED, "little") + told[_SEED * n_lanes :] + stack.to_bytes()
 
     def decode(self, content: bytes, n: int, size: int) -> bytes:
         if n < 1 or size != n * math.prod(self.shape):
             raise DamagedArchiveError(f"{size:,} bytes are not {n:,} images of shape {self.shape}.")
         self._verify()
-        n_first = _n_first(n)
+        n_first, of_an_image = _n_first(n), math.prod(self.shape)
         if n_first == n:
-            return self._unstacked(content, n).tobytes()
-        n_seeds = _SEED * _n_lanes((n - n_first) * math.prod(self.shape))
+            return self._unstacked(content, n, _n_lanes(size, _OF_AN_EMPTY_LANE))
+        n_lanes = _n_lanes(size - n_first * of_an_image, _OF_A_LANE)
         n_told = int.from_bytes(content[:_SEED], "little")
-        start = _SEED + max(0, n_told - n_seeds)
+        start = _SEED + max(0, n_told - _SEED * n_lanes)
         if len(content) < start:
             raise DamagedArchiveError("it ends before its first images do.")
-        others, seeds = self._read(content[start:], n - n_first)
+        others, seeds = self._read(content[start:], n - n_first, n_lanes)
         if seeds[n_told:].strip(b"\0"):
             raise DamagedArchiveError("what its lanes started with is more than its first images.")
-        first = (seeds + content[_SEED:start])[:n_told]
-        return self._unstacked(first, n_first).tobytes() + others.tobytes()
+        told = (seeds + content[_SEED:start])[:n_told]
+        return self._unstacked(told, n_first, _n_lanes(n_first * of_an_image, _OF_AN_EARLY_LANE)) + others
 
     def _images(self, block: bytes, n: int) -> NDArray[np.uint8]:
         if n < 1 or len(block) != n * math.prod(self.shape):
             raise UnfitDataError(f"{len(block):,} bytes are not {n:,} images of shape {self.shape}.")
         return np.frombuffer(block, np.uint8).reshape(n, *self.shape)
 
-    def _unstacked(self, content: bytes, n: int) -> NDArray[np.uint8]:
-        images, seeds = self._read(content, n)
+    def _unstacked(self, content: bytes, n: int, n_lanes: int) -> bytes:
+        images, seeds = self._read(content, n, n_lanes)
         if seeds.strip(b"\0"):
             raise DamagedArchiveError("what is left after the last pixel is not what the first one found.")
         return images
 
     # Stacks
 
-    def _stack_of(self, images: NDArray[np.uint8], seeds: bytes) -> AnsStack:
+    def _stack_of(self, images: NDArray[np.uint8], n_lanes: int, seeds: bytes = b"") -> AnsStack:
         """A stack of images, whose lanes start with seeds."""
-        n_lanes = _n_lanes(images.size)
         canvas = _Canvas(self.context.neighbourhood, len(images), self.shape)
         canvas.draw(images)
         intervals: list[tuple[Small, Small]] = []
 
-        def note(front: Integers, channel: int, mixtures: Mixtures) -> None:
+        def note(front: Integers, channel: int, mixtures: Mixtures, guesses: Tensor) -> None:
             symbols = canvas.pixels(front, channel).numpy().astype(np.int32)
             intervals.append(self.mixtures[channel].intervals(mixtures, symbols))
 
@@ -193,27 +196,29 @@ class PixelCoder(Coder):
                 stack.push_intervals(starts[lanes], frequencies[lanes], precision)
         return stack
 
-    def _read(self, content: bytes, n: int) -> tuple[NDArray[np.uint8], bytes]:
+    def _read(self, content: bytes, n: int, n_lanes: int) -> tuple[bytes, bytes]:
         """The images of a stack, and the seeds that its lanes started with."""
-        n_lanes = _n_lanes(n * math.prod(self.shape))
         stack = AnsStack.from_bytes(content, n_lanes)
         canvas = _Canvas(self.context.neighbourhood, n, self.shape)
 
-        def pop(front: Integers, channel: int, mixtures: Mixtures) -> None:
+        def pop(front: Integers, channel: int, mixtures: Mixtures, guesses: Tensor) -> None:
             tables = self.mixtures[channel]
-            outlines = tables.outlines(mixtures)
-            found = np.empty(len(mixtures), np.uint8)
+            symbols = guesses[:, channel].numpy().astype(np.int32)
+            starts, frequencies = tables.intervals(mixtures, symbols)
             for lanes in _groups(len(mixtures), n_lanes):
                 slots = stack.peek(lanes.stop - lanes.start, tables.precision)
-                symbols, starts, frequencies = tables.symbols(mixtures[lanes], outlines[lanes], slots)
-                stack.pop_intervals(slots, starts, frequencies, tables.precision)
-                found[lanes] = symbols
-            canvas.paint(front, channel, torch.from_numpy(found))
+                into = slots - starts[lanes]
+                missed = np.flatnonzero((into < 0) | (into >= frequencies[lanes])) + lanes.start
+                if len(missed):
+                    found = tables.symbols(mixtures[missed], slots[missed - lanes.start])
+                    symbols[missed], starts[missed], frequencies[missed] = found
+                stack.pop_intervals(slots, starts[lanes], frequencies[lanes], tables.precision)
+            canvas.paint(front, channel, torch.from_numpy(symbols.astype(np.uint8)))
 
         self._visit(canvas, pop)
-        return canvas.images().numpy(), stack.seeds().astype("<u4").tobytes()
+        return canvas.images().numpy().tobytes(), stack.seeds().astype("<u4").tobytes()
 
-    def _visit(self, canvas: _Canvas, visitor: Callable[[Integers, int, Mixtures], None]) -> None:
+    def _visit(self, canvas: _Canvas, visitor: Callable[[Integers, int, Mixtures, Tensor], None]) -> None:
         """Call a visitor for each front and channel, with the distributions of its pixels, one image after another."""
         context = self.context
         places = torch.from_numpy(self.places).float()
@@ -229,7 +234,7 @@ class PixelCoder(Coder):
                     outputs = network(features)
                 near = guesses[:, channel] * MEANS_PER_SYMBOL
                 outputs[:, mixture.means] += near[:, None]
-                visitor(front, channel, mixture.of(outputs.int().numpy()))
+                visitor(front, channel, mixture.of(outputs.int().numpy()), guesses)
 
     def _verify(self) -> None:
         if not self._is_verified:
@@ -298,9 +303,9 @@ def _n_first(n: int) -> int:
     return -(-n // _FIRST)
 
 
-def _n_lanes(n_pixels: int) -> int:
-    """The largest power of two with enough pixels for each lane."""
-    return min(_MOST_LANES, 1 << max(0, (n_pixels // _PIXELS_OF_A_LANE).bit_length() - 1))
+def _n_lanes(n_numbers: int, of_a_lane: int) -> int:
+    """The largest power of two with enough numbers for each lane."""
+    return min(_MOST_LANES, 1 << max(0, (n_numbers // of_a_lane).bit_length() - 1))
 
 
 coders.register(PixelCoder.name)(PixelCoder.of)
