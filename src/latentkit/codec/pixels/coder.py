@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ __all__ = ["PixelCoder"]
 
 Integers = NDArray[np.int64]
 Small = NDArray[np.int32]
+_Shape: TypeAlias = tuple[int, int, int]
 
 _MOST_LANES: Final = 1024
 #: Numbers that a lane codes, at least: of lanes that start with bits of others, which cost 6 bits; that start empty,
@@ -35,6 +36,7 @@ _OF_AN_EARLY_LANE: Final = 256
 #: One in so many images is coded first, and its bits are those that the lanes of the others start with.
 _FIRST: Final = 256
 _SEED: Final = 4  # bytes
+_SIZES: Final = 8  # bytes that tell height and width
 
 
 @final
@@ -48,10 +50,12 @@ class PixelCoder(Coder):
     first images are coded by themselves, and what they become fills the lanes of the stack that codes the others, which
     would otherwise start empty and cost what they are as long as.
 
-    A block is pixels of n images, row by row, the channels of a pixel side by side.
+    A block is the height and the width of its images, 32 bits each, little-endian, and then the pixels of n images, row
+    by row, the channels of a pixel side by side.
 
     Args:
-        shape: Of an image: height, width, channels.
+        shape: Of an image: height, width, channels. Height and width are 0 for images of any size, which then have no
+            codes of places.
         context: What the networks are told.
         networks: One for each channel; takes features, and then the codes of the pixel's place.
         mixtures: What their outputs stand for, one for each channel.
@@ -65,7 +69,7 @@ class PixelCoder(Coder):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: _Shape,
         context: Context,
         networks: Sequence[ExactNetwork],
         mixtures: Sequence[MixtureTables],
@@ -75,10 +79,10 @@ class PixelCoder(Coder):
         self.shape, self.context = shape, context
         self.networks, self.mixtures, self.places = tuple(networks), tuple(mixtures), places
         fits = (
-            min(shape) >= 1
+            min(shape) >= 0
             and n_channels == context.n_channels == len(networks) == len(mixtures)
             and places.ndim == 2
-            and len(places) == height * width
+            and (len(places) == height * width if places.shape[1] else not places.size)
             and (not places.size or (FEATURES.low <= places.min() and places.max() <= FEATURES.high))
         )
         if not fits:
@@ -138,40 +142,48 @@ class PixelCoder(Coder):
     def encode(self, block: bytes, n: int) -> bytes:
         images = self._images(block, n)
         self._verify()
-        n_first = _n_first(n)
+        told, n_first = block[:_SIZES], _n_first(n)
         if n_first == n:
-            return self._stack_of(images, _n_lanes(images.size, _OF_AN_EMPTY_LANE)).to_bytes()
+            return told + self._stack_of(images, _n_lanes(images.size, _OF_AN_EMPTY_LANE)).to_bytes()
         first, others = images[:n_first], images[n_first:]
-        told = self._stack_of(first, _n_lanes(first.size, _OF_AN_EARLY_LANE)).to_bytes()
+        early = self._stack_of(first, _n_lanes(first.size, _OF_AN_EARLY_LANE)).to_bytes()
         n_lanes = _n_lanes(others.size, _OF_A_LANE)
-        stack = self._stack_of(others, n_lanes, told[: _SEED * n_lanes])
-        return len(told).to_bytes(_SEED, "little") + told[_SEED * n_lanes :] + stack.to_bytes()
+        stack = self._stack_of(others, n_lanes, early[: _SEED * n_lanes])
+        return told + len(early).to_bytes(_SEED, "little") + early[_SEED * n_lanes :] + stack.to_bytes()
 
     def decode(self, content: bytes, n: int, size: int) -> bytes:
-        if n < 1 or size != n * math.prod(self.shape):
-            raise DamagedArchiveError(f"{size:,} bytes are not {n:,} images of shape {self.shape}.")
+        told, content = content[:_SIZES], content[_SIZES:]
+        height, width = _sizes(told)
+        if not self._takes(height, width) or n < 1 or size != _SIZES + n * height * width * self.shape[2]:
+            raise DamagedArchiveError(f"{size:,} bytes are not {n:,} images of {height} x {width} pixels.")
         self._verify()
-        n_first, of_an_image = _n_first(n), math.prod(self.shape)
+        shape, n_first = (height, width, self.shape[2]), _n_first(n)
         if n_first == n:
-            return self._unstacked(content, n, _n_lanes(size, _OF_AN_EMPTY_LANE))
-        n_lanes = _n_lanes(size - n_first * of_an_image, _OF_A_LANE)
-        n_told = int.from_bytes(content[:_SEED], "little")
-        start = _SEED + max(0, n_told - _SEED * n_lanes)
+            return told + self._unstacked(content, n, shape, _OF_AN_EMPTY_LANE)
+        n_lanes = _n_lanes((n - n_first) * math.prod(shape), _OF_A_LANE)
+        n_early = int.from_bytes(content[:_SEED], "little")
+        start = _SEED + max(0, n_early - _SEED * n_lanes)
         if len(content) < start:
             raise DamagedArchiveError("it ends before its first images do.")
-        others, seeds = self._read(content[start:], n - n_first, n_lanes)
-        if seeds[n_told:].strip(b"\0"):
+        others, seeds = self._read(content[start:], n - n_first, shape, n_lanes)
+        if seeds[n_early:].strip(b"\0"):
             raise DamagedArchiveError("what its lanes started with is more than its first images.")
-        told = (seeds + content[_SEED:start])[:n_told]
-        return self._unstacked(told, n_first, _n_lanes(n_first * of_an_image, _OF_AN_EARLY_LANE)) + others
+        early = (seeds + content[_SEED:start])[:n_early]
+        return told + self._unstacked(early, n_first, shape, _OF_AN_EARLY_LANE) + others
 
     def _images(self, block: bytes, n: int) -> NDArray[np.uint8]:
-        if n < 1 or len(block) != n * math.prod(self.shape):
-            raise UnfitDataError(f"{len(block):,} bytes are not {n:,} images of shape {self.shape}.")
-        return np.frombuffer(block, np.uint8).reshape(n, *self.shape)
+        height, width = _sizes(block[:_SIZES])
+        shape = (n, height, width, self.shape[2])
+        if n < 1 or not self._takes(height, width) or len(block) - _SIZES != math.prod(shape):
+            raise UnfitDataError(f"{len(block):,} bytes are not {n:,} images that this model is of.")
+        return np.frombuffer(block, np.uint8, offset=_SIZES).reshape(shape)
 
-    def _unstacked(self, content: bytes, n: int, n_lanes: int) -> bytes:
-        images, seeds = self._read(content, n, n_lanes)
+    def _takes(self, height: int, width: int) -> bool:
+        """Whether images of a size can be coded; empty ones cannot."""
+        return min(height, width) >= 1 and self.shape[:2] in ((0, 0), (height, width))
+
+    def _unstacked(self, content: bytes, n: int, shape: _Shape, of_a_lane: int) -> bytes:
+        images, seeds = self._read(content, n, shape, _n_lanes(n * math.prod(shape), of_a_lane))
         if seeds.strip(b"\0"):
             raise DamagedArchiveError("what is left after the last pixel is not what the first one found.")
         return images
@@ -180,7 +192,7 @@ class PixelCoder(Coder):
 
     def _stack_of(self, images: NDArray[np.uint8], n_lanes: int, seeds: bytes = b"") -> AnsStack:
         """A stack of images, whose lanes start with seeds."""
-        canvas = _Canvas(self.context.neighbourhood, len(images), self.shape)
+        canvas = _Canvas(self.context.neighbourhood, len(images), images.shape[1:])
         canvas.draw(images)
         intervals: list[tuple[Small, Small]] = []
 
@@ -196,10 +208,10 @@ class PixelCoder(Coder):
                 stack.push_intervals(starts[lanes], frequencies[lanes], precision)
         return stack
 
-    def _read(self, content: bytes, n: int, n_lanes: int) -> tuple[bytes, bytes]:
+    def _read(self, content: bytes, n: int, shape: _Shape, n_lanes: int) -> tuple[bytes, bytes]:
         """The images of a stack, and the seeds that its lanes started with."""
         stack = AnsStack.from_bytes(content, n_lanes)
-        canvas = _Canvas(self.context.neighbourhood, n, self.shape)
+        canvas = _Canvas(self.context.neighbourhood, n, shape)
 
         def pop(front: Integers, channel: int, mixtures: Mixtures, guesses: Tensor) -> None:
             tables = self.mixtures[channel]
@@ -222,10 +234,11 @@ class PixelCoder(Coder):
         """Call a visitor for each front and channel, with the distributions of its pixels, one image after another."""
         context = self.context
         places = torch.from_numpy(self.places).float()
-        for front in _fronts(context.neighbourhood, *self.shape[:2]):
+        for front in _fronts(context.neighbourhood, *canvas.shape[:2]):
             neighbours = canvas.neighbours(front).float()
             guesses = context.guesses(neighbours)
-            codes = places[torch.from_numpy(front)].repeat_interleave(canvas.n, 0)
+            codes = places[torch.from_numpy(front)] if places.shape[1] else places.new_zeros(len(front), 0)
+            codes = codes.repeat_interleave(canvas.n, 0)
             for channel, (network, mixture) in enumerate(zip(self.networks, self.mixtures, strict=True)):
                 before = [canvas.pixels(front, earlier).float()[:, None] for earlier in range(channel)]
                 known = torch.cat(before, 1) if before else guesses[:, :0]
@@ -247,7 +260,7 @@ class PixelCoder(Coder):
 class _Canvas:
     """Images with a margin of zeros around them, in which the pixels of one place in all images are neighbours."""
 
-    def __init__(self, neighbourhood: Neighbourhood, n: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, neighbourhood: Neighbourhood, n: int, shape: _Shape) -> None:
         self.n, self.shape = n, shape
         self._up, self._side = neighbourhood.up, neighbourhood.side
         height, width, n_channels = shape
@@ -292,6 +305,10 @@ class _Canvas:
 @lru_cache(maxsize=8)
 def _fronts(neighbourhood: Neighbourhood, height: int, width: int) -> list[Integers]:
     return neighbourhood.fronts(height, width)
+
+
+def _sizes(told: bytes) -> tuple[int, int]:
+    return int.from_bytes(told[:4], "little"), int.from_bytes(told[4:_SIZES], "little")
 
 
 def _groups(n: int, n_lanes: int) -> list[slice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -42,7 +43,9 @@ _IMAGES: Final = 64
 #: Share of the pixels of a step whose neighbours are all alike, at most: there is little to learn from them.
 _FLAT_SHARE: Final = 0.15
 _HELD_OUT: Final = 1000
-_MOST_PLACES: Final = 4096  # of images whose places have codes of their own
+#: Side of a square, in pixels: no larger images have places with codes of their own; they are learnt in such tiles.
+_TILE: Final = 64
+_COUNTED: Final = 5000  # images by which symbols are counted
 _EXAMPLES: Final = 20_000  # pixels by which activations are scaled
 
 
@@ -233,7 +236,7 @@ class _Network(nn.Module):
 
 
 def fit_pixel_coder(
-    images: NDArray[np.uint8],
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     *,
     seed: int,
     max_time: float = 300.0,
@@ -244,34 +247,31 @@ def fit_pixel_coder(
     """Learn to code images.
 
     Args:
-        images: Like those that are to be coded, shape (n, height, width, channels), n at least 2.
+        images: Like those that are to be coded, each of shape (height, width, channels), of one size or of several; two
+            or more, or one that is larger than 64 x 64.
         seed: Of weights and draws.
         max_time: Seconds of training.
         settings: Of the model; None for those that suit images of this kind.
         engine: How to compute.
         reporter: Hears how it goes.
     Returns:
-        The coder, and how training went: objectives are nats an image.
+        The coder, and how training went: objectives are nats an image, or a tile of one.
     Raises:
-        DataError: If there is one image only.
-        InvalidParameterError: If they are not of this form.
+        DataError: If there is too little to learn from, or channels differ.
+        InvalidParameterError: If the images are not of this form.
     """
-    if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
-        raise InvalidParameterError(
-            f"images must be uint8 of shape (n, height, width, channels); got {images.dtype}, {images.shape}."
-        )
-    if len(images) < 2:
-        raise DataError("one image is not enough to learn from; give 2 or more.")
-    shape = tuple(images.shape[1:])
-    assert len(shape) == 3
+    shape = _common_shape(images)
+    tiles = torch.from_numpy(_tiles(images, shape))
+    if len(tiles) < 2:
+        raise DataError("one small image is not enough to learn from; give 2 or more.")
     settings = settings or suitable_settings(shape)
-    order = torch.randperm(len(images), generator=generator(seed, "held-out"))
-    n_held_out = min(_HELD_OUT, max(1, len(images) // 10))
-    storage = torch.from_numpy(np.ascontiguousarray(images))
-    feed = Feed(storage, lambda x: x)
+    order = torch.randperm(len(tiles), generator=generator(seed, "held-out"))
+    n_held_out = min(_HELD_OUT, max(1, len(tiles) // 10))
+    feed = Feed(tiles, lambda x: x)
     train, held_out = feed.subset(order[n_held_out:]), feed.subset(order[:n_held_out])
+    tile = (int(tiles.shape[1]), int(tiles.shape[2]), shape[2])
     with isolated_rng(derive_seed(seed, "weights")):
-        model = PixelModel(shape, settings, _shares(storage[order[n_held_out:]][:5000]))
+        model = PixelModel(tile, settings, _shares(train.storage[:_COUNTED]))
     plan = TrainingPlan(
         max_epochs=1_000_000,
         max_time=max_time,
@@ -280,30 +280,61 @@ def fit_pixel_coder(
         optimizer_options={"betas": (0.9, 0.99)},
         learning_rate=5e-3,
         weight_decay=0.0,
-        gradient_clip=float(math.prod(shape)),
+        gradient_clip=float(math.prod(tile)),
         seed=derive_seed(seed, "pixels"),
         engine=engine or Engine(device="cpu", matmul="medium"),
     )
     trainer = Trainer(model, MaximumLikelihood(), plan, train=train, validation=held_out, reporter=reporter or Silent())
     result = trainer.run()
-    return pixel_coder(model.eval(), train.storage, seed=seed), result
+    return pixel_coder(model.eval(), train.storage, shape, seed=seed), result
 
 
 def suitable_settings(shape: tuple[int, int, int]) -> PixelSettings:
-    """Return settings for images of a shape: small ones have places of their own, colour is centred."""
+    """Return settings for images of a shape: small ones have places of their own, colours are centred."""
     height, width, n_channels = shape
-    place_codes = 8 if height * width <= _MOST_PLACES else 0
+    has_places = 0 < height * width <= _TILE * _TILE
     if n_channels == 1:
-        return PixelSettings(place_codes=place_codes)
-    return PixelSettings(reach=4, place_codes=min(2, place_codes), n_tables=4, n_logistics=6, is_centred=True)
+        return PixelSettings(place_codes=8 if has_places else 0)
+    return PixelSettings(reach=4, place_codes=2 if has_places else 0, n_tables=4, n_logistics=6, is_centred=True)
 
 
-def pixel_coder(model: PixelModel, images: Tensor, *, seed: int, weight_bits: int = 8) -> PixelCoder:
+def _common_shape(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Height, width and channels of all; height and width are 0 where they differ."""
+    for image in images:
+        if image.ndim != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise InvalidParameterError(
+                f"images must be uint8 of shape (height, width, channels); got {image.dtype}, {image.shape}."
+            )
+    shapes = {image.shape for image in images}
+    channels = {shape[2] for shape in shapes}
+    if len(channels) != 1:
+        raise DataError(f"images must have equally many channels; got {sorted(channels) or 'no images'}.")
+    height, width, n_channels = shapes.pop() if len(shapes) == 1 else (0, 0, channels.pop())
+    return (height, width, n_channels) if height * width <= _TILE * _TILE else (0, 0, n_channels)
+
+
+def _tiles(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Images of the shape as they are; others in tiles of one size, what is left over left out."""
+    if shape[0]:
+        return np.stack(list(images)) if not isinstance(images, np.ndarray) else np.ascontiguousarray(images)
+    side = max(1, min(_TILE, *(min(image.shape[:2]) for image in images)))
+    found = []
+    for image in images:
+        rows, columns = image.shape[0] // side, image.shape[1] // side
+        cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side, -1)
+        found.append(cut.swapaxes(1, 2).reshape(rows * columns, side, side, -1))
+    return np.concatenate(found)
+
+
+def pixel_coder(
+    model: PixelModel, images: Tensor, shape: tuple[int, int, int], *, seed: int, weight_bits: int = 8
+) -> PixelCoder:
     """Return the coder of whole numbers that stands for a model.
 
     Args:
         model: Trained.
         images: By which activations are scaled, shape (n, height, width, channels).
+        shape: Of the images that are to be coded; height and width are 0 for any.
         seed: Of which pixels.
         weight_bits: Bits of a weight.
     """
@@ -328,7 +359,7 @@ def pixel_coder(model: PixelModel, images: Tensor, *, seed: int, weight_bits: in
         tables = FrequencyTables.of(shares, TABLE_BITS, least=0)
         mixtures.append(MixtureTables(tables, n_logistics=settings.n_logistics))
     places = (_WHITE * torch.tanh(model.places.detach())).round().long().numpy()
-    return PixelCoder(model.shape, model.context, networks, mixtures, places)
+    return PixelCoder(shape, model.context, networks, mixtures, places)
 
 
 def _shares(images: Tensor) -> Tensor:
