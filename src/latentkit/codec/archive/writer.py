@@ -1,0 +1,282 @@
+"""Writing an archive: each block by the method that takes fewest bytes, and none that could not be read again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self, final
+
+import google_crc32c
+
+from latentkit.codec.archive.blocks import (
+    MOST_BLOCK_BYTES,
+    MOST_MODEL_BYTES,
+    Method,
+    Packed,
+    PackedBlock,
+    fewest,
+    packed_by_zstd,
+)
+from latentkit.codec.archive.frames import MAGIC, FrameKind, end_frame, frame
+from latentkit.codec.archive.head import Head
+from latentkit.codec.archive.index import LEAST_INDEXED_BLOCKS, MOST_BLOCKS, BlockEntry, Index
+from latentkit.codec.coders import Coder
+from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
+from latentkit.core.files import atomic_path, storage_errors
+from latentkit.core.parameters import check_integer
+
+__all__ = ["ArchiveSummary", "ArchiveWriter"]
+
+_LEAST_LEVEL, _MOST_LEVEL = 1, 22  # of zstd
+_MOST_ITEMS: Final = (1 << 62) - 1  # of an archive
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSummary:
+    """What an archive has become.
+
+    Attributes:
+        n_items: How many items it has.
+        n_blocks: In how many blocks.
+        raw_bytes: How many bytes they are, unpacked.
+        file_bytes: How many bytes the archive is.
+        model_bytes: How many of these the model is.
+        n_blocks_by: How many blocks each method packed.
+        bytes_by: How many bytes they take, packed, for each method.
+        bytes_without_coder: How many bytes the blocks would take, packed without the coder. Where this is less than
+            those of `bytes_by` and `model_bytes` together, the model does not pay.
+        n_unfit: How many blocks the coder could not take.
+        n_mismatches: How many blocks the coder did not give back as they were, so that another method was taken.
+            Above 0, the coder is at fault.
+        seconds: How long it took.
+    """
+
+    n_items: int
+    n_blocks: int
+    raw_bytes: int
+    file_bytes: int
+    model_bytes: int
+    n_blocks_by: Mapping[Method, int]
+    bytes_by: Mapping[Method, int]
+    bytes_without_coder: int
+    n_unfit: int
+    n_mismatches: int
+    seconds: float
+
+
+@final
+class ArchiveWriter:
+    """Writes an archive, block by block; used in a ``with`` statement, at whose end the archive is whole.
+
+    A file gets its name when it is whole; whatever happens before leaves there what was there. A stream is only written
+    to, never read or moved in, so that a pipe will do.
+
+    Args:
+        target: A path, or a stream of bytes, which stays open.
+        meta: What the bytes are, as JSON knows it.
+        coder: Codes blocks, where that takes fewer bytes.
+        embeds_model: Whether the coder's state is written into the archive, before the first block that it codes. Else
+            who reads the archive needs the coder.
+        level: Of zstd, from 1, which is fast, to 22; None does without.
+        verify: Whether each block that the coder codes is decoded and compared before it is written.
+
+    Raises:
+        InvalidParameterError: If an option cannot be had.
+
+    Example:
+        >>> import io
+        >>> stream = io.BytesIO()
+        >>> with ArchiveWriter(stream, {"kind": "lines"}) as archive:
+        ...     archive.write(b"to be or not to be", 6)
+        <Method.STORED: 0>
+        >>> archive.summary.n_items, archive.summary.file_bytes == len(stream.getvalue())
+        (6, True)
+    """
+
+    def __init__(
+        self,
+        target: str | Path | IO[bytes],
+        meta: Mapping[str, Any],
+        *,
+        coder: Coder | None = None,
+        embeds_model: bool = False,
+        level: int | None = 19,
+        verify: bool = True,
+    ) -> None:
+        if embeds_model and coder is None:
+            raise InvalidParameterError("embeds_model asks for a coder, whose model it is; got coder=None.")
+        if level is not None:
+            check_integer("level", level, low=_LEAST_LEVEL, high=_MOST_LEVEL)
+        self._target, self._coder, self._level, self._verify = target, coder, level, verify
+        state = None if coder is None else coder.state()
+        self._model = state.to_bytes() if state is not None and embeds_model else None
+        if self._model is not None and len(self._model) > MOST_MODEL_BYTES:
+            raise InvalidParameterError(
+                f"a model that is embedded has at most {MOST_MODEL_BYTES:,} bytes; got {len(self._model):,}. Leave it "
+                "out, and keep the run."
+            )
+        self._meta, self._fingerprint = dict(meta), None if state is None else state.fingerprint
+        Head(self._meta, self._fingerprint).to_frame()  # what is wrong is said before anything is written
+        self._head = b""  # written with the first block, of whose content it bears a mark
+        self._tag = 0
+        self._stream: IO[bytes] | None = None
+        self._exits = ExitStack()
+        self._index = Index()
+        self._n_written = self._checksum = self._n_unfit = self._n_mismatches = 0
+        self._model_bytes = self._bytes_without_coder = 0
+        self._sizes: dict[Method, list[int]] = {method: [] for method in Method}
+        self._started = self._seconds = 0.0
+
+    def __enter__(self) -> Self:
+        assert self._stream is None, "an archive is written once"
+        self._started = time.perf_counter()
+        if isinstance(self._target, (str, Path)):
+            temporary = self._exits.enter_context(atomic_path(self._target))
+            self._stream = self._exits.enter_context(temporary.open("wb"))
+        else:
+            self._stream = self._target
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            with self._exits:
+                self._finish()
+            return
+        try:  # an error of whoever writes blocks is not one of writing the file
+            with self._exits:
+                raise _AbandonedError
+        except _AbandonedError:
+            pass
+
+    def write(self, block: bytes, n_items: int) -> Method:
+        """Write a block.
+
+        Args:
+            block: Bytes of items.
+            n_items: How many items they are.
+
+        Returns:
+            How it was packed.
+
+        Raises:
+            InvalidParameterError: If the block is too large, or one too many.
+            StorageError: If the file cannot be written.
+        """
+        assert self._stream is not None, "an archive is written to inside its `with` statement"
+        block = bytes(block)
+        if len(block) > MOST_BLOCK_BYTES:
+            raise InvalidParameterError(
+                f"a block must be at most {MOST_BLOCK_BYTES:,} bytes; got {len(block):,}. Write it in parts."
+            )
+        if len(self._index) == MOST_BLOCKS:
+            raise InvalidParameterError(f"an archive has at most {MOST_BLOCKS:,} blocks. Write larger ones.")
+        first = self._index.n_items
+        n_items = check_integer("n_items", n_items, high=_MOST_ITEMS - first)
+        if not self._head:
+            self._begin(google_crc32c.value(block))
+        plain = fewest(Packed.stored(block), None if self._level is None else packed_by_zstd(block, self._level))
+        packed = fewest(plain, self._coded(block, n_items))
+        self._bytes_without_coder += plain.size
+        if packed.method is Method.CODER and self._model is not None and not self._index.model_offset:
+            self._write_model(self._model)
+        self._sizes[packed.method].append(packed.size)
+        self._write_block(PackedBlock(first, n_items, packed))
+        return packed.method
+
+    @property
+    def summary(self) -> ArchiveSummary:
+        """What the archive has become so far; at the end of the ``with`` statement, all of it."""
+        return ArchiveSummary(
+            n_items=self._index.n_items,
+            n_blocks=len(self._index),
+            raw_bytes=self._index.n_bytes,
+            file_bytes=self._n_written,
+            model_bytes=self._model_bytes,
+            n_blocks_by={method: len(sizes) for method, sizes in self._sizes.items()},
+            bytes_by={method: sum(sizes) for method, sizes in self._sizes.items()},
+            bytes_without_coder=self._bytes_without_coder,
+            n_unfit=self._n_unfit,
+            n_mismatches=self._n_mismatches,
+            seconds=self._seconds or time.perf_counter() - self._started,
+        )
+
+    def _coded(self, block: bytes, n_items: int) -> Packed | None:
+        """The block as the coder packs it; None where it cannot, or does not give it back."""
+        if self._coder is None or not 1 <= n_items <= len(block):
+            return None
+        try:
+            packed = Packed.of(block, Method.CODER, self._coder.encode(block, n_items))
+        except UnfitDataError:
+            self._n_unfit += 1
+            return None
+        if self._verify:
+            try:
+                is_given_back = packed.unpacked(self._coder, n_items) == block
+            except DamagedArchiveError:
+                is_given_back = False
+            if not is_given_back:
+                self._n_mismatches += 1
+                return None
+        return packed
+
+    # Frames
+
+    def _begin(self, stamp: int) -> None:
+        self._head = Head(self._meta, self._fingerprint, stamp).to_frame()
+        self._tag = int.from_bytes(self._head[-4:], "little")
+        self._put(MAGIC)
+        self._put(self._head)
+
+    def _write_model(self, model: bytes) -> None:
+        self._index.model_offset = self._n_written
+        packed = fewest(Packed.stored(model), packed_by_zstd(model, self._level or _MOST_LEVEL))
+        self._put(frame(FrameKind.MODEL, packed.to_bytes(), self._tag))
+        self._model_bytes = self._n_written - self._index.model_offset
+
+    def _write_block(self, block: PackedBlock) -> None:
+        content = frame(FrameKind.BLOCK, block.to_bytes(), self._tag)
+        self._index.append(BlockEntry.of(block, self._n_written, int.from_bytes(content[-4:], "little")))
+        self._put(content)
+
+    def _finish(self) -> None:
+        if not self._head:
+            self._begin(0)
+        index = b""
+        if len(self._index) >= LEAST_INDEXED_BLOCKS:
+            self._put(self._head)
+            index = frame(FrameKind.INDEX, self._index.to_bytes(), self._tag)
+            self._put(index)
+        self._put(end_frame(len(index), self._tag, self._checksum))
+        assert self._stream is not None
+        self._stream.flush()
+        self._seconds = time.perf_counter() - self._started
+
+    def _put(self, content: bytes) -> None:
+        assert self._stream is not None
+        self._checksum = google_crc32c.extend(self._checksum, content)
+        self._n_written += len(content)
+        if isinstance(self._target, (str, Path)):
+            with storage_errors(self._target):
+                _write_all(self._stream, content)
+        else:
+            _write_all(self._stream, content)
+
+
+@final
+class _AbandonedError(Exception):
+    """Takes back what was begun, in place of an error that is somebody else's."""
+
+
+def _write_all(stream: IO[bytes], content: bytes) -> None:
+    """Write to a stream, which may take it in parts, as an unbuffered one does."""
+    rest = memoryview(content)
+    while rest:
+        n = stream.write(rest)
+        rest = rest[len(rest) if n is None else n :]
