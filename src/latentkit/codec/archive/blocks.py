@@ -102,17 +102,15 @@ class Packed:
             )
         return cls(Method(number), n_bytes, checksum, fields.rest())
 
-    def to_bytes(self) -> bytes:
+    def parts(self) -> tuple[bytes, ...]:
         """Return the method; where it is not :attr:`Method.STORED`, size and checksum; and the payload."""
-        if self.method is Method.STORED:
-            return bytes((self.method,)) + self.payload
-        return b"".join((bytes((self.method,)), digits(self.n_bytes), word(self.checksum), self.payload))
+        told = b"" if self.method is Method.STORED else digits(self.n_bytes) + word(self.checksum)
+        return bytes((self.method,)) + told, self.payload
 
     @property
     def size(self) -> int:
-        """Size of :meth:`to_bytes`."""
-        told = 0 if self.method is Method.STORED else len(digits(self.n_bytes)) + 4
-        return 1 + told + len(self.payload)
+        """Size of :meth:`parts`."""
+        return sum(len(part) for part in self.parts())
 
     def unpacked(self, coder: Coder | None = None, n_items: int = 0) -> bytes:
         """Return the bytes that were packed.
@@ -168,9 +166,9 @@ class PackedBlock:
         first, n_items = fields.number(), fields.number()
         return cls(first, n_items, Packed.from_fields(fields, MOST_BLOCK_BYTES))
 
-    def to_bytes(self) -> bytes:
+    def parts(self) -> tuple[bytes, ...]:
         """Return the body of its frame."""
-        return digits(self.first) + digits(self.n_items) + self.packed.to_bytes()
+        return (digits(self.first) + digits(self.n_items), *self.packed.parts())
 
     def unpacked(self, coder: Coder | None = None) -> Block:
         """Return the block as it was handed to the writer; see :meth:`Packed.unpacked`."""

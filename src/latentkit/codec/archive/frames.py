@@ -171,18 +171,20 @@ def digits(value: int) -> bytes:
     return bytes(written)
 
 
-def frame(kind: FrameKind, body: bytes, tag: int = 0) -> bytes:
+def frame(kind: FrameKind, *body: bytes, tag: int = 0) -> bytes:
     """Return a frame: marker, size of the body, body, checksum.
 
     Args:
         kind: What it holds.
-        body: Its content.
+        *body: Its content, in parts.
         tag: By which the checksum is exchanged (XOR), so that a frame of another archive is seen to be one: that of
             the head; 0 for a head.
     """
-    start = kind.marker + digits(len(body))
-    checksum = google_crc32c.extend(google_crc32c.value(start), body) ^ tag
-    return b"".join((start, body, word(checksum)))
+    parts = [kind.marker + digits(sum(len(part) for part in body)), *body]
+    checksum = 0
+    for part in parts:
+        checksum = google_crc32c.extend(checksum, part)
+    return b"".join((*parts, word(checksum ^ tag)))
 
 
 def end_frame(index_size: int, tag: int, checksum: int) -> bytes:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, final
+from typing import IO, Any, Final, Self, final
 
 from latentkit.codec.archive.blocks import Block, Method, Packed, PackedBlock
 from latentkit.codec.archive.frames import END_BYTES, Frame, FrameKind, read_end, read_frame
@@ -21,6 +21,8 @@ from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidPara
 from latentkit.core.parameters import check_integer
 
 __all__ = ["ArchiveReader"]
+
+_PIPE: Final = "it comes through a pipe, which can only be read from its start to its end, and once."
 
 
 @final
@@ -187,7 +189,7 @@ class ArchiveReader:
 
     def _read_index(self) -> Index:
         if self._n_bytes is None:
-            raise ArchiveError("it comes through a pipe, which can only be read from its start to its end, and once.")
+            raise ArchiveError(_PIPE)
         end_source = self._pass(max(0, self._n_bytes - END_BYTES))
         end = read_end(end_source, end_source.take(len(FrameKind.END.marker)))
         if end.tag != self._sequence.tag:
@@ -202,6 +204,8 @@ class ArchiveReader:
         return Index.of(frame)
 
     def _frame(self, offset: int, kind: FrameKind) -> Frame:
+        if self._n_bytes is None:
+            raise ArchiveError(_PIPE)
         if offset < 0:
             raise DamagedArchiveError("its index is not where its end says.")
         frame = read_frame(self._pass(offset), self._sequence.tag)
@@ -228,7 +232,7 @@ class ArchiveReader:
         if self._n_bytes is not None:
             return Sequence(self._pass())
         if not self._is_fresh:
-            raise ArchiveError("it comes through a pipe, which can only be read from its start to its end, and once.")
+            raise ArchiveError(_PIPE)
         self._is_fresh = False
         return self._sequence
 

@@ -237,11 +237,11 @@ class ArchiveWriter:
     def _write_model(self, model: bytes) -> None:
         self._index.model_offset = self._n_written
         packed = fewest(Packed.stored(model), packed_by_zstd(model, self._level or _MOST_LEVEL))
-        self._put(frame(FrameKind.MODEL, packed.to_bytes(), self._tag))
+        self._put(frame(FrameKind.MODEL, *packed.parts(), tag=self._tag))
         self._model_bytes = self._n_written - self._index.model_offset
 
     def _write_block(self, block: PackedBlock) -> None:
-        content = frame(FrameKind.BLOCK, block.to_bytes(), self._tag)
+        content = frame(FrameKind.BLOCK, *block.parts(), tag=self._tag)
         self._index.append(BlockEntry.of(block, self._n_written, int.from_bytes(content[-4:], "little")))
         self._put(content)
 
@@ -251,7 +251,7 @@ class ArchiveWriter:
         index = b""
         if len(self._index) >= LEAST_INDEXED_BLOCKS:
             self._put(self._head)
-            index = frame(FrameKind.INDEX, self._index.to_bytes(), self._tag)
+            index = frame(FrameKind.INDEX, self._index.to_bytes(), tag=self._tag)
             self._put(index)
         self._put(end_frame(len(index), self._tag, self._checksum))
         assert self._stream is not None

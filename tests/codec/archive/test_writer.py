@@ -1,0 +1,264 @@
+"""Writing: what it says of itself, what it refuses, and that nothing half-written is left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+import latentkit
+from latentkit.codec import Coder, CoderState
+from latentkit.codec.archive import MOST_BLOCK_BYTES, ArchiveReader, ArchiveWriter, Method, index, writer
+from latentkit.core.errors import (
+    DamagedArchiveError,
+    InvalidParameterError,
+    StorageError,
+    UnfitDataError,
+    UnsupportedOperationError,
+)
+from tests.codec.archive.examples import META, MIXED, ToyCoder, near, noise, read, text, toy, written
+
+
+class LyingCoder(Coder):
+    """Keeps the first byte, and gives something else back."""
+
+    name = "lying"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def state(self) -> CoderState:
+        return CoderState(self.name)
+
+    def encode(self, block: bytes, n: int) -> bytes:
+        if isinstance(self.error, (UnfitDataError, UnsupportedOperationError)):
+            raise self.error
+        return block[:1]
+
+    def decode(self, content: bytes, n: int, size: int) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return content * size
+
+
+def test_the_summary_tells_what_was_written() -> None:
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=toy(), embeds_model=True) as archive:
+        for block in MIXED:
+            archive.write(*block)
+    content, summary = stream.getvalue(), archive.summary
+    assert (summary.n_items, summary.n_blocks, summary.raw_bytes) == (15, 3, 2000)
+    assert summary.file_bytes == len(content)
+    without_model = written(MIXED, coder=toy())
+    assert summary.model_bytes > 256
+    assert 0 <= len(content) - len(without_model) - summary.model_bytes <= 2, "offsets may be longer"
+    assert summary.n_blocks_by == {Method.STORED: 1, Method.ZSTD: 1, Method.CODER: 1}
+    around = summary.file_bytes - summary.model_bytes - sum(summary.bytes_by.values())
+    assert 100 < around < 230, "the rest is frames, heads, index and end"
+    assert (summary.n_unfit, summary.n_mismatches) == (2, 0)
+    assert summary.bytes_without_coder - sum(summary.bytes_by.values()) == len(written(MIXED)) + 64 - len(without_model)
+    assert 0 < summary.seconds == archive.summary.seconds < 60
+
+
+def test_a_model_that_codes_nothing_is_not_written() -> None:
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=toy(), embeds_model=True) as archive:
+        archive.write(text(500), 1)
+    assert archive.summary.model_bytes == 0
+    assert read(stream.getvalue())[0].content == text(500)
+
+
+@pytest.mark.parametrize("error", [None, DamagedArchiveError("this cannot be decoded.")])
+def test_a_coder_that_does_not_give_back_what_it_took_is_not_believed(error: Exception | None) -> None:
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=LyingCoder(error)) as archive:
+        for block in MIXED:
+            archive.write(*block)
+    assert archive.summary.n_mismatches == 3
+    assert [block.content for block in read(stream.getvalue())] == [block for block, _ in MIXED]
+    unproven = written(MIXED, coder=LyingCoder(error), verify=False)
+    with pytest.raises(DamagedArchiveError, match=r"items 0 to 4: (a block does not become|this cannot be)"):
+        read(unproven, coder=LyingCoder(error))
+
+
+def test_what_a_coder_cannot_take_is_packed_otherwise_and_other_errors_are_raised() -> None:
+    assert read(written(MIXED, coder=LyingCoder(UnfitDataError("no.")))) == read(written(MIXED))
+    with pytest.raises(UnsupportedOperationError, match="not exact"):
+        written(MIXED, coder=LyingCoder(UnsupportedOperationError("not exact here.")))
+
+
+def test_a_coder_is_not_asked_for_blocks_of_fewer_bytes_than_items() -> None:
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=LyingCoder()) as archive:
+        for block, n_items in [(b"", 0), (b"", 5), (b"aaaa", 0), (b"aaaa", 5)]:
+            archive.write(block, n_items)
+    assert archive.summary.n_mismatches == 0
+    assert read(stream.getvalue())[3].n_items == 5
+
+
+def test_what_cannot_be_written_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for meta, message in [
+        ({"x": float("nan")}, "JSON"),
+        ({"x": {1}}, "JSON"),
+        ({"x": "a" * (1 << 20)}, "at most 1,048,"),
+    ]:
+        with pytest.raises(InvalidParameterError, match=message):
+            ArchiveWriter(io.BytesIO(), meta)
+    with pytest.raises(InvalidParameterError, match="embeds_model asks for a coder"):
+        ArchiveWriter(io.BytesIO(), META, embeds_model=True)
+    for level in (0, 23, 1.5):
+        with pytest.raises(InvalidParameterError, match="level must be an integer from 1 to 22"):
+            ArchiveWriter(io.BytesIO(), META, level=level)
+    with ArchiveWriter(io.BytesIO(), META, level=1) as archive:
+        with pytest.raises(
+            InvalidParameterError, match=r"at most 67,108,864 bytes; got 67,108,865\. Write it in parts"
+        ):
+            archive.write(bytes(MOST_BLOCK_BYTES + 1), 1)
+        archive.write(bytes(MOST_BLOCK_BYTES), 1 << 61)
+        for n_items in (-1, 1 << 61):
+            with pytest.raises(InvalidParameterError, match="n_items"):
+                archive.write(b"", n_items)
+    monkeypatch.setattr(writer, "MOST_MODEL_BYTES", 100)
+    with pytest.raises(InvalidParameterError, match="at most 100 bytes"):
+        ArchiveWriter(io.BytesIO(), META, coder=toy(), embeds_model=True)
+
+
+def test_an_archive_has_so_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = written(MIXED)
+    monkeypatch.setattr(writer, "MOST_BLOCKS", 2)
+    with pytest.raises(InvalidParameterError, match="at most 2 blocks. Write larger ones"):
+        written(MIXED)
+    monkeypatch.setattr(index, "MOST_BLOCKS", 2)
+    with pytest.raises(DamagedArchiveError, match="more than 2 blocks"):
+        read(content)
+
+
+# Files
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.lkz"
+    with ArchiveWriter(path, META) as archive:
+        archive.write(*MIXED[0])
+        assert not path.exists()
+    assert path.read_bytes() == written(MIXED[:1])
+    before = path.read_bytes()
+
+    def write_what_is_not_there() -> None:
+        with ArchiveWriter(path, META) as archive:
+            archive.write(*MIXED[1])
+            archive.write((tmp_path / "none").read_bytes(), 1)
+
+    with pytest.raises(FileNotFoundError, match="none"):
+        write_what_is_not_there()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path], "no debris"
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.lkz"
+
+    def full(stream: object, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    def write(n_blocks: int) -> None:
+        with ArchiveWriter(path, META) as archive:
+            for block in MIXED[:n_blocks]:
+                archive.write(*block)
+            monkeypatch.setattr(writer, "_write_all", full)
+            for block in MIXED[n_blocks:2]:
+                archive.write(*block)
+
+    for n_blocks in (0, 1, 2):
+        with pytest.raises(StorageError, match=r"a\.lkz: No space left"):
+            write(n_blocks)
+        monkeypatch.undo()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.lkz"
+    path.write_bytes(b"what was there")
+    program = f"""
+import os, sys, time
+from latentkit.codec.archive import ArchiveWriter
+with ArchiveWriter({str(path)!r}, {{}}, level=None) as archive:
+    for _ in range(100):
+        archive.write(os.urandom(100_000), 1)
+    print("half", flush=True)
+    time.sleep(100)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(latentkit.__file__).parent.parent)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        process.send_signal(signal.SIGKILL)
+    assert path.read_bytes() == b"what was there"
+    assert all(left == path or left.name.startswith(".") for left in tmp_path.iterdir())
+
+
+# Pipes
+
+
+class Grudging(io.RawIOBase):
+    """Takes seven bytes at a time, and cannot be moved in."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content) -> int:  # type: ignore[override]
+        self.content += bytes(content[:7])
+        return min(7, len(content))
+
+
+def test_a_stream_may_take_it_in_parts() -> None:
+    stream = Grudging()
+    with ArchiveWriter(stream, META, coder=toy()) as archive:
+        for block in MIXED:
+            archive.write(*block)
+    assert stream.content == written(MIXED, coder=toy())
+    assert not stream.closed
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+@pytest.mark.parametrize("embeds_model", [False, True])
+def test_an_archive_goes_through_a_pipe(n_workers: int, embeds_model: bool) -> None:
+    blocks = [(near(9_000, str(number)), 3) for number in range(12)] + [(noise(1 << 20), 4)]
+    out, into = os.pipe()
+
+    def write() -> None:
+        with (
+            os.fdopen(into, "wb", buffering=0) as stream,
+            ArchiveWriter(stream, META, coder=toy(), embeds_model=embeds_model, level=1) as archive,
+        ):
+            for block in blocks:
+                archive.write(*block)
+
+    thread = Thread(target=write)
+    thread.start()
+    with os.fdopen(out, "rb") as stream:
+        reader = ArchiveReader(stream, coder=None if embeds_model else toy(), n_workers=n_workers)
+        assert [(block.content, block.n_items) for block in reader] == blocks
+    thread.join()
+    assert reader.n_items == 40
+    assert (reader.model() is not None) if embeds_model else True
+
+
+def test_a_block_is_any_bytes() -> None:
+    blocks = [(memoryview(b"abcd")[1:], 1), (bytearray(b"xyz"), 1)]
+    assert [block.content for block in read(written(blocks))] == [b"bcd", b"xyz"]
+
+
+def test_the_toy_is_what_it_says() -> None:
+    """Its state gives it back; the other tests rest on that."""
+    again = ToyCoder.of(CoderState.from_bytes(toy().state().to_bytes()))
+    assert again.decode(toy().encode(near(100), 1), 1, 100) == near(100)
