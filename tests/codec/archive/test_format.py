@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentkit.codec.archive import ArchiveReader, ArchiveWriter, Method
+from latentkit.codec.archive import ArchiveReader, ArchiveWriter, Method, head
 from tests.codec.archive.examples import FROZEN, META, METHODS, MIXED, near, noise, read, text, toy, written
 from tests.codec.archive.freeze import ARCHIVES
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "archive-format.md"
 
 #: As docs/archive-format.md tells them.
 BY_HAND = bytes.fromhex("""
@@ -22,6 +26,13 @@ BY_HAND = bytes.fromhex("""
     f7b18e49 11 00 22 02 02 00 d17ac02c 0e 01 01 00 397721c0 c041f957
     f7b18e45 1a000000 fe258133 a42e2122
 """)
+
+
+def test_the_page_that_describes_it_is_right() -> None:
+    """Its bytes by hand, and the dictionary, which who writes a reader copies from there."""
+    described, dumped = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert described.replace("\n", "").encode() == head._DICTIONARY
+    assert bytes.fromhex("".join(line[:50] for line in dumped.splitlines())) == BY_HAND
 
 
 def test_the_bytes_are_those_of_the_format() -> None:
