@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, final
@@ -67,6 +70,25 @@ class ArchiveSummary:
     n_unfit: int
     n_mismatches: int
     seconds: float
+
+
+class _Refusal(Enum):
+    """Why a coder does not pack a block."""
+
+    UNFIT = "it cannot take it"
+    MISMATCH = "it does not give it back"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A block, packed."""
+
+    block: bytes
+    n_items: int
+    packed: Packed
+    plain_size: int
+    refusal: _Refusal | None
 
 
 @final
@@ -169,25 +191,61 @@ class ArchiveWriter:
             InvalidParameterError: If the block is too large, or one too many.
             StorageError: If the file cannot be written.
         """
-        assert self._stream is not None, "an archive is written to inside its `with` statement"
-        block = bytes(block)
+        return self._accept(self._packed(bytes(block), n_items))
+
+    def write_all(self, blocks: Iterable[tuple[bytes, int]], *, n_workers: int = 1) -> Iterator[int]:
+        """Write blocks in their order, packed by several threads at once; memory holds one block a thread, and one.
+
+        Args:
+            blocks: Bytes of items, and how many they are, as for :meth:`write`.
+            n_workers: How many threads.
+
+        Yields:
+            How many bytes of blocks have been written so far.
+        """
+        with ThreadPoolExecutor(check_integer("n_workers", n_workers, low=1)) as pool:
+            waiting: deque[Future[_Outcome]] = deque()
+            try:
+                for block, n_items in blocks:
+                    waiting.append(pool.submit(self._packed, block, n_items))
+                    if len(waiting) > n_workers:
+                        self._accept(waiting.popleft().result())
+                        yield self._index.n_bytes
+                while waiting:
+                    self._accept(waiting.popleft().result())
+                    yield self._index.n_bytes
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _packed(self, block: bytes, n_items: int) -> _Outcome:
+        """A block as it is to be written; nothing of this instance changes."""
         if len(block) > MOST_BLOCK_BYTES:
             raise InvalidParameterError(
                 f"a block must be at most {MOST_BLOCK_BYTES:,} bytes; got {len(block):,}. Write it in parts."
             )
+        check_integer("n_items", n_items, high=_MOST_ITEMS)
+        plain = fewest(Packed.stored(block), None if self._level is None else packed_by_zstd(block, self._level))
+        outcome = self._coded(block, n_items)
+        packed = fewest(plain, outcome if isinstance(outcome, Packed) else None)
+        return _Outcome(block, n_items, packed, plain.size, outcome if isinstance(outcome, _Refusal) else None)
+
+    def _accept(self, outcome: _Outcome) -> Method:
+        assert self._stream is not None, "an archive is written to inside its `with` statement"
         if len(self._index) == MOST_BLOCKS:
             raise InvalidParameterError(f"an archive has at most {MOST_BLOCKS:,} blocks. Write larger ones.")
         first = self._index.n_items
-        n_items = check_integer("n_items", n_items, high=_MOST_ITEMS - first)
+        check_integer("n_items", outcome.n_items, high=_MOST_ITEMS - first)
         if not self._head:
-            self._begin(google_crc32c.value(block))
-        plain = fewest(Packed.stored(block), None if self._level is None else packed_by_zstd(block, self._level))
-        packed = fewest(plain, self._coded(block, n_items))
-        self._bytes_without_coder += plain.size
+            self._begin(google_crc32c.value(outcome.block))
+        packed = outcome.packed
+        self._bytes_without_coder += outcome.plain_size
+        self._n_unfit += outcome.refusal is _Refusal.UNFIT
+        self._n_mismatches += outcome.refusal is _Refusal.MISMATCH
         if packed.method is Method.CODER and self._model is not None and not self._index.model_offset:
             self._write_model(self._model)
         self._sizes[packed.method].append(packed.size)
-        self._write_block(PackedBlock(first, n_items, packed))
+        self._write_block(PackedBlock(first, outcome.n_items, packed))
         return packed.method
 
     @property
@@ -207,23 +265,21 @@ class ArchiveWriter:
             seconds=self._seconds or time.perf_counter() - self._started,
         )
 
-    def _coded(self, block: bytes, n_items: int) -> Packed | None:
-        """The block as the coder packs it; None where it cannot, or does not give it back."""
+    def _coded(self, block: bytes, n_items: int) -> Packed | _Refusal | None:
+        """The block as the coder packs it, or why it does not."""
         if self._coder is None or not 1 <= n_items <= len(block):
             return None
         try:
             packed = Packed.of(block, Method.CODER, self._coder.encode(block, n_items))
         except UnfitDataError:
-            self._n_unfit += 1
-            return None
+            return _Refusal.UNFIT
         if self._verify:
             try:
                 is_given_back = packed.unpacked(self._coder, n_items) == block
             except DamagedArchiveError:
                 is_given_back = False
             if not is_given_back:
-                self._n_mismatches += 1
-                return None
+                return _Refusal.MISMATCH
         return packed
 
     # Frames

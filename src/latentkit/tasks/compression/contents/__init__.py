@@ -1,0 +1,19 @@
+"""What goes into an archive as blocks of bytes, and how it is written again as it was."""
+
+from __future__ import annotations
+
+from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, restorers
+from latentkit.tasks.compression.contents.files import ArrayContents, FileContents
+from latentkit.tasks.compression.contents.folders import FolderContents
+from latentkit.tasks.compression.contents.opening import open_contents
+
+__all__ = [
+    "ArrayContents",
+    "Contents",
+    "FileContents",
+    "FolderContents",
+    "Pixels",
+    "Restorer",
+    "open_contents",
+    "restorers",
+]

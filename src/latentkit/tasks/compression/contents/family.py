@@ -1,0 +1,103 @@
+"""What every kind of contents gives, and what gives it back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentkit.codec.archive import Block
+from latentkit.core.errors import DamagedArchiveError
+from latentkit.core.registry import Registry
+
+__all__ = ["Contents", "Pixels", "Restorer", "Stretch", "restorers"]
+
+#: Bytes of a block, and how many items they are.
+Stretch: TypeAlias = tuple[bytes, int]
+
+
+class Contents(ABC):
+    """Something that is to be compressed.
+
+    Attributes:
+        name: What it was called.
+        n_bytes: How many bytes it takes where it lies; None where that is not known before it has been read.
+    """
+
+    name: str
+    n_bytes: int | None
+
+    @abstractmethod
+    def meta(self) -> dict[str, Any]:
+        """Return what it takes to write it again, besides the blocks; ``kind`` says who reads it."""
+
+    @abstractmethod
+    def blocks(self, most_bytes: int) -> Iterator[Stretch]:
+        """Yield blocks of at most so many bytes, and how many items each has."""
+
+    def images(self) -> list[NDArray[np.uint8]]:
+        """Return the images there are, each (height, width, channels), to learn from."""
+        return []
+
+    def lines(self, most_bytes: int) -> bytes:
+        """Return the first lines of text there are, to learn from."""
+        del most_bytes
+        return b""
+
+
+class Restorer(ABC):
+    """Writes contents again as they were.
+
+    Args:
+        meta: As :meth:`Contents.meta` gave it; it comes from a file.
+
+    Raises:
+        DamagedArchiveError: If it is none.
+    """
+
+    @abstractmethod
+    def __init__(self, meta: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def write(self, blocks: Iterable[Block], target: Path) -> list[Path]:
+        """Write a file or a folder, whole or not at all, and return what was written."""
+
+    @abstractmethod
+    def stream(self, blocks: Iterable[Block], target: IO[bytes]) -> None:
+        """Write the bytes of a file one after the other.
+
+        Raises:
+            UnsupportedOperationError: If it is no file.
+        """
+
+
+#: By the kind that the meta of an archive names.
+restorers: Registry[Callable[[Mapping[str, Any]], Restorer]] = Registry("kind of contents")
+
+
+@final
+class Pixels:
+    """Blocks of images of one size: height and width in 32 bits each, little-endian, and the pixels."""
+
+    HEAD: Final = 8
+
+    @classmethod
+    def block(cls, images: NDArray[Any]) -> bytes:
+        """Return a block of images, shape (n, height, width, ...), of one byte a number."""
+        height, width = images.shape[1:3]
+        return b"".join([int(height).to_bytes(4, "little"), int(width).to_bytes(4, "little"), images.tobytes()])
+
+    @classmethod
+    def content(cls, block: bytes) -> bytes:
+        """Return the pixels of a block.
+
+        Raises:
+            DamagedArchiveError: If it is none.
+        """
+        if len(block) < cls.HEAD:
+            raise DamagedArchiveError("a block of images has no size.")
+        return block[cls.HEAD :]
