@@ -25,6 +25,7 @@ PAGES = sorted(ROOT.glob("*.md"))
 PUBLIC = [
     "AnomalyDetector",
     "Autoencoder",
+    "Compressor",
     "DenoisingAutoencoder",
     "GAN",
     "Generator",

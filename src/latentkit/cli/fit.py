@@ -9,6 +9,7 @@ import typer
 
 from latentkit.cli.application import START, command
 from latentkit.cli.columns import add_table_settings, table_settings
+from latentkit.cli.compressors import COMPRESSOR_TIME, CompressorPlan
 from latentkit.cli.fitting import fit_run
 from latentkit.cli.options import (
     ArrayName,
@@ -43,6 +44,7 @@ __all__ = ["fit"]
     "latentkit fit traffic.csv -o run --where attack=normal",
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
+    "latentkit fit scans/ -o run --time 5m --compressor",
     "latentkit fit --resume -o run",
     panel=START,
 )
@@ -136,6 +138,13 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    compressor: Annotated[
+        bool,
+        typer.Option(
+            "--compressor",
+            help="Learn, in as much time again, what compress makes archives of images with.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -178,4 +187,17 @@ def fit(
         printer.note(f"there is no run at {place} yet: starting one")
     chosen = combine("good" if preset is None else preset.value, time, given, seed or 0)
     dataset = read_to_learn(data, reading, printer)
-    fit_run(model, chosen, dataset, place, printer, conditional=conditional, report=report, detector=detector)
+    plan = None
+    if compressor:
+        plan = CompressorPlan(data, array, chosen.get("max_time") or COMPRESSOR_TIME, chosen.get("random_state", 0))
+    fit_run(
+        model,
+        chosen,
+        dataset,
+        place,
+        printer,
+        conditional=conditional,
+        report=report,
+        detector=detector,
+        compressor=plan,
+    )

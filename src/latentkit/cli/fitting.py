@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.compressors import CompressorPlan, compressor_line, remove_compressor
 from latentkit.cli.detectors import (
     check_detectable,
     describe_detector,
@@ -37,6 +38,7 @@ def fit_run(
     resume: bool = False,
     report: bool | None = None,
     detector: bool | None = None,
+    compressor: CompressorPlan | None = None,
 ) -> Any:
     """Fit a model into a run, tell how it went and return the estimator; `conditional` gives it the labels."""
     from latentkit.estimators.registry import estimators
@@ -45,6 +47,8 @@ def fit_run(
         printer.note(note)
     if detector:
         check_detectable(estimators[model], dataset.kind, is_conditional=conditional)
+    if compressor is not None:
+        compressor.check()
     estimator = estimators[model](**{"verbose": int(not printer.quiet), **settings})
     try:
         with naming(dataset):
@@ -59,7 +63,8 @@ def fit_run(
         printer.note(f"go on with: latentkit fit --resume -o {place}")
         raise
     remove_detector(place)  # of a run that this one has replaced
-    tell_outcome(estimator, dataset, place, printer, report=report, detector=detector)
+    remove_compressor(place)
+    tell_outcome(estimator, dataset, place, printer, report=report, detector=detector, compressor=compressor)
     return estimator
 
 
@@ -91,14 +96,16 @@ def tell_outcome(
     *,
     report: bool | None,
     detector: bool | None = False,
+    compressor: CompressorPlan | None = None,
 ) -> None:
-    """Fit the detector, write the report, and print what came of a training and what to do with it."""
+    """Fit detector and compressor, write the report, and print what came of a training and what to do with it."""
     from latentkit.estimators.encoding import EncodingTasks
 
     values = outcome(estimator, place)
     found = None
     if dataset is not None and wants_detector(estimator, detector):
         found = fit_detector(estimator, dataset, place, printer, is_asked=bool(detector))
+    packer = None if compressor is None else compressor.fit(place, printer)
     if wants_report(estimator, report):
         from latentkit.report import write_report
 
@@ -113,6 +120,9 @@ def tell_outcome(
     if found is not None:
         values["detector"] = describe_detector(found, place)
         figures.append(("detector", detector_line(found)))
+    if packer is not None:
+        values["compressor"] = {"bits": packer.bits_, "seconds": packer.history_[-1]["seconds"]}
+        figures.append(("compressor", compressor_line(packer)))
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"
     ending = "png" if is_images else "csv"
@@ -123,6 +133,7 @@ def tell_outcome(
             f"latentkit score {place} DATA -o scores.csv",
         ]
     lines += [f"latentkit detect {place} DATA -o anomalies.csv --explain"] if found is not None else []
+    lines += [f"latentkit compress {place} DATA -o x.lkz"] if packer is not None else []
     printer.commands("next", lines)
     printer.document(values)
 

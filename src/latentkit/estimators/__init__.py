@@ -1,6 +1,7 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
 from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
+from latentkit.estimators.compressor import Compressor
 from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.explanations import AnomalyExplanation, Change
 from latentkit.estimators.gan import GAN
@@ -23,6 +24,7 @@ __all__ = [
     "AnomalyExplanation",
     "Autoencoder",
     "Change",
+    "Compressor",
     "DenoisingAutoencoder",
     "Generator",
     "HierarchicalVAE",

@@ -58,7 +58,7 @@ from latentkit.training import Checkpoint, Engine, EpochRecord, PrivacySpent, Tr
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["RUN_FORMAT", "RunWriter", "load", "loaders", "read_config", "save"]
+__all__ = ["RUN_FORMAT", "RunWriter", "load", "loaders", "read_config", "read_metrics", "save"]
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
 ENVIRONMENT = "environment.json"
@@ -274,7 +274,7 @@ def _load_run(path: Path, config: Mapping[str, Any], own: Mapping[str, nn.Module
         raise damaged_config(path / CONFIG, error) from error
     for module in (estimator.model_, *estimator.extra_modules_.values()):
         module.to(pick_device(device))
-    estimator.history_ = _read_metrics(path / METRICS)
+    estimator.history_ = read_metrics(path / METRICS)
     return estimator
 
 
@@ -299,7 +299,7 @@ def damaged_config(file: Path, error: Exception) -> DamagedRunError:
     )
 
 
-def _read_metrics(file: Path) -> list[dict[str, Any]]:
+def read_metrics(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     try:

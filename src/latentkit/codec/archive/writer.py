@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self, final
+from typing import IO, Any, Final, Literal, Self, final
 
 import google_crc32c
 
@@ -36,6 +36,7 @@ __all__ = ["ArchiveSummary", "ArchiveWriter"]
 
 _LEAST_LEVEL, _MOST_LEVEL = 1, 22  # of zstd
 _MOST_ITEMS: Final = (1 << 62) - 1  # of an archive
+_MOST_WAITING: Final = 64 << 20  # bytes of blocks
 
 
 @final
@@ -51,8 +52,9 @@ class ArchiveSummary:
         model_bytes: How many of these the model is.
         n_blocks_by: How many blocks each method packed.
         bytes_by: How many bytes they take, packed, for each method.
-        bytes_without_coder: How many bytes the blocks would take, packed without the coder. Where this is less than
-            those of `bytes_by` and `model_bytes` together, the model does not pay.
+        bytes_without_coder: How many bytes the blocks would take, packed without the coder.
+        forgone_bytes: How many bytes the coder would have saved that was done without, since its model, embedded, takes
+            more.
         n_unfit: How many blocks the coder could not take.
         n_mismatches: How many blocks the coder did not give back as they were, so that another method was taken.
             Above 0, the coder is at fault.
@@ -67,6 +69,7 @@ class ArchiveSummary:
     n_blocks_by: Mapping[Method, int]
     bytes_by: Mapping[Method, int]
     bytes_without_coder: int
+    forgone_bytes: int
     n_unfit: int
     n_mismatches: int
     seconds: float
@@ -87,7 +90,7 @@ class _Outcome:
     block: bytes
     n_items: int
     packed: Packed
-    plain_size: int
+    plain: Packed
     refusal: _Refusal | None
 
 
@@ -102,8 +105,9 @@ class ArchiveWriter:
         target: A path, or a stream of bytes, which stays open.
         meta: What the bytes are, as JSON knows it.
         coder: Codes blocks, where that takes fewer bytes.
-        embeds_model: Whether the coder's state is written into the archive, before the first block that it codes. Else
-            who reads the archive needs the coder.
+        embeds_model: Whether the coder's state is written into the archive, before the first block that it codes; else
+            who reads the archive needs the coder. With ``"if it pays"`` blocks wait until the coder has saved more than
+            its model takes, and where it does not, at the end or after 64 MiB, they are packed without it.
         level: Of zstd, from 1, which is fast, to 22; None does without.
         verify: Whether each block that the coder codes is decoded and compared before it is written.
 
@@ -126,7 +130,7 @@ class ArchiveWriter:
         meta: Mapping[str, Any],
         *,
         coder: Coder | None = None,
-        embeds_model: bool = False,
+        embeds_model: bool | Literal["if it pays"] = False,
         level: int | None = 19,
         verify: bool = True,
     ) -> None:
@@ -136,12 +140,10 @@ class ArchiveWriter:
             check_integer("level", level, low=_LEAST_LEVEL, high=_MOST_LEVEL)
         self._target, self._coder, self._level, self._verify = target, coder, level, verify
         state = None if coder is None else coder.state()
-        self._model = state.to_bytes() if state is not None and embeds_model else None
-        if self._model is not None and len(self._model) > MOST_MODEL_BYTES:
-            raise InvalidParameterError(
-                f"a model that is embedded has at most {MOST_MODEL_BYTES:,} bytes; got {len(self._model):,}. Leave it "
-                "out, and keep the run."
-            )
+        self._model = None if state is None or not embeds_model else _packed_model(state.to_bytes(), level)
+        self._has_to_pay = embeds_model == "if it pays"
+        self._waiting: list[_Outcome] = []
+        self._saved = self._forgone = 0
         self._meta, self._fingerprint = dict(meta), None if state is None else state.fingerprint
         Head(self._meta, self._fingerprint).to_frame()  # what is wrong is said before anything is written
         self._head = b""  # written with the first block, of whose content it bears a mark
@@ -228,25 +230,48 @@ class ArchiveWriter:
         plain = fewest(Packed.stored(block), None if self._level is None else packed_by_zstd(block, self._level))
         outcome = self._coded(block, n_items)
         packed = fewest(plain, outcome if isinstance(outcome, Packed) else None)
-        return _Outcome(block, n_items, packed, plain.size, outcome if isinstance(outcome, _Refusal) else None)
+        return _Outcome(block, n_items, packed, plain, outcome if isinstance(outcome, _Refusal) else None)
 
     def _accept(self, outcome: _Outcome) -> Method:
         assert self._stream is not None, "an archive is written to inside its `with` statement"
-        if len(self._index) == MOST_BLOCKS:
+        if len(self._index) + len(self._waiting) == MOST_BLOCKS:
             raise InvalidParameterError(f"an archive has at most {MOST_BLOCKS:,} blocks. Write larger ones.")
-        first = self._index.n_items
+        first = self._index.n_items + sum(waiting.n_items for waiting in self._waiting)
         check_integer("n_items", outcome.n_items, high=_MOST_ITEMS - first)
         if not self._head:
             self._begin(google_crc32c.value(outcome.block))
-        packed = outcome.packed
-        self._bytes_without_coder += outcome.plain_size
+        self._bytes_without_coder += outcome.plain.size
         self._n_unfit += outcome.refusal is _Refusal.UNFIT
         self._n_mismatches += outcome.refusal is _Refusal.MISMATCH
-        if packed.method is Method.CODER and self._model is not None and not self._index.model_offset:
-            self._write_model(self._model)
-        self._sizes[packed.method].append(packed.size)
-        self._write_block(PackedBlock(first, outcome.n_items, packed))
-        return packed.method
+        if self._coder is None:
+            self._write_block(outcome, outcome.plain)
+        elif self._model is None or self._index.model_offset:
+            self._write_block(outcome, outcome.packed)
+        elif self._waiting or outcome.packed.method is Method.CODER:
+            self._wait(outcome, self._model)
+        else:
+            self._write_block(outcome, outcome.plain)
+        return outcome.packed.method
+
+    def _wait(self, outcome: _Outcome, model: Packed) -> None:
+        """Keep blocks until what the coder saves is more than its model, or for too long."""
+        self._waiting.append(outcome)
+        self._saved += outcome.plain.size - outcome.packed.size
+        if self._saved > model.size or not self._has_to_pay:
+            self._write_model(model)
+            self._write_waiting()
+        elif sum(len(waiting.block) for waiting in self._waiting) > _MOST_WAITING:
+            self._forgo()
+
+    def _write_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for outcome in waiting:
+            self._write_block(outcome, outcome.packed if self._index.model_offset else outcome.plain)
+
+    def _forgo(self) -> None:
+        """Do without the coder, whose model takes more than it saves."""
+        self._forgone, self._coder = self._saved, None
+        self._write_waiting()
 
     @property
     def summary(self) -> ArchiveSummary:
@@ -260,6 +285,7 @@ class ArchiveWriter:
             n_blocks_by={method: len(sizes) for method, sizes in self._sizes.items()},
             bytes_by={method: sum(sizes) for method, sizes in self._sizes.items()},
             bytes_without_coder=self._bytes_without_coder,
+            forgone_bytes=self._forgone,
             n_unfit=self._n_unfit,
             n_mismatches=self._n_mismatches,
             seconds=self._seconds or time.perf_counter() - self._started,
@@ -267,15 +293,16 @@ class ArchiveWriter:
 
     def _coded(self, block: bytes, n_items: int) -> Packed | _Refusal | None:
         """The block as the coder packs it, or why it does not."""
-        if self._coder is None or not 1 <= n_items <= len(block):
+        coder = self._coder  # once: another thread may do without it from now on
+        if coder is None or not 1 <= n_items <= len(block):
             return None
         try:
-            packed = Packed.of(block, Method.CODER, self._coder.encode(block, n_items))
+            packed = Packed.of(block, Method.CODER, coder.encode(block, n_items))
         except UnfitDataError:
             return _Refusal.UNFIT
         if self._verify:
             try:
-                is_given_back = packed.unpacked(self._coder, n_items) == block
+                is_given_back = packed.unpacked(coder, n_items) == block
             except DamagedArchiveError:
                 is_given_back = False
             if not is_given_back:
@@ -290,18 +317,21 @@ class ArchiveWriter:
         self._put(MAGIC)
         self._put(self._head)
 
-    def _write_model(self, model: bytes) -> None:
+    def _write_model(self, model: Packed) -> None:
         self._index.model_offset = self._n_written
-        packed = fewest(Packed.stored(model), packed_by_zstd(model, self._level or _MOST_LEVEL))
-        self._put(frame(FrameKind.MODEL, *packed.parts(), tag=self._tag))
+        self._put(frame(FrameKind.MODEL, *model.parts(), tag=self._tag))
         self._model_bytes = self._n_written - self._index.model_offset
 
-    def _write_block(self, block: PackedBlock) -> None:
+    def _write_block(self, outcome: _Outcome, packed: Packed) -> None:
+        self._sizes[packed.method].append(packed.size)
+        block = PackedBlock(self._index.n_items, outcome.n_items, packed)
         content = frame(FrameKind.BLOCK, *block.parts(), tag=self._tag)
         self._index.append(BlockEntry.of(block, self._n_written, int.from_bytes(content[-4:], "little")))
         self._put(content)
 
     def _finish(self) -> None:
+        if self._waiting:
+            self._forgo()
         if not self._head:
             self._begin(0)
         index = b""
@@ -323,6 +353,15 @@ class ArchiveWriter:
                 _write_all(self._stream, content)
         else:
             _write_all(self._stream, content)
+
+
+def _packed_model(model: bytes, level: int | None) -> Packed:
+    if len(model) > MOST_MODEL_BYTES:
+        raise InvalidParameterError(
+            f"a model that is embedded has at most {MOST_MODEL_BYTES:,} bytes; got {len(model):,}. Leave it out, and "
+            "keep the run."
+        )
+    return fewest(Packed.stored(model), packed_by_zstd(model, level or _MOST_LEVEL))
 
 
 @final

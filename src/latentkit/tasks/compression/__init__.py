@@ -1,7 +1,23 @@
-"""Learning to compress: coders fitted to data."""
+"""Compressing: coders that are learnt from data, and what goes into archives and comes out of them."""
 
 from __future__ import annotations
 
+from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
+from latentkit.tasks.compression.contents import Contents, open_contents
+from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder
 from latentkit.tasks.compression.pixels import PixelSettings, fit_pixel_coder
 
-__all__ = ["PixelSettings", "fit_pixel_coder"]
+__all__ = [
+    "Archived",
+    "Contents",
+    "LearntCoder",
+    "PixelSettings",
+    "check_learnable",
+    "compress",
+    "decompress",
+    "fit_pixel_coder",
+    "learn_coder",
+    "open_contents",
+    "restorer_of",
+    "salvage",
+]

@@ -33,7 +33,7 @@ from latentkit.objectives import MaximumLikelihood
 from latentkit.training import Engine, Feed, Trainer, TrainingPlan, TrainingResult
 from latentkit.training.progress import Reporter, Silent
 
-__all__ = ["PixelModel", "PixelSettings", "fit_pixel_coder"]
+__all__ = ["FittedPixels", "PixelModel", "PixelSettings", "fit_pixel_coder"]
 
 _WHITE: Final = 255
 _N_SYMBOLS: Final = 256
@@ -71,6 +71,23 @@ class PixelSettings:
     n_logistics: int = 3
     place_codes: int = 8
     is_centred: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FittedPixels:
+    """A coder of images, and how it came about.
+
+    Attributes:
+        coder: The coder.
+        training: How training went: objectives are nats an image, or a tile of one.
+        bits: Of a byte of images that were held out, by the model before it became whole numbers; an estimate from some
+            of their pixels.
+    """
+
+    coder: PixelCoder
+    training: TrainingResult
+    bits: float
 
 
 @final
@@ -243,7 +260,7 @@ def fit_pixel_coder(
     settings: PixelSettings | None = None,
     engine: Engine | None = None,
     reporter: Reporter | None = None,
-) -> tuple[PixelCoder, TrainingResult]:
+) -> FittedPixels:
     """Learn to code images.
 
     Args:
@@ -254,8 +271,6 @@ def fit_pixel_coder(
         settings: Of the model; None for those that suit images of this kind.
         engine: How to compute.
         reporter: Hears how it goes.
-    Returns:
-        The coder, and how training went: objectives are nats an image, or a tile of one.
     Raises:
         DataError: If there is too little to learn from, or channels differ.
         InvalidParameterError: If the images are not of this form.
@@ -286,7 +301,9 @@ def fit_pixel_coder(
     )
     trainer = Trainer(model, MaximumLikelihood(), plan, train=train, validation=held_out, reporter=reporter or Silent())
     result = trainer.run()
-    return pixel_coder(model.eval(), train.storage, shape, seed=seed), result
+    best = max(record.validation for record in result.history if record.validation is not None)
+    coder = pixel_coder(model.eval(), train.storage, shape, seed=seed)
+    return FittedPixels(coder, result, -best / math.log(2.0) / math.prod(tile))
 
 
 def suitable_settings(shape: tuple[int, int, int]) -> PixelSettings:

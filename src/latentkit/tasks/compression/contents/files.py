@@ -42,10 +42,10 @@ class ArrayContents(Contents):
         self.name, self._array, self._head = name, array, head
         self.n_bytes = len(head) + array.nbytes
         is_grid = array.ndim == 3 or (array.ndim == 4 and array.shape[3] <= _MOST_CHANNELS)
-        self._is_images = array.dtype.kind in "ub" and array.dtype.itemsize == 1 and is_grid and array.size > 0
+        self.has_images = array.dtype.kind in "ub" and array.dtype.itemsize == 1 and is_grid and array.size > 0
 
     def meta(self) -> dict[str, Any]:
-        return _meta(self.name, "images" if self._is_images else "rows", self._head)
+        return _meta(self.name, "images" if self.has_images else "rows", self._head)
 
     def blocks(self, most_bytes: int) -> Iterator[Stretch]:
         n = len(self._array)
@@ -57,10 +57,10 @@ class ArrayContents(Contents):
         n_blocks = -(-n // step)
         for number in range(n_blocks):
             rows = self._array[number * n // n_blocks : (number + 1) * n // n_blocks]
-            yield Pixels.block(rows) if self._is_images else rows.tobytes(), len(rows)
+            yield Pixels.block(rows) if self.has_images else rows.tobytes(), len(rows)
 
     def images(self) -> list[NDArray[np.uint8]]:
-        if not self._is_images:
+        if not self.has_images:
             return []
         array = self._array.view(np.uint8)
         return list(array.reshape(*array.shape[:3], -1))

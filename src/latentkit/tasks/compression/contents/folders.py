@@ -102,6 +102,7 @@ class FolderContents(Contents):
         entries = [self._entry(path) for path in paths]
         # images of one size beside each other, so that blocks hold many
         self._entries = sorted(entries, key=lambda entry: entry.picture.shape if entry.picture else ())
+        self.has_images = any(entry.picture is not None for entry in entries)
         self.n_bytes = sum(path.stat().st_size for path in paths)
 
     def meta(self) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""``latentkit compress``: data to an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentkit.cli.application import command
+from latentkit.cli.compressors import in_bytes, open_compressor, telling_bytes
+from latentkit.cli.options import ArrayName, Json, Run
+from latentkit.cli.outputs import STDOUT
+from latentkit.cli.printing import Printer
+
+if TYPE_CHECKING:
+    from latentkit.tasks.compression import Archived
+
+__all__ = ["compress"]
+
+
+@command(
+    "compress",
+    "latentkit compress run scans/ -o scans.lkz",
+    "latentkit compress run images.npy -o images.lkz",
+    "latentkit compress run images.npz --array x_test -o x.lkz",
+    "latentkit compress run today.npy -o today.lkz --no-model",
+    "cat images.npy | latentkit compress run - -o - > images.lkz",
+)
+def compress(
+    run: Run,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of PNG files; .npy .npz or idx file; any other file; or - for standard input.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Archive, such as x.lkz; or - for standard output.",
+            show_default=False,
+        ),
+    ],
+    array: ArrayName = None,
+    model: Annotated[
+        bool,
+        typer.Option(
+            "--model/--no-model",
+            help="Put the model into the archive, so that it opens without the run. Without it an archive is smaller, "
+            "and lost with the run.",
+        ),
+    ] = True,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Decode and compare each block before it counts.")
+    ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Threads. [default: all processors]", show_default=False, min=1),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compress data like those of the run, without loss.
+
+    Images cost what the run's compressor finds improbable in them (latentkit fit --compressor). What does not fit it is
+    compressed by zstd. Of images in PNG files the pixels are kept, with names, times and permissions; of all other
+    files each byte.
+    """
+    printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
+    compressor = open_compressor(run)
+    from latentkit.tasks.compression import compress as write_archive
+    from latentkit.tasks.compression import open_contents
+
+    contents = open_contents(sys.stdin.buffer if data == "-" else data, array=array)
+    target: Any = sys.stdout.buffer if output == STDOUT else Path(output).expanduser()
+    with telling_bytes(printer, "compressing", contents.n_bytes) as progress:
+        archived = write_archive(
+            contents,
+            target,
+            compressor.coder_,
+            embeds_model=model,
+            verify=verify,
+            n_workers=workers,
+            progress=progress,
+        )
+    _tell(archived, data, output, printer, has_model=model)
+
+
+def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_model: bool) -> None:
+    summary = archived.summary
+    share = f"{archived.ratio:.2f} times smaller, {archived.bits_per_byte:.3f} bits a byte"
+    printer.line(f"{in_bytes(summary.raw_bytes)} -> {in_bytes(summary.file_bytes)}: {share}", style="bold")
+    methods = {method.name.lower(): n for method, n in summary.n_blocks_by.items() if n}
+    rate = summary.raw_bytes / max(1e-9, summary.seconds)
+    pairs = [
+        ("blocks", ", ".join(f"{n:,} by {_METHODS[name]}" for name, n in methods.items()) or "none"),
+        ("model", _model(archived, has_model=has_model)),
+        ("speed", f"{in_bytes(rate)}/s"),
+        ("archive", output),
+    ]
+    if archived.source_bytes is not None and archived.source_bytes != summary.raw_bytes:
+        pairs.insert(0, ("data", f"{in_bytes(archived.source_bytes)} where they lie"))
+    printer.pairs(pairs)
+    coded = sum(size for method, size in summary.bytes_by.items() if method.name == "CODER")
+    if summary.forgone_bytes:
+        printer.note(
+            f"the model is larger than what it saves here, {in_bytes(summary.forgone_bytes)}: --no-model saves that, "
+            "and the archive then needs the run"
+        )
+    elif not coded and summary.raw_bytes:
+        printer.note("warning: nothing in these data fits the run's compressor; zstd took all of it")
+    if summary.n_mismatches:
+        printer.note(f"warning: {summary.n_mismatches:,} blocks did not come back as they were, and zstd took them")
+    printer.document(
+        {
+            "archive": output,
+            "source_bytes": archived.source_bytes,
+            "raw_bytes": summary.raw_bytes,
+            "file_bytes": summary.file_bytes,
+            "model_bytes": summary.model_bytes,
+            "ratio": archived.ratio,
+            "bits_per_byte": archived.bits_per_byte,
+            "n_items": summary.n_items,
+            "blocks": methods,
+            "seconds": summary.seconds,
+        }
+    )
+
+
+_METHODS = {"stored": "nothing, as they are", "zstd": "zstd", "coder": "the model"}
+
+
+def _model(archived: Archived, *, has_model: bool) -> str:
+    if archived.summary.model_bytes:
+        return f"{in_bytes(archived.summary.model_bytes)} of the archive; it opens without the run"
+    return "in the run, which opening the archive takes" if not has_model else "none, no block needs it"

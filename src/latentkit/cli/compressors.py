@@ -1,0 +1,142 @@
+"""The compressor of a run: fitting one beside a model, and opening one; what archives are, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentkit.cli.printing import Printer
+from latentkit.core.errors import RunError
+
+if TYPE_CHECKING:
+    from latentkit.estimators import Compressor
+
+__all__ = [
+    "COMPRESSOR_FOLDER",
+    "COMPRESSOR_TIME",
+    "CompressorPlan",
+    "compressor_line",
+    "in_bytes",
+    "open_compressor",
+    "remove_compressor",
+    "telling_bytes",
+]
+
+#: Folder of the compressor in a run.
+COMPRESSOR_FOLDER = "compressor"
+#: What it takes to learn where the model is given no time but a number of epochs.
+COMPRESSOR_TIME = "2m"
+
+
+@dataclass(frozen=True, slots=True)
+class CompressorPlan:
+    """What a compressor beside a model is to be learnt from, as it lies there.
+
+    Attributes:
+        source: Folder or file.
+        array: Member of a .npz.
+        max_time: To learn.
+        seed: Of everything random.
+    """
+
+    source: str
+    array: str | None
+    max_time: float | str
+    seed: int
+
+    def check(self) -> None:
+        """See, before a long training, that there is something to learn from.
+
+        Raises:
+            DataError: If there is not.
+        """
+        from latentkit.tasks.compression import check_learnable, open_contents
+
+        check_learnable(open_contents(self.source, array=self.array))
+
+    def fit(self, place: Path, printer: Printer) -> Compressor:
+        """Fit a compressor and keep it in a run."""
+        from latentkit.estimators import Compressor
+
+        printer.note("learning to compress")
+        compressor = Compressor(max_time=self.max_time, random_state=self.seed, verbose=int(not printer.quiet))
+        compressor.fit(self.source, array=self.array)
+        compressor.save(place / COMPRESSOR_FOLDER)
+        return compressor
+
+
+def remove_compressor(place: Path) -> None:
+    """Remove the compressor of a run, where there is one."""
+    import shutil
+
+    from latentkit.estimators.compressor import COMPRESSOR
+    from latentkit.estimators.runs import CONFIG, read_config
+
+    folder = place / COMPRESSOR_FOLDER
+    if (folder / CONFIG).exists() and read_config(folder).get("estimator") == COMPRESSOR:
+        shutil.rmtree(folder)
+
+
+def compressor_line(compressor: Compressor) -> str:
+    """A compressor in words."""
+    state = compressor.coder_.state()
+    return f"{compressor.bits_:.3f} bits a byte of held-out images; its model takes {in_bytes(len(state.to_bytes()))}"
+
+
+def open_compressor(run: Path) -> Compressor:
+    """Open the compressor of a run, or a folder that is one.
+
+    Raises:
+        RunError: If there is none.
+    """
+    from latentkit.estimators import load
+    from latentkit.estimators.compressor import COMPRESSOR
+    from latentkit.estimators.runs import read_config
+
+    folder = run
+    if read_config(run).get("estimator") != COMPRESSOR:
+        folder = run / COMPRESSOR_FOLDER
+        if not folder.is_dir():
+            raise RunError(
+                f"{run} has no compressor: it was fitted without one. Fit again: latentkit fit DATA -o {run} "
+                "--overwrite --compressor"
+            )
+    compressor: Compressor = load(folder)
+    return compressor
+
+
+def in_bytes(n: float) -> str:
+    """A number of bytes for people: 999 B, 1.2 kB, 34.5 MB.
+
+    Example:
+        >>> in_bytes(999), in_bytes(34_512_000)
+        ('999 B', '34.5 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000 or unit == "GB":
+            break
+        n /= 1000
+    return f"{n:,.0f} {unit}" if unit == "B" else f"{n:,.1f} {unit}"
+
+
+@contextmanager
+def telling_bytes(printer: Printer, what: str, n_bytes: int | None) -> Iterator[Callable[[int], None] | None]:
+    """Yield what hears of bytes done and shows a bar with the rate; None where nobody watches.
+
+    Args:
+        printer: Where to tell.
+        what: What is being done.
+        n_bytes: How many bytes there are; None where that is not known.
+    """
+    if printer.quiet or not printer.aside.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn(what), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=printer.aside, transient=True) as bar:
+        task = bar.add_task(what, total=n_bytes)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,87 @@
+"""``latentkit decompress``: an archive to what was in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentkit.cli.application import command
+from latentkit.cli.compressors import in_bytes, open_compressor, telling_bytes
+from latentkit.cli.options import Json
+from latentkit.cli.outputs import STDOUT
+from latentkit.cli.printing import Printer
+
+__all__ = ["decompress"]
+
+
+@command(
+    "decompress",
+    "latentkit decompress scans.lkz -o scans/",
+    "latentkit decompress images.lkz -o images.npy",
+    "latentkit decompress today.lkz -o today.npy --run run",
+    "latentkit decompress damaged.lkz -o rest.npy --salvage",
+    "latentkit decompress - -o - < lines.lkz | head",
+)
+def decompress(
+    archive: Annotated[
+        str, typer.Argument(metavar="ARCHIVE", help="Archive, or - for standard input.", show_default=False)
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to: a file or a folder, as it was; or - for standard output.",
+            show_default=False,
+        ),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="RUN", help="The run, where the archive was written with --no-model.", show_default=False
+        ),
+    ] = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Write what is left of a damaged archive, and tell what is lost.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Threads. [default: all processors]", show_default=False, min=1),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write what is in an archive, as it was.
+
+    Every block is checked before and after it is decoded. The file or folder gets its name when all of it is written.
+    """
+    printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
+    from latentkit.tasks.compression import decompress as write_contents
+    from latentkit.tasks.compression import salvage as write_rest
+
+    coder = None if run is None else open_compressor(run).coder_
+    source: Any = sys.stdin.buffer if archive == "-" else Path(archive).expanduser()
+    target: Any = sys.stdout.buffer if output == STDOUT else Path(output).expanduser()
+    if salvage:
+        files, left = write_rest(source, target, coder)
+        lost = [f"{part.start:,} to {part.stop - 1:,}" for part in (*left.lost_items, *left.failed_items)]
+        printer.line(f"written to {output}: {sum(map(len, left.whole_items)):,} items", style="green")
+        printer.pairs([("lost", ", ".join(lost) if lost else "no item that is known of")])
+        values = {"lost_items": [[part.start, part.stop] for part in (*left.lost_items, *left.failed_items)]}
+        printer.document({"files": files, **values})
+        return
+    with telling_bytes(printer, "decompressing", None) as progress:
+        done = [0]
+
+        def hear(n: int) -> None:
+            done[0] = n
+            if progress is not None:
+                progress(n)
+
+        files = write_contents(source, target, coder, n_workers=workers, progress=hear)
+    printer.written(f"{in_bytes(done[0])}", files)
+    printer.document({"files": files, "raw_bytes": done[0]})

@@ -1,0 +1,72 @@
+"""``latentkit inspect``: what an archive holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentkit.cli.application import command
+from latentkit.cli.compressors import in_bytes, open_compressor
+from latentkit.cli.options import Json
+from latentkit.cli.printing import Printer
+
+__all__ = ["inspect"]
+
+
+@command(
+    "inspect",
+    "latentkit inspect scans.lkz",
+    "latentkit inspect scans.lkz --check",
+)
+def inspect(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Archive.", show_default=False)],
+    check: Annotated[bool, typer.Option("--check", help="Decode all of it, too.")] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="RUN", help="The run, where the archive was written with --no-model.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what an archive holds, and whether it is whole."""
+    from latentkit.codec.archive import FORMAT_VERSION, ArchiveReader
+
+    printer = Printer(as_json=as_json)
+    coder = None if run is None else open_compressor(run).coder_
+    with ArchiveReader(archive, coder=coder) as reader:
+        file_bytes, blocks, model = archive.stat().st_size, reader.blocks, reader.model()
+        methods = Counter(block.method.name.lower() for block in blocks)
+        if check:
+            for _ in reader:
+                pass
+        fingerprint = "" if reader.fingerprint is None else reader.fingerprint.hex()
+        values: dict[str, Any] = {
+            "archive": archive,
+            "format": FORMAT_VERSION,
+            "holds": dict(reader.meta),
+            "n_items": reader.n_items,
+            "raw_bytes": reader.n_bytes,
+            "file_bytes": file_bytes,
+            "ratio": reader.n_bytes / max(1, file_bytes),
+            "blocks": dict(methods),
+            "model": None if model is None else model.name,
+            "fingerprint": fingerprint or None,
+            "is_checked": check,
+        }
+    holds = values["holds"]
+    printer.line(f"{archive}: {holds.get('name', '?')}, {holds.get('items', holds.get('kind'))}", style="bold")
+    needs = "none" if not fingerprint else f"not in it: give --run; fingerprint {fingerprint[:12]}"
+    printer.pairs(
+        [
+            ("items", f"{values['n_items']:,} in {len(blocks):,} blocks"),
+            ("size", f"{in_bytes(reader.n_bytes)} in {in_bytes(file_bytes)}: {values['ratio']:.2f} times smaller"),
+            ("packed by", ", ".join(f"{name}: {n:,}" for name, n in methods.items()) or "nothing"),
+            ("model", needs if model is None else f"{model.name}, in it; fingerprint {fingerprint[:12]}"),
+            ("whole", "yes: every block becomes what it was" if check else "its ends are; --check decodes all of it"),
+        ]
+    )
+    printer.document(values)

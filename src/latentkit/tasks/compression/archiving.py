@@ -1,0 +1,176 @@
+"""Contents into an archive, and out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, final
+
+import torch
+
+from latentkit.codec.archive import ArchiveReader, ArchiveSummary, ArchiveWriter, Block, Salvage
+from latentkit.codec.coders import Coder
+from latentkit.core.errors import ArchiveError, DamagedArchiveError
+from latentkit.core.parameters import check_integer
+from latentkit.tasks.compression.contents import Contents, Restorer, restorers
+
+__all__ = ["BLOCK_BYTES", "Archived", "compress", "decompress", "restorer_of", "salvage"]
+
+#: Bytes of a block: what has to be read to get at one item, and what one thread works on.
+BLOCK_BYTES: Final = 4 << 20
+#: Called with the bytes done so far.
+Progress = Callable[[int], None]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What contents have become.
+
+    Attributes:
+        summary: Of the archive.
+        source_bytes: How many bytes the contents took where they lay; None where that is not known.
+    """
+
+    summary: ArchiveSummary
+    source_bytes: int | None
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the archive is than what was in it, unpacked."""
+        return self.summary.raw_bytes / max(1, self.summary.file_bytes)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits of the archive for each byte of what was in it, unpacked."""
+        return 8.0 * self.summary.file_bytes / max(1, self.summary.raw_bytes)
+
+
+def compress(
+    contents: Contents,
+    target: Path | IO[bytes],
+    coder: Coder | None,
+    *,
+    embeds_model: bool = True,
+    verify: bool = True,
+    block_bytes: int = BLOCK_BYTES,
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> Archived:
+    """Write an archive.
+
+    Args:
+        contents: What to compress.
+        target: A path, which gets its name when the archive is whole; or a stream.
+        coder: By which blocks become smaller; None for a classic one.
+        embeds_model: Whether the archive holds what reading it takes, and does without the coder where that would take
+            more than it saves; else whoever reads it needs the coder.
+        verify: Whether each block is decoded and compared before it counts.
+        block_bytes: Of a block, at most.
+        n_workers: Threads; None for as many as there are processors.
+        progress: Hears of bytes done.
+    """
+    check_integer("block_bytes", block_bytes, low=1 << 10)
+    n_workers = n_workers or os.cpu_count() or 1
+    writer = ArchiveWriter(
+        target,
+        contents.meta(),
+        coder=coder,
+        embeds_model="if it pays" if embeds_model and coder is not None else False,
+        verify=verify,
+    )
+    with _one_thread_each(n_workers), writer as archive:
+        for n_done in archive.write_all(contents.blocks(block_bytes), n_workers=n_workers):
+            if progress is not None:
+                progress(n_done)
+    return Archived(writer.summary, contents.n_bytes)
+
+
+def decompress(
+    source: Path | IO[bytes],
+    target: Path | IO[bytes],
+    coder: Coder | None = None,
+    *,
+    n_workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write what is in an archive again, as it was, and return what was written.
+
+    Args:
+        source: The archive: a path, or a stream.
+        target: A path, which gets its name when all of it has been read and checked; or a stream, which has the bytes
+            before that.
+        coder: By which the archive was written, where it does not hold its model.
+        n_workers: Threads; None for as many as there are processors.
+        progress: Hears of bytes done.
+    Raises:
+        ArchiveError: If the archive needs a coder, or another one.
+        DamagedArchiveError: If it is not what was written.
+    """
+    n_workers = n_workers or os.cpu_count() or 1
+    with _one_thread_each(n_workers), ArchiveReader(source, coder=coder, n_workers=n_workers) as reader:
+        return _restored(restorer_of(reader.meta), _told(reader, progress), target)
+
+
+def salvage(
+    source: Path | IO[bytes], target: Path | IO[bytes], coder: Coder | None = None
+) -> tuple[list[Path], Salvage]:
+    """Write what is left of a damaged archive; of a file, what is lost is left out.
+
+    Args:
+        source: The archive: a path, or a stream.
+        target: A path or a stream.
+        coder: By which the archive was written, where it does not hold its model.
+    Returns:
+        What was written; and what was found, which tells what is lost.
+    Raises:
+        ArchiveError: If its contents cannot be written in part.
+    """
+    with Salvage(source, coder=coder) as left:
+        if left.meta is None:
+            raise DamagedArchiveError("what the archive holds is lost: its first bytes and its last are damaged.")
+        restorer = restorer_of(left.meta)
+        return _restored(restorer, left, target), left
+
+
+def restorer_of(meta: Mapping[str, Any]) -> Restorer:
+    """Return what writes the contents of an archive again.
+
+    Raises:
+        ArchiveError: If this version knows no such contents.
+    """
+    kind = meta.get("kind")
+    if not isinstance(kind, str) or kind not in restorers:
+        raise ArchiveError(f"it holds {kind!r}, which this version cannot write; it knows: {', '.join(restorers)}.")
+    return restorers[kind](meta)
+
+
+def _restored(restorer: Restorer, blocks: Iterable[Block], target: Path | IO[bytes]) -> list[Path]:
+    if isinstance(target, Path):
+        return restorer.write(blocks, target)
+    restorer.stream(blocks, target)
+    return []
+
+
+def _told(reader: ArchiveReader, progress: Progress | None) -> Iterator[Block]:
+    done = 0
+    for block in reader:
+        done += len(block.content)
+        yield block
+        if progress is not None:
+            progress(done)
+
+
+@contextmanager
+def _one_thread_each(n_workers: int) -> Iterator[None]:
+    """Let each of several workers compute on its own processor."""
+    before = torch.get_num_threads()
+    try:
+        if n_workers > 1:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
