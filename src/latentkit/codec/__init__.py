@@ -7,6 +7,8 @@ from latentkit.codec.bits_back import BitsBackCoder, GaussianLatents
 from latentkit.codec.coders import Coder, CoderState, coder_from_state, coders
 from latentkit.codec.exact import ExactLayer, ExactNetwork, Span, exact_arithmetic, exact_layer, exact_perceptron
 from latentkit.codec.frequencies import FrequencyTables, integer_frequencies
+from latentkit.codec.mixtures import MixtureTables
+from latentkit.codec.pixels import PixelCoder
 
 __all__ = [
     "AnsStack",
@@ -17,6 +19,8 @@ __all__ = [
     "ExactNetwork",
     "FrequencyTables",
     "GaussianLatents",
+    "MixtureTables",
+    "PixelCoder",
     "Span",
     "coder_from_state",
     "coders",

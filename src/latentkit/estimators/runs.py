@@ -300,6 +300,7 @@ def damaged_config(file: Path, error: Exception) -> DamagedRunError:
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of ``metrics.jsonl``; none where it is absent."""
     if not file.exists():
         return []
     try:
