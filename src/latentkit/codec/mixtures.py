@@ -95,8 +95,8 @@ class MixtureTables:
         >>> mixtures = MixtureTables(tables, n_logistics=1)
         >>> zero_or_about_seven = mixtures.of(np.array([[0, 0, 16 * 7, 0]]))
         >>> starts, frequencies = mixtures.intervals(zero_or_about_seven, np.array([7]))
-        >>> round(frequencies[0] / 2**mixtures.precision, 3)  # half of a logistic distribution's 0.245
-        0.123
+        >>> round(float(frequencies[0]) / 2**mixtures.precision, 2)  # half of a logistic distribution's 0.24
+        0.12
     """
 
     def __init__(self, tables: FrequencyTables, *, n_logistics: int) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import IO, Any, ClassVar, Final, Self, final
 
@@ -69,7 +69,9 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     What does not fit the model is compressed by zstd, so that nothing grows.
 
     Args:
-        max_time: Time to learn, seconds or text such as ``"5m"``.
+        max_time: Time to learn, seconds or text such as ``"5m"``; None for no limit. With a limit of time the same seed
+            need not give the same model.
+        max_epochs: Passes over the data, at most; None for no limit.
         device: To learn on.
         random_state: Seed; None draws one.
         verbose: 0 is silent, 1 shows progress.
@@ -86,19 +88,21 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     Example:
         >>> from sklearn.datasets import load_digits
         >>> images = (load_digits().images * 15).astype(np.uint8)
-        >>> compressor = Compressor(max_time=2, random_state=0).fit(images[:1500])
+        >>> compressor = Compressor(max_time=None, max_epochs=3, random_state=0).fit(images[:1500])
         >>> archive = compressor.compress(images[1500:])
         >>> bool((compressor.decompress(archive) == images[1500:]).all())
         True
     """
 
-    max_time: float | str = 300.0
+    max_time: float | str | None = 300.0
+    max_epochs: int | None = None
     device: str = "cpu"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "max_time": [str, Interval(Real, 0, None, closed="neither")],
+        "max_time": [str, None, Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [None, Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -122,7 +126,8 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         learnt = learn_coder(
             open_contents(X, array=array),
             seed=self.seed_,
-            max_time=parse_duration("max_time", self.max_time),
+            max_time=None if self.max_time is None else parse_duration("max_time", self.max_time),
+            max_epochs=self.max_epochs,
             engine=Engine(device=self.device, matmul="medium"),
             reporter=make_reporter(self.verbose),
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentkit.codec.exact import Span
 from latentkit.codec.pixels.neighbourhood import Neighbourhood
+from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 
 __all__ = ["FEATURES", "Context"]
@@ -34,6 +35,9 @@ class Context:
         n_channels: Of the images.
         is_centred: See above.
 
+    Raises:
+        InvalidParameterError: If the neighbourhood lacks what the guess is made of.
+
     References:
         Weinberger, Seroussi and Sapiro, 2000, The LOCO-I lossless image compression algorithm, section III.
     """
@@ -44,8 +48,8 @@ class Context:
 
     def __post_init__(self) -> None:
         check_integer("n_channels", self.n_channels, low=1)
-        for needed in ((-1, -1), (-1, 0), (0, -1)):
-            self.neighbourhood.offsets.index(needed)
+        if not {(-1, -1), (-1, 0), (0, -1)} <= set(self.neighbourhood.offsets):
+            raise InvalidParameterError("the pixels to the left, above, and left of that are neighbours.")
 
     @property
     def n_neighbours(self) -> int:

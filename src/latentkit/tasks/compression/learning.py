@@ -36,7 +36,8 @@ def learn_coder(
     contents: Contents,
     *,
     seed: int,
-    max_time: float,
+    max_time: float | None,
+    max_epochs: int | None = None,
     engine: Engine | None = None,
     reporter: Reporter | None = None,
 ) -> LearntCoder:
@@ -45,14 +46,17 @@ def learn_coder(
     Args:
         contents: Images, or lines of a table.
         seed: Of everything random.
-        max_time: Seconds, about.
+        max_time: Seconds, about; None for no limit.
+        max_epochs: Passes over the data at most; None for no limit.
         engine: How to compute; None for what suits.
         reporter: Hears how it goes.
     Raises:
         DataError: If there is nothing that a model could learn; a classic coder would do as well.
     """
     check_learnable(contents)
-    fitted = fit_pixel_coder(contents.images(), seed=seed, max_time=max_time, engine=engine, reporter=reporter)
+    fitted = fit_pixel_coder(
+        contents.images(), seed=seed, max_time=max_time, max_epochs=max_epochs, engine=engine, reporter=reporter
+    )
     return LearntCoder(fitted.coder, fitted.training.history, fitted.bits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ _FLAT_SHARE: Final = 0.15
 _HELD_OUT: Final = 1000
 #: Side of a square, in pixels: no larger images have places with codes of their own; they are learnt in such tiles.
 _TILE: Final = 64
+_UNLIMITED: Final = 1_000_000  # epochs
 _COUNTED: Final = 5000  # images by which symbols are counted
 _EXAMPLES: Final = 20_000  # pixels by which activations are scaled
 
@@ -245,10 +247,10 @@ class _Network(nn.Module):
         units = torch.tensor(
             [LOGITS_PER_NAT] * (k + n) + [_WHITE * MEANS_PER_SYMBOL] * n + [LEVELS_PER_NAT] * n, dtype=torch.float64
         )
-        last = nn.Linear(self.last.in_features, self.last.out_features, dtype=torch.float64)
+        last = copy.deepcopy(self.last).double()  # a new layer would draw weights
         with torch.no_grad():
-            last.weight.copy_(self.last.weight.double() * units[:, None])
-            last.bias.copy_(self.last.bias.double() * units)
+            last.weight.mul_(units[:, None])
+            last.bias.mul_(units)
         return [*(linear for linear in self.linears[:-1] if isinstance(linear, nn.Linear)), last]
 
 
@@ -256,7 +258,8 @@ def fit_pixel_coder(
     images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     *,
     seed: int,
-    max_time: float = 300.0,
+    max_time: float | None = 300.0,
+    max_epochs: int | None = None,
     settings: PixelSettings | None = None,
     engine: Engine | None = None,
     reporter: Reporter | None = None,
@@ -267,14 +270,17 @@ def fit_pixel_coder(
         images: Like those that are to be coded, each of shape (height, width, channels), of one size or of several; two
             or more, or one that is larger than 64 x 64.
         seed: Of weights and draws.
-        max_time: Seconds of training.
+        max_time: Seconds of training; None for no limit.
+        max_epochs: Passes over the images at most; None for no limit.
         settings: Of the model; None for those that suit images of this kind.
         engine: How to compute.
         reporter: Hears how it goes.
     Raises:
         DataError: If there is too little to learn from, or channels differ.
-        InvalidParameterError: If the images are not of this form.
+        InvalidParameterError: If the images are not of this form, or nothing ends the training.
     """
+    if max_time is None and max_epochs is None:
+        raise InvalidParameterError("max_time=None and max_epochs=None would train for ever. Give one of them.")
     shape = _common_shape(images)
     tiles = torch.from_numpy(_tiles(images, shape))
     if len(tiles) < 2:
@@ -288,7 +294,7 @@ def fit_pixel_coder(
     with isolated_rng(derive_seed(seed, "weights")):
         model = PixelModel(tile, settings, _shares(train.storage[:_COUNTED]))
     plan = TrainingPlan(
-        max_epochs=1_000_000,
+        max_epochs=max_epochs or _UNLIMITED,
         max_time=max_time,
         batch_size=min(_IMAGES, len(train)),
         optimizer="adamw",
