@@ -373,13 +373,14 @@ def test_a_model_that_is_another_than_the_head_says_is_refused() -> None:
         ArchiveReader(io.BytesIO(_archive_of(frame(FrameKind.MODEL, b"\0", tag=_tag(HEAD_OF))))).model()
 
 
-def test_a_lying_length_takes_no_memory() -> None:
-    """A frame that says it has 64 MB, and a block that says so; the first costs nothing, the second what it says."""
+def test_a_lying_length_takes_no_memory(tmp_path: Path) -> None:
+    """Of a frame that says it has 64 MB, in a file, too, and of a block that becomes more than it says."""
     lying = FrameKind.BLOCK.marker + digits(64 << 20) + b"abc"
-    for source in (io.BytesIO(_archive_of(lying)), Pipe(_archive_of(lying))):
+    (tmp_path / "a.lkz").write_bytes(_archive_of(lying))
+    for source in (io.BytesIO(_archive_of(lying)), Pipe(_archive_of(lying)), tmp_path / "a.lkz"):
         tracemalloc.start()
-        with pytest.raises(DamagedArchiveError, match="ends before"):
-            list(ArchiveReader(source))
+        with ArchiveReader(source) as reader, pytest.raises(DamagedArchiveError, match="ends before"):
+            list(reader)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 3_000_000
