@@ -227,6 +227,10 @@ def test_a_stream_may_take_it_in_parts() -> None:
             archive.write(*block)
     assert stream.content == written(MIXED, coder=toy())
     assert not stream.closed
+    with pytest.raises(AssertionError, match="inside its `with`"):
+        archive.write(b"", 1)
+    with pytest.raises(AssertionError, match="written once"), archive:
+        pass
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])

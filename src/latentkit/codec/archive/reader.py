@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Self, final
 from latentkit.codec.archive.blocks import Block, Method, Packed, PackedBlock
 from latentkit.codec.archive.frames import END_BYTES, Frame, FrameKind, read_end, read_frame
 from latentkit.codec.archive.index import BlockEntry, Index
-from latentkit.codec.archive.sequence import Sequence, read_model
+from latentkit.codec.archive.sequence import FrameSequence, read_model
 from latentkit.codec.archive.source import Source, extent, reading
 from latentkit.codec.archive.unpacking import Unpacker, model_state
 from latentkit.codec.coders import Coder, CoderState
@@ -71,7 +71,7 @@ class ArchiveReader:
         with reading(self._name), ExitStack() as exits:
             self._stream = exits.enter_context(Path(source).open("rb")) if isinstance(source, (str, Path)) else source
             self._start, self._n_bytes = extent(self._stream)
-            self._sequence = Sequence(self._pass())
+            self._sequence = FrameSequence(self._pass())
             head = self._sequence.head
             self.meta: Mapping[str, Any] = head.meta
             self.fingerprint = head.fingerprint
@@ -195,7 +195,7 @@ class ArchiveReader:
         if end.tag != self._sequence.tag:
             raise DamagedArchiveError("its end is not that of this archive.")
         if not end.index_size:
-            sequence = Sequence(self._pass())
+            sequence = FrameSequence(self._pass())
             deque(sequence.parts(keeps_model=False), maxlen=0)
             return sequence.index
         frame = self._frame(end.offset - end.index_size, FrameKind.INDEX)
@@ -228,15 +228,15 @@ class ArchiveReader:
     def _pass(self, position: int = 0) -> Source:
         return Source(self._stream, self._start, position, self._n_bytes)
 
-    def _next_sequence(self) -> Sequence:
+    def _next_sequence(self) -> FrameSequence:
         if self._n_bytes is not None:
-            return Sequence(self._pass())
+            return FrameSequence(self._pass())
         if not self._is_fresh:
             raise ArchiveError(_PIPE)
         self._is_fresh = False
         return self._sequence
 
-    def _prepared(self, sequence: Sequence) -> Iterator[PackedBlock]:
+    def _prepared(self, sequence: FrameSequence) -> Iterator[PackedBlock]:
         for part in sequence.parts(keeps_model=self._unpacker.needs_model):
             if isinstance(part, Packed):
                 self._unpacker.model = part

@@ -12,11 +12,11 @@ from latentkit.codec.archive.index import LEAST_INDEXED_BLOCKS, BlockEntry, Inde
 from latentkit.codec.archive.source import Source
 from latentkit.core.errors import DamagedArchiveError
 
-__all__ = ["Sequence", "read_model"]
+__all__ = ["FrameSequence", "read_model"]
 
 
 @final
-class Sequence:
+class FrameSequence:
     """The model and the blocks of an archive, as they come; all of it is checked, to the last byte.
 
     Args:

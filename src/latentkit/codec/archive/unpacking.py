@@ -53,10 +53,12 @@ class Unpacker:
             ArchiveError: If none is given, and the archive holds none.
             DamagedArchiveError: If the model that it holds is none, or another than the one that its head names.
         """
-        if block.packed.method is not Method.CODER or self._coder is not None:
+        if block.packed.method is not Method.CODER:
             return
         if self._fingerprint is None:
             raise DamagedArchiveError("a block of it was written by a coder, and its head names none.")
+        if self._coder is not None:
+            return
         if self.model is None:
             raise ArchiveError(
                 f"it was written with the model {_shown(self._fingerprint)}, which it does not hold. Give the run that "

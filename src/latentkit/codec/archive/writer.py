@@ -157,7 +157,7 @@ class ArchiveWriter:
         self._started = self._seconds = 0.0
 
     def __enter__(self) -> Self:
-        assert self._stream is None, "an archive is written once"
+        assert not self._started, "an archive is written once"
         self._started = time.perf_counter()
         if isinstance(self._target, (str, Path)):
             temporary = self._exits.enter_context(atomic_path(self._target))
@@ -169,15 +169,15 @@ class ArchiveWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
+        try:
             with self._exits:
+                if error is not None:  # which is not one of writing the file, whatever it is
+                    raise _AbandonedError
                 self._finish()
-            return
-        try:  # an error of whoever writes blocks is not one of writing the file
-            with self._exits:
-                raise _AbandonedError
         except _AbandonedError:
             pass
+        finally:
+            self._stream = None
 
     def write(self, block: bytes, n_items: int) -> Method:
         """Write a block.
