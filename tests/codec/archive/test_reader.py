@@ -6,6 +6,7 @@ import io
 import os
 import threading
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import google_crc32c
@@ -13,6 +14,7 @@ import pytest
 
 from latentkit.codec import CoderState
 from latentkit.codec.archive import ArchiveReader, Method
+from latentkit.codec.archive import head as head_module
 from latentkit.codec.archive.frames import MAGIC, FrameKind, digits, end_frame, frame, word
 from latentkit.codec.archive.unpacking import Unpacker
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidParameterError, UnreadableDataError
@@ -313,6 +315,28 @@ def test_a_version_that_is_not_known_is_no_damage() -> None:
     with pytest.raises(ArchiveError) as caught:
         ArchiveReader(io.BytesIO(_archive_of(head=frame(FrameKind.HEAD, b"\7\0abcd{}"))))
     assert not isinstance(caught.value, DamagedArchiveError)
+
+
+def _deflated(description: bytes, end: int = zlib.Z_FINISH) -> bytes:
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=head_module._DICTIONARY)
+    return squeezer.compress(description) + squeezer.flush(end)
+
+
+def test_a_deflated_description_is_whole_and_of_a_size() -> None:
+    def archive(deflated: bytes) -> bytes:
+        return _archive_of(head=frame(FrameKind.HEAD, b"\1\1abcd" + deflated))
+
+    whole = _deflated(b'{"n":5}')
+    assert ArchiveReader(io.BytesIO(archive(whole))).meta == {"n": 5}
+    bomb = _deflated(b"{" + b" " * (50 << 20) + b"}")
+    endless = _deflated(b'{"n":5}', zlib.Z_SYNC_FLUSH)
+    for wrong in (endless, whole[:-1], whole + b"x", whole + whole, bomb):
+        tracemalloc.start()
+        with pytest.raises(DamagedArchiveError, match="its description cannot be read"):
+            ArchiveReader(io.BytesIO(archive(wrong)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 5_000_000
 
 
 def _with_index(body: bytes, *blocks: bytes) -> bytes:
