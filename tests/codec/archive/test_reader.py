@@ -295,6 +295,16 @@ def _block(body: bytes, head: bytes = HEAD_OF) -> bytes:
         (_archive_of(*[frame(FrameKind.MODEL, b"\0", tag=_tag(HEAD_OF))] * 2), "it has two models"),
         (_archive_of(_block(b"\0\1\0a"), _block(b"\1\1\0a")), "its head does not stand behind"),
         (_archive_of(_block(b"\0\1\0a"), _block(b"\1\1\0a"), HEAD_OF), "its index is not that"),
+        (
+            _archive_of(_block(b"\0\1\0a"), _block(b"\1\1\0a"), frame(FrameKind.HEAD, b"\1\0abcd{}")),
+            "its head does not stand behind",
+        ),
+        (
+            _archive_of(
+                _block(b"\0\1\0a"), _block(b"\1\1\0a"), HEAD_OF, frame(FrameKind.INDEX, b"\0", tag=_tag(HEAD_OF))
+            ),
+            "its index is not that",
+        ),
         (_archive_of(index_size=5), "its end is not that"),
         (
             HEAD_OF.join([written([])[:8], b"\xf7\xb1\x8eB\xff\xff\xff\x7f" + bytes(99)]),
