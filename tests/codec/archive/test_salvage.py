@@ -131,7 +131,7 @@ def test_a_block_that_does_not_become_what_it_was_is_not_given() -> None:
 
 def test_an_archive_inside_a_block_is_not_taken_for_its_own() -> None:
     """Its frames are whole, and others; also where the block that holds it is spoilt, and the head is lost."""
-    inner = written([(noise(900, "inner"), 9), (noise(800, "inner"), 8)])
+    inner = written([(noise(900, "inner"), 9), (noise(800, "inner"), 8)], {"kind": "inner"})
     blocks = [(noise(300), 1), (inner, 1), (noise(400), 1)]
     content = written(blocks, level=None)
     around = content.index(inner)
@@ -139,6 +139,7 @@ def test_an_archive_inside_a_block_is_not_taken_for_its_own() -> None:
         left = Salvage(io.BytesIO(spoilt(content, *places)))
         assert blocks_of(left) == [blocks[0][0], blocks[2][0]]
         assert left.lost_items == (range(1, 2),)
+        assert left.meta == META
 
 
 def test_of_two_archives_in_one_file_the_first_is_left() -> None:
@@ -146,6 +147,7 @@ def test_of_two_archives_in_one_file_the_first_is_left() -> None:
     for content in (WHOLE + other, WHOLE[: ENTRIES[2].offset + 9] + other, WHOLE + WHOLE):
         left = Salvage(io.BytesIO(content), coder=toy())
         n_whole = 2 if content[len(WHOLE) - END_BYTES : len(WHOLE)] != WHOLE[-END_BYTES:] else 5
+        assert (left.lost_bytes[-1].stop == len(content)) == content.endswith(other)
         assert blocks_of(left) == [block for block, _ in BLOCKS[:n_whole]]
 
 
