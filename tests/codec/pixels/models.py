@@ -17,11 +17,17 @@ HIDDEN = Span(0, 255)
 
 @lru_cache
 def random_coder(
-    shape: tuple[int, int, int], *, reach: int = 3, codes: int = 2, is_centred: bool = False, seed: int = 0
+    shape: tuple[int, int, int],
+    *,
+    reach: int = 3,
+    codes: int = 2,
+    is_centred: bool = False,
+    seed: int = 0,
+    gain: int = 1,
 ) -> PixelCoder:
     """A coder of images of a shape, or of any where height and width are 0."""
     random = np.random.default_rng(seed)
-    context = Context(Neighbourhood.within(reach), shape[2], is_centred)
+    context = Context(Neighbourhood.within(reach), shape[2], is_centred, gain)
     n_places = shape[0] * shape[1]
     places = random.integers(-255, 256, (n_places, codes if n_places else 0))
     networks, mixtures = [], []

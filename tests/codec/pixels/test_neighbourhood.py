@@ -82,6 +82,19 @@ def test_features_of_a_centred_context_do_not_move_with_brightness_but_for_the_g
     assert dark.abs().max() <= 255
 
 
+def test_few_levels_are_told_as_well_as_many() -> None:
+    near = Neighbourhood.within(3)
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 2, (50, len(near.offsets), 1), generator=random).float()
+    binary, whole = Context(near, 1, is_centred=True, gain=255), Context(near, 1, is_centred=True)
+
+    def features(context: Context, x: torch.Tensor) -> torch.Tensor:
+        return context.features(x, x[:, 0, :0], context.guesses(x))
+
+    assert torch.equal(features(binary, pixels), features(whole, 255 * pixels))
+    assert features(binary, 9 * pixels).abs().max() == 255, "what was not there when it was learnt"
+
+
 def test_a_context_needs_what_its_guess_is_made_of() -> None:
     with pytest.raises(InvalidParameterError, match="the pixels to the left, above, and left of that"):
         Context(Neighbourhood(((0, -1),)), 1, is_centred=False)

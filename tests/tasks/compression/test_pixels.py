@@ -44,7 +44,7 @@ def test_new_images_take_what_was_learnt(fitted) -> None:
     assert fitted.coder.decode(code, 100, 8 + images.size) == block(images)
     bits = 8 * len(code) / images.size
     known = math.log2(5) * 11 / 12 + math.log2(210) / 12
-    assert known < bits < known + 0.8
+    assert known < bits < known + 1.2, "and 7.7 without what is before it"
     assert bits == pytest.approx(fitted.bits, rel=0.05)
 
 

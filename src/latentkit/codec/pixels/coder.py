@@ -105,6 +105,7 @@ class PixelCoder(Coder):
             "shape": list(self.shape),
             "offsets": [list(offset) for offset in self.context.neighbourhood.offsets],
             "is_centred": self.context.is_centred,
+            "gain": self.context.gain,
             "n_logistics": [mixture.n_logistics for mixture in self.mixtures],
             "networks": [network.describe() for network in self.networks],
         }
@@ -125,7 +126,7 @@ class PixelCoder(Coder):
         try:
             height, width, n_channels = (int(size) for size in settings["shape"])
             offsets = tuple((int(dy), int(dx)) for dy, dx in settings["offsets"])
-            context = Context(Neighbourhood(offsets), n_channels, bool(settings["is_centred"]))
+            context = Context(Neighbourhood(offsets), n_channels, bool(settings["is_centred"]), settings["gain"])
             networks, mixtures = [], []
             for channel, description in enumerate(settings["networks"]):
                 prefix = f"network.{channel}."

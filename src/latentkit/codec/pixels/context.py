@@ -34,6 +34,8 @@ class Context:
         neighbourhood: Which pixels are known.
         n_channels: Of the images.
         is_centred: See above.
+        gain: What a feature is for each step of a channel, from 1 to 255: images of few levels are told as well as
+            those of 256. Channels above 255 / gain are told as that.
 
     Raises:
         InvalidParameterError: If the neighbourhood lacks what the guess is made of.
@@ -45,9 +47,11 @@ class Context:
     neighbourhood: Neighbourhood
     n_channels: int
     is_centred: bool
+    gain: int = 1
 
     def __post_init__(self) -> None:
         check_integer("n_channels", self.n_channels, low=1)
+        check_integer("gain", self.gain, low=1, high=FEATURES.high)
         if not {(-1, -1), (-1, 0), (0, -1)} <= set(self.neighbourhood.offsets):
             raise InvalidParameterError("the pixels to the left, above, and left of that are neighbours.")
 
@@ -78,6 +82,9 @@ class Context:
         Returns:
             Shape (n, features), the type of `neighbours`.
         """
+        if self.gain > 1:
+            most = FEATURES.high // self.gain
+            neighbours, before, guesses = (x.clamp(max=most) * self.gain for x in (neighbours, before, guesses))
         if self.is_centred:
             neighbours = neighbours - guesses[:, None]
             before = before - guesses[:, : before.shape[1]]

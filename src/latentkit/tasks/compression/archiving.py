@@ -15,6 +15,7 @@ from latentkit.codec.archive import ArchiveReader, ArchiveSummary, ArchiveWriter
 from latentkit.codec.coders import Coder
 from latentkit.core.errors import ArchiveError, DamagedArchiveError
 from latentkit.core.parameters import check_integer
+from latentkit.core.products import products_of
 from latentkit.tasks.compression.contents import Contents, Restorer, restorers
 
 __all__ = ["BLOCK_BYTES", "Archived", "compress", "decompress", "restorer_of", "salvage"]
@@ -168,9 +169,11 @@ def _told(reader: ArchiveReader, progress: Progress | None) -> Iterator[Block]:
 def _one_thread_each(n_workers: int) -> Iterator[None]:
     """Let each of several workers compute on its own processor."""
     before = torch.get_num_threads()
-    try:
-        if n_workers > 1:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
+    # set once, here: what one thread restores must not change what another computes
+    with products_of("highest"):
+        try:
+            if n_workers > 1:
+                torch.set_num_threads(1)
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -100,15 +100,16 @@ class PixelModel(nn.Module):
         shape: Of an image: height, width, channels.
         settings: Of the networks.
         shares: How frequent each symbol is, shape (channels, 256); tables start there.
+        gain: Of the features; see :class:`~latentkit.codec.pixels.Context`.
     """
 
     _steps: Tensor
 
-    def __init__(self, shape: tuple[int, int, int], settings: PixelSettings, shares: Tensor) -> None:
+    def __init__(self, shape: tuple[int, int, int], settings: PixelSettings, shares: Tensor, gain: int = 1) -> None:
         super().__init__()
         self.shape, self.settings = shape, settings
         height, width, n_channels = shape
-        self.context = Context(Neighbourhood.within(settings.reach), n_channels, settings.is_centred)
+        self.context = Context(Neighbourhood.within(settings.reach), n_channels, settings.is_centred, gain)
         self.places = nn.Parameter(torch.zeros(height * width, settings.place_codes))
         self.networks = nn.ModuleList(_Network(self.context, channel, settings) for channel in range(n_channels))
         noise = 0.3 * torch.randn(n_channels, settings.n_tables, _N_SYMBOLS)
@@ -292,7 +293,8 @@ def fit_pixel_coder(
     train, held_out = feed.subset(order[n_held_out:]), feed.subset(order[:n_held_out])
     tile = (int(tiles.shape[1]), int(tiles.shape[2]), shape[2])
     with isolated_rng(derive_seed(seed, "weights")):
-        model = PixelModel(tile, settings, _shares(train.storage[:_COUNTED]))
+        gain = _WHITE // max(1, int(tiles.max()))
+        model = PixelModel(tile, settings, _shares(train.storage[:_COUNTED]), gain)
     plan = TrainingPlan(
         max_epochs=max_epochs or _UNLIMITED,
         max_time=max_time,
