@@ -5,7 +5,7 @@
 A `Compressor` learns from the training part for so long on one thread and writes the test part into one archive, with
 its model and without. `mnist` and `fashion_mnist` are grey, `cifar10_subset` is RGB; `binarized` are MNIST images whose
 pixels are drawn by their brightness (the training part three times over), another draw for each seed; `static` is
-Larochelle's file. Classic coders get the same bytes; coders of images get all images side by side as one picture. Speeds
+Larochelle's file. Classic coders get the same bytes, coders of images all images side by side as one picture. Speeds
 are those of all threads of the machine, the writing one without the comparison.
 """
 
