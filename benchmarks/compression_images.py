@@ -16,10 +16,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import bz2
-import io
 import json
-import lzma
 import statistics
 import sys
 import tempfile
@@ -84,50 +81,14 @@ def child(arguments: list[str]) -> dict[str, Any]:
 
 
 def classic(test: np.ndarray) -> dict[str, float]:
-    """Bits a byte of classic coders, on the bytes as they are; binary ones packed."""
-    import pyarrow as pa
+    """Bits a byte of classic coders, on the bytes as they are; of binary images as bits."""
+    from latentkit.evaluation import classic_sizes
 
-    plain = (np.packbits(test, axis=-1) if test.max() == 1 else test).tobytes()
-    sizes = {
-        "bz2": len(bz2.compress(plain, 9)),
-        "xz -9e": len(lzma.compress(plain, preset=9 | lzma.PRESET_EXTREME)),
-        "zstd -22": len(pa.Codec("zstd", 22).compress(plain)),
-        "brotli 11": len(pa.Codec("brotli", 11).compress(plain)),
-    }
-    sizes |= pictured(mosaic(test))
-    return {name: round(8.0 * size / test.size, 4) for name, size in sizes.items()}
-
-
-def mosaic(test: np.ndarray) -> np.ndarray:
-    """All images side by side."""
-    n, height, width = test.shape[:3]
-    columns = 100 if n % 100 == 0 else 50
-    grid = test.reshape(n // columns, columns, height, width, *test.shape[3:]).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(n // columns * height, columns * width, *test.shape[3:]))
-
-
-def pictured(picture: np.ndarray) -> dict[str, int]:
-    """Bytes of a picture by coders of images; JPEG XL where pillow-jxl-plugin is there."""
-    from PIL import Image
-
-    is_binary = picture.max() == 1
-    image = Image.fromarray(picture.astype(bool) if is_binary else picture)
-    options: dict[str, dict[str, Any]] = {"PNG": {"optimize": True}}
-    options["WEBP"] = {"lossless": True, "quality": 100, "method": 6}
-    try:
-        import pillow_jxl  # noqa: F401
-
-        options["JXL"] = {"lossless": True, "effort": 9}
-    except ImportError:
-        pass
-    sizes = {}
-    for kind, settings in options.items():
-        with io.BytesIO() as file:
-            (image if kind == "PNG" else image.convert("RGB" if picture.ndim == 3 else "L")).save(
-                file, kind, **settings
-            )
-            sizes[f"{kind} of a mosaic"] = len(file.getvalue())
-    return sizes
+    is_binary = test.max() == 1
+    content = np.packbits(test, axis=-1).tobytes() if is_binary else test.tobytes()
+    images = test.reshape(*test.shape[:3], -1)
+    sizes = classic_sizes(content, images * 255 if is_binary else images)
+    return {size.name: round(8.0 * size.n_bytes / test.size, 4) for size in sizes}
 
 
 def parent(options: argparse.Namespace) -> None:

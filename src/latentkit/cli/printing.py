@@ -51,6 +51,18 @@ class Printer:
             table.add_row(Text(heading), Text(text, style="yellow" if text.startswith("warning") else ""))
         self.console.print(table)
 
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print rows of texts under headings; all but the first column to the right."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="cyan")
+        for number, heading in enumerate(headings):
+            table.add_column(Text(heading), justify="right" if number else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self.console.print(table)
+
     def commands(self, title: str, lines: Sequence[str]) -> None:
         """Print command lines to paste."""
         self.line()

@@ -26,7 +26,7 @@ __all__ = ["main"]
 COMMANDS = (
     *("demo", "check", "models", "fit", "report"),
     *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
-    *("compress", "decompress", "inspect"),
+    *("compress", "decompress", "inspect", "evaluate"),
     *("interpolate", "traverse", "edit"),
 )
 for _command in COMMANDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from latentkit.evaluation.classifier import ClassifierFeatures
 from latentkit.evaluation.code_quality import disentanglement_metrics, measure_disentanglement
 from latentkit.evaluation.column_shapes import ColumnShapes, column_shapes
+from latentkit.evaluation.compression import PackedSize, classic_sizes, mosaic
 from latentkit.evaluation.control import (
     AttributeControl,
     AttributeRecognizer,
@@ -85,6 +86,7 @@ __all__ = [
     "MixtureEstimate",
     "MutualInformationGap",
     "NetworkFeatures",
+    "PackedSize",
     "PairTrends",
     "PrecisionRecall",
     "PrincipalComponentFeatures",
@@ -95,6 +97,7 @@ __all__ = [
     "active_units",
     "attribute_control",
     "bits_per_dimension",
+    "classic_sizes",
     "classification_accuracy_score",
     "closest_records",
     "codebook_perplexity",
@@ -114,6 +117,7 @@ __all__ = [
     "measure_samples",
     "measure_table",
     "miselbo",
+    "mosaic",
     "mixed_tables",
     "mutual_information",
     "mutual_information_gap",

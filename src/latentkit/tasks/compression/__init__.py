@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
+from latentkit.tasks.compression.comparing import compare
 from latentkit.tasks.compression.contents import Contents, open_contents
 from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder
 from latentkit.tasks.compression.pixels import PixelSettings, fit_pixel_coder
@@ -13,6 +14,7 @@ __all__ = [
     "LearntCoder",
     "PixelSettings",
     "check_learnable",
+    "compare",
     "compress",
     "decompress",
     "fit_pixel_coder",
