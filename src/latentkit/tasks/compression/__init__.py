@@ -1,0 +1,1 @@
+"""Models that compress, learnt from data like those that are to be compressed."""
