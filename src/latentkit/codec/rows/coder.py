@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.codec.coders import Coder, CoderState, coders
-from latentkit.codec.rows.columns import Column
-from latentkit.codec.rows.conditional import N_KIN, Conditionals, RowContext
+from latentkit.codec.rows.conditional import N_KIN
 from latentkit.codec.rows.lanes import WIDTHS, Reader, Step, code_of_steps
-from latentkit.codec.rows.lines import LineFormat, Lines
-from latentkit.codec.rows.numbers import NumberReader, written_numbers
+from latentkit.codec.rows.lines import Lines
 from latentkit.codec.rows.memory import MEMORY_PRECISION, RowMemory
+from latentkit.codec.rows.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.softmax import PRECISION
 from latentkit.codec.rows.states import OFFSET_BITS, RowModel, model_of_state, state_of_model
 from latentkit.codec.rows.texts import packed, unpacked
@@ -50,6 +49,7 @@ class RowCoder(Coder):
 
     def __init__(self, model: RowModel | CoderState) -> None:
         self.model = model_of_state(model) if isinstance(model, CoderState) else model
+        self._is_verified = False
 
     def state(self) -> CoderState:
         return state_of_model(self.model, self.name)
@@ -57,7 +57,7 @@ class RowCoder(Coder):
     def encode(self, block: bytes, n: int) -> bytes:
         if not block:
             return b""
-        self.model.conditionals.verify()
+        self._verify()
         lines = self.model.lines.split(block)
         told = [column.symbols(cells) for column, cells in zip(self.model.columns, lines.columns, strict=True)]
         escaped = [
@@ -71,7 +71,9 @@ class RowCoder(Coder):
         left, stack = code_of_steps(steps, most) if steps else ([], b"")
         told_text = packed(text, self.model.known)
         gaps = np.diff([-1, *lines.odd]).tolist()
-        code = written_numbers([lines.n_even, len(lines.odd), *gaps, len(left), *left, len(told_text)]) + told_text + stack
+        code = (
+            written_numbers([lines.n_even, len(lines.odd), *gaps, len(left), *left, len(told_text)]) + told_text + stack
+        )
         if len(code) > len(block):
             raise UnfitDataError(f"{len(block):,} bytes are not like the table that the coder was fitted on.")
         return code
@@ -81,7 +83,7 @@ class RowCoder(Coder):
             if content or size:
                 raise DamagedArchiveError("it has no content for its lines, or no lines for its content.")
             return b""
-        self.model.conditionals.verify()
+        self._verify()
         numbers = NumberReader(content)
         n_even, n_odd = numbers.next(), numbers.next()
         if n_even * self.model.n_least_bytes + n_odd > size:
@@ -107,6 +109,11 @@ class RowCoder(Coder):
         if next(pieces, None) is not None or self.model.lines.n_bytes(lines) != size:
             raise DamagedArchiveError(f"what it holds does not make {size:,} bytes.")
         return self.model.lines.join(lines)
+
+    def _verify(self) -> None:
+        if not self._is_verified:
+            self.model.conditionals.verify()
+            self._is_verified = True
 
     # Symbols of rows, chunk by chunk
 
@@ -189,9 +196,7 @@ class RowCoder(Coder):
             column = self.model.columns[key]
             memory.learn(column.numbers(symbols[:, key], offsets[:, key]), symbols[:, key] < column.n_bins, symbols)
 
-    def _read_symbols(
-        self, reader: Reader, cumulated: Integers, skipped: NDArray[np.bool_], symbols: Integers
-    ) -> None:
+    def _read_symbols(self, reader: Reader, cumulated: Integers, skipped: NDArray[np.bool_], symbols: Integers) -> None:
         def choose(slots: Integers, rows: slice) -> tuple[Integers, ...]:
             table = cumulated[rows]
             found = np.count_nonzero(table[:, 1:] <= slots[:, None], axis=1)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentkit.codec.exact import ExactLayer, ExactNetwork, Span, exact_arithmetic
-from latentkit.codec.rows.softmax import bump, cumulated_frequencies
+from latentkit.codec.rows.softmax import bump, cumulated_frequencies, peak
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = ["HIDDEN", "HIDDEN_STEP", "LOGITS", "N_KIN", "ColumnTables", "Conditionals", "RowContext"]
@@ -38,7 +38,7 @@ class ColumnTables:
     """What the distribution of a column is computed of, and what the column tells the next ones.
 
     Attributes:
-        biases: Logits of the symbols by themselves, shape (symbols,).
+        biases: Logits of the symbols by themselves, in 1/8 nat, shape (symbols,).
         positions: Where the numbers of the symbols lie, in 1/512 of a standard deviation, shape (symbols,).
         groups: Number of the group of each symbol, shape (symbols,).
         embeddings: What each group adds to the hidden units, shape (groups, hidden).
@@ -51,8 +51,8 @@ class ColumnTables:
         usual: The symbol that each symbol of the parent suggests.
         boost: Logit of a suggested symbol.
         kin_boosts: Logit of the group that each row of kin has.
-        kin_bumps: How much the bump around its position counts, in 1/32.
-        kin_sharpness: Logarithm of the sharpness of that bump, in 1/32.
+        kin_peaks: Logit of the position that each has, and, the less, of those around it.
+        kin_sharpness: Logarithm of the sharpness of that, in 1/32.
     """
 
     biases: Integers
@@ -68,7 +68,7 @@ class ColumnTables:
     usual: Integers
     boost: int
     kin_boosts: Integers
-    kin_bumps: Integers
+    kin_peaks: Integers
     kin_sharpness: Integers
 
     @property
@@ -173,7 +173,7 @@ class Conditionals:
             if table.kin_boosts[place] and is_there.any():
                 there = rows[is_there]
                 grouped[there, table.groups[context.kin[there, place, number]]] += table.kin_boosts[place]
-        logits = grouped[:, table.groups] + table.biases
+        logits = grouped[:, table.groups] + (table.biases << 2)
         if table.n_bump:
             logits[:, : table.n_bump] += self._bumps(table, context, number, given[:, n_groups:])
         if table.parent >= 0:
@@ -186,10 +186,11 @@ class Conditionals:
         found = bump(positions, centres, given[:, 1])
         for place in range(N_KIN):
             there = np.flatnonzero(context.kin[:, place, number] >= 0)
-            if table.kin_bumps[place] and len(there):
+            if table.kin_peaks[place] and len(there):
                 around = table.positions[context.kin[there, place, number]]
-                found[there] += table.kin_bumps[place] * bump(positions, around, table.kin_sharpness[place]) >> 5
-        return found - found.max(1, keepdims=True)
+                found[there] += table.kin_peaks[place] * peak(positions, around, table.kin_sharpness[place]) >> 10
+        lowered: Integers = found - found.max(1, keepdims=True)
+        return lowered
 
     def _check(self, number: int) -> None:
         table, n_columns = self.tables[number], len(self.tables)
@@ -209,8 +210,8 @@ class Conditionals:
             "the bump is not of its symbols": not 0 <= table.n_bump < n,
             "direct weights do not fit": table.direct.shape != (n_columns,) or _largest(table.direct) > _MOST_ENTRY,
             "the boost is too large": max(abs(table.boost), _largest(table.kin_boosts)) > _MOST_ENTRY
-            or _largest(table.kin_bumps) > _MOST_ENTRY,
-            "kin do not fit": {table.kin_boosts.shape, table.kin_bumps.shape, table.kin_sharpness.shape} != {(N_KIN,)},
+            or _largest(table.kin_peaks) > _MOST_ENTRY,
+            "kin do not fit": {table.kin_boosts.shape, table.kin_peaks.shape, table.kin_sharpness.shape} != {(N_KIN,)},
             "the parent does not come first": table.parent != -1 and table.parent not in earlier,
         }
         for message, is_wrong in wrong.items():

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOGIT_STEP", "PRECISION", "SHARPEST", "UNITS", "bump", "cumulated_frequencies"]
+__all__ = ["LOGIT_STEP", "PRECISION", "SHARPEST", "UNITS", "bump", "cumulated_frequencies", "peak"]
 
 Integers = NDArray[np.int64]
 
@@ -32,7 +32,7 @@ _FARTHEST: Final = 1 << 13
 
 
 def _falling(first: int, n: int) -> Integers:
-    """first exp(-d / 32) for d = 0, 1, ..., n - 1, rounded."""
+    """Whole numbers next to first * exp(-d / 32) for d = 0, 1, ..., n - 1."""
     values, value = [], 1 << _WORD
     for _ in range(n):
         values.append((first * value + (1 << (_WORD - 1))) >> _WORD)
@@ -42,6 +42,7 @@ def _falling(first: int, n: int) -> Integers:
 
 _WEIGHTS: Final = _falling(1 << PRECISION, _LONGEST)
 _SHARPNESS: Final = _falling(_HIGHEST, 2 * SHARPEST + 1)[::-1].copy()
+_PEAK: Final = np.array([(1 << 20) // (32 * 32 + u * u) for u in range(_FARTHEST)], np.int64)
 _BUMP: Final = np.array([32 - math.isqrt(32 * 32 + u * u) for u in range(_FARTHEST)], np.int64)
 
 
@@ -96,6 +97,27 @@ def bump(positions: Integers, centres: Integers, log_sharpness: Integers) -> Int
         >>> bump(np.array([-512, 0, 1024]), np.array([0]), np.array([0]))
         array([[-13,   0, -39]])
     """
+    logits: Integers = _BUMP[_distances(positions, centres, log_sharpness)]
+    return logits
+
+
+def peak(positions: Integers, centres: Integers, log_sharpness: Integers) -> Integers:
+    r"""Return what is high at a centre, and nothing far from it, in 1/1024.
+
+    .. math:: \frac{1}{1 + u^2}, \qquad u = e^r |x - \mu|
+
+    Args and shapes are those of :func:`bump`.
+
+    Example:
+        >>> peak(np.array([-512, 0, 1024]), np.array([0]), np.array([0]))
+        array([[ 512, 1024,  204]])
+    """
+    values: Integers = _PEAK[_distances(positions, centres, log_sharpness)]
+    return values
+
+
+def _distances(positions: Integers, centres: Integers, log_sharpness: Integers) -> Integers:
+    """u of :func:`bump`, in 1/32."""
     sharpness = _SHARPNESS[np.clip(log_sharpness, -SHARPEST, SHARPEST) + SHARPEST]
     distances = np.abs(positions - centres[:, None]) * sharpness[..., None]
-    return _BUMP[np.minimum(distances >> 14, _FARTHEST - 1)]
+    return np.minimum(distances >> 14, _FARTHEST - 1)

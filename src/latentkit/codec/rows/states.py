@@ -27,6 +27,7 @@ OFFSET_BITS: Final = 22
 _MOST_COLUMNS: Final = 4096
 _MOST_ROWS: Final = 4096
 _ROOM: Final = 1 << 21
+_MOST_SHIFT: Final = 24
 
 
 @final
@@ -155,7 +156,7 @@ def state_of_model(model: RowModel, name: str) -> CoderState:
         "shifts": _joined([table.head.integers[2] for table in tables]),
         "direct": np.stack([table.direct for table in tables]),
         "usual": _joined([table.usual for table in tables]),
-        "kin": np.stack([[table.kin_boosts, table.kin_bumps, table.kin_sharpness] for table in tables]),
+        "kin": np.stack([[table.kin_boosts, table.kin_peaks, table.kin_sharpness] for table in tables]),
         "found": model.conditionals.kin,
         "keys": _differences([memories.keys]),
         "counts": memories.counts,
@@ -181,6 +182,8 @@ def model_of_state(state: CoderState) -> RowModel:
     n_hidden = parts.whole("found", (N_KIN + 1, -1)).shape[1]
     slopes, offsets = parts.whole("slopes", (n, n_hidden)), parts.whole("offsets", (n, n_hidden))
     direct, kin = parts.whole("direct", (n, n)), parts.whole("kin", (n, 3, N_KIN))
+    if parts.largest("shifts") > _MOST_SHIFT:
+        raise DamagedArchiveError("its model cannot be: its layers have shifts that there are not.")
     tables = []
     for number, column in enumerate(columns):
         groups = np.cumsum(parts.take("groups", column.n_symbols))
@@ -210,7 +213,7 @@ def model_of_state(state: CoderState) -> RowModel:
             usual=parts.take("usual", columns[parent].n_symbols if parent >= 0 else 0),
             boost=int(settings["boosts"][number]),
             kin_boosts=kin[number, 0],
-            kin_bumps=kin[number, 1],
+            kin_peaks=kin[number, 1],
             kin_sharpness=kin[number, 2],
         )
         tables.append(table)
@@ -226,7 +229,9 @@ def model_of_state(state: CoderState) -> RowModel:
     return RowModel(
         lines=LineFormat(n, _bytes(settings["delimiter"]), bool(settings["return"])),
         columns=columns,
-        conditionals=Conditionals([int(number) for number in settings["order"]], tables, parts.whole("found", (-1, -1))),
+        conditionals=Conditionals(
+            [int(number) for number in settings["order"]], tables, parts.whole("found", (-1, -1))
+        ),
         key=int(settings["key"]),
         memories=memories,
         known=_bytes(settings["known"]),
@@ -251,6 +256,12 @@ class _Parts:
         self._taken[name] = len(values)
         return values
 
+    def largest(self, name: str) -> int:
+        """The largest magnitude in an array."""
+        values = self._arrays[name]
+        # not np.abs, which has no room for the lowest number
+        return max(int(values.max(initial=0)), -int(values.min(initial=0)))
+
     def take(self, name: str, n: int) -> Integers:
         """The next n entries of an array."""
         values, first = self._arrays[name], self._taken[name]
@@ -269,7 +280,9 @@ def _told(text: bytes) -> str:
     return text.decode("latin-1")
 
 
-def _bytes(text: str) -> bytes:
+def _bytes(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise DamagedArchiveError("its model cannot be: a text of its settings is none.")
     return text.encode("latin-1")
 
 

@@ -21,7 +21,7 @@ _LEAST_SHARE: Final = 0.5  # of numbers among the cells of a column of numbers
 _MOST_BINS: Final = 240
 _MOST_WORDS: Final = 400
 _LEAST_COUNT: Final = 3  # cells of a word
-_ATOM_BITS: Final = 36.0  # that a number has to save to be a symbol
+_ATOM_BITS: Final = 44.0  # that a number has to save to be a symbol
 _MOST_GROUPS: Final = 32
 _POSITION: Final = 512  # of a number that lies one standard deviation from the median
 
@@ -100,6 +100,11 @@ def _form(counts: Counter[bytes]) -> NumberFormat | None:
         for text, n in told
         if text.startswith(prefix) and text.endswith(suffix) and len(text) > n_before + n_behind
     ]
+    whole = sum(n for body, n in bodies if body.endswith(b".0"))
+    if whole >= _USUAL * total:
+        # a decimal that is always 0 is no decimal
+        bodies = [(body[:-2], n) for body, n in bodies if body.endswith(b".0")]
+        suffix = b".0" + suffix
     lengths = Counter[int]()
     for body, n in bodies:
         lengths[len(body.partition(b".")[2])] += n
@@ -113,7 +118,9 @@ def _form(counts: Counter[bytes]) -> NumberFormat | None:
             decimals = length
             break
     forms = [NumberFormat(prefix, suffix, decimals, least) for least in {known[0], min(1, decimals), decimals}]
-    return max(forms, key=lambda form: (sum(n for text, n in told if form.value(text) is not None), form.least_decimals))
+    return max(
+        forms, key=lambda form: (sum(n for text, n in told if form.value(text) is not None), form.least_decimals)
+    )
 
 
 def _bins(values: Integers, counts: Integers) -> tuple[Integers, Integers]:
@@ -128,7 +135,7 @@ def _bins(values: Integers, counts: Integers) -> tuple[Integers, Integers]:
     gains = counts * np.log2(np.maximum(counts / np.minimum(around, counts), 1.0))
     limit = max(_ATOM_BITS, float(np.sort(gains)[-_MOST_BINS // 2]) if len(gains) > _MOST_BINS // 2 else 0.0)
     is_atom = (gains >= limit) | (len(values) <= 16)
-    target = max(n / 160, 12.0)
+    target = max(n / 128, 40.0)
     starts: list[int] = []
     ends: list[int] = []
     in_bin = 0.0

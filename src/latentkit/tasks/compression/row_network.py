@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentkit.codec.exact import exact_layer
+from latentkit.codec.exact import ExactLayer
 from latentkit.codec.rows.conditional import HIDDEN, HIDDEN_STEP, LOGITS, N_KIN, ColumnTables, Conditionals
 from latentkit.codec.rows.softmax import LOGIT_STEP, SHARPEST, UNITS
 from latentkit.core.seeds import generator
@@ -22,6 +22,10 @@ __all__ = ["ColumnShape", "RowNetwork"]
 Integers = NDArray[np.int64]
 
 _RATE_STEP: Final = 1 / 16  # of a number, for the estimate of what it costs
+_BIAS_STEP: Final = 1 / 8  # nats
+_WEIGHT_SHIFT: Final = 5  # bits of a weight behind the point
+_CENTRE_SHIFT: Final = 4  # bits by which positions are finer than logits
+_MOST_WEIGHT: Final = 511
 _LEAST_KIN: Final = 0.25  # nats that kin have to change
 
 
@@ -89,7 +93,7 @@ class RowNetwork(nn.Module):
         self.direct = nn.Parameter(torch.zeros(n, n))
         self.boosts = nn.Parameter(torch.zeros(n))
         self.kin_boosts = nn.Parameter(torch.zeros(n, N_KIN))
-        self.kin_bumps = nn.Parameter(torch.full((n, N_KIN), 0.1))
+        self.kin_peaks = nn.Parameter(torch.full((n, N_KIN), 0.5))
         self.kin_sharpness = nn.Parameter(torch.ones(n, N_KIN))
 
     def forward(self, symbols: Tensor, kin: Tensor) -> Tensor:
@@ -127,7 +131,7 @@ class RowNetwork(nn.Module):
         self, number: int, hidden: Tensor, known: Tensor, symbols: Tensor, kin: Tensor, has_kin: Tensor
     ) -> Tensor:
         shape, n = self.shapes[number], len(symbols)
-        bias = self.biases[number]
+        bias: Tensor = self.biases[number]
         if number == self.order[0]:
             return bias.expand(n, -1)
         units = (hidden + self.offsets[number]).clamp(0.0, HIDDEN.high * HIDDEN_STEP)
@@ -137,15 +141,15 @@ class RowNetwork(nn.Module):
         for place in range(N_KIN):
             boost = self.kin_boosts[number, place] * has_kin[:, place]
             grouped = grouped.scatter_add(1, groups[there[place]][:, None], boost[:, None])
-        logits = grouped[:, groups] + bias
+        logits: Tensor = grouped[:, groups] + bias
         if shape.n_bump:
             every = self.get_buffer(f"positions_{number}")
             positions = every[: shape.n_bump]
             centre, sharpness = given[:, -2] + known @ self.direct[number], given[:, -1]
             found = _bump(positions, centre, sharpness)
             for place in range(N_KIN):
-                around = _bump(positions, every[there[place]], self.kin_sharpness[number, place])
-                found = found + (self.kin_bumps[number, place] * has_kin[:, place])[:, None] * around
+                around = _peak(positions, every[there[place]], self.kin_sharpness[number, place])
+                found = found + (self.kin_peaks[number, place] * has_kin[:, place])[:, None] * around
             found = found - found.amax(1, keepdim=True)
             logits = torch.cat([logits[:, : shape.n_bump] + found, logits[:, shape.n_bump :]], 1)
         if shape.parent >= 0:
@@ -155,26 +159,29 @@ class RowNetwork(nn.Module):
 
     def _table(self, number: int, shape: ColumnShape) -> ColumnTables:
         is_first = number == self.order[0]
-        head = self.heads[number].detach() * (not is_first)
+        head = self.heads[number].detach().double() * (not is_first)
+        # what a group has by itself goes to its symbols
+        bias = self.biases[number].detach() + head[: shape.n_groups, -1][self.get_buffer(f"groups_{number}")]
+        head[: shape.n_groups, -1] = 0.0
+        # a step of a hidden unit is worth as much as one of a logit, and sixteen of a position
+        weights, shifts = head * (1 << _WEIGHT_SHIFT), torch.full((len(head),), _WEIGHT_SHIFT)
         if shape.n_bump:
-            head = torch.cat([head[:-2], head[-2:-1] * (UNITS * LOGIT_STEP), head[-1:]])
-        layer = exact_layer(
-            head[:, :-1],
-            head[:, -1],
-            input_step=HIDDEN_STEP,
+            shifts[-2] -= _CENTRE_SHIFT
+        layer = ExactLayer(
+            _rounded(weights[:, :-1], _MOST_WEIGHT),
+            _rounded(weights[:, -1] / LOGIT_STEP + (1 << shifts) / 2, _MOST_WEIGHT << 6),
+            shifts.numpy(),
             inputs=HIDDEN,
-            output_step=LOGIT_STEP,
             outputs=LOGITS,
         )
         earlier = torch.zeros(len(self.shapes))
         earlier[list(self.order[: self.order.index(number)])] = 1.0
-        kin_boosts, kin_bumps = self.kin_boosts[number].detach(), self.kin_bumps[number].detach()
+        kin_boosts, kin_peaks = self.kin_boosts[number].detach(), self.kin_peaks[number].detach()
         # what does little is not worth that rows are kept for it
-        is_kin = bool(kin_boosts.abs().max() >= _LEAST_KIN or (shape.n_bump and kin_bumps.abs().max() >= _LEAST_KIN))
+        is_kin = bool(kin_boosts.abs().max() >= _LEAST_KIN or (shape.n_bump and kin_peaks.abs().max() >= _LEAST_KIN))
         is_kin &= not is_first
-        bias = self.biases[number].detach()
         return ColumnTables(
-            biases=_rounded((bias - bias.max()) / LOGIT_STEP, 2048),
+            biases=_rounded((bias - bias.max()) / _BIAS_STEP, 512),
             positions=shape.positions,
             groups=shape.groups,
             embeddings=_rounded(self.embeddings[number] / HIDDEN_STEP, 127),
@@ -187,15 +194,23 @@ class RowNetwork(nn.Module):
             usual=shape.usual,
             boost=int(_rounded(self.boosts[number : number + 1] / LOGIT_STEP, 2048)[0]),
             kin_boosts=_rounded(kin_boosts * is_kin / LOGIT_STEP, 2048),
-            kin_bumps=_rounded(kin_bumps * is_kin * bool(shape.n_bump) * 32, 2048),
+            kin_peaks=_rounded(kin_peaks * is_kin * bool(shape.n_bump) / LOGIT_STEP, 2048),
             kin_sharpness=_rounded(self.kin_sharpness[number] * is_kin / LOGIT_STEP, SHARPEST),
         )
 
 
 def _bump(positions: Tensor, centres: Tensor, log_sharpness: Tensor) -> Tensor:
+    falling: Tensor = 1.0 - (1.0 + _squares(positions, centres, log_sharpness)).sqrt()
+    return falling
+
+
+def _peak(positions: Tensor, centres: Tensor, log_sharpness: Tensor) -> Tensor:
+    return (1.0 + _squares(positions, centres, log_sharpness)).reciprocal()
+
+
+def _squares(positions: Tensor, centres: Tensor, log_sharpness: Tensor) -> Tensor:
     sharpness = log_sharpness.clamp(-SHARPEST * LOGIT_STEP, SHARPEST * LOGIT_STEP).exp()
-    u = (positions - centres[:, None]) * sharpness[..., None]
-    return 1.0 - (1.0 + u * u).sqrt()
+    return ((positions - centres[:, None]) * sharpness[..., None]) ** 2
 
 
 def _rounded(values: Tensor, most: int) -> Integers:

@@ -131,7 +131,9 @@ def _recognised(text: bytes) -> tuple[LineFormat, Lines]:
         odd = {0: first.removesuffix(b"\r"), **{n + 1: line for n, line in lines.odd.items()}}
         lines = Lines([cells[1:] for cells in lines.columns], odd, lines.tail)
     if lines.n_even < _LEAST_LINES:
-        raise UnfitDataError(f"these are no lines of a table: {lines.n_even} of {lines.n_lines} have equally many cells.")
+        raise UnfitDataError(
+            f"these are no lines of a table: {lines.n_even} of {lines.n_lines} have equally many cells."
+        )
     return form, lines
 
 
@@ -194,8 +196,7 @@ def _shapes(
         column = columns[number]
         counts = np.bincount(symbols[:, number], minlength=column.n_symbols)
         positions, groups = positions_and_groups(column, counts)
-        is_key = place == 0 and missed is not None
-        if is_key:
+        if place == 0 and missed is not None:
             counts = np.bincount(missed, minlength=column.n_symbols)
         # the key suggests nothing: there are too many of it
         parent, usual = _parent(columns, symbols, number, order[int(missed is not None) : place])
@@ -204,9 +205,7 @@ def _shapes(
     return [shapes[number] for number in range(len(columns))]
 
 
-def _parent(
-    columns: Sequence[Column], symbols: Integers, number: int, earlier: Sequence[int]
-) -> tuple[int, Integers]:
+def _parent(columns: Sequence[Column], symbols: Integers, number: int, earlier: Sequence[int]) -> tuple[int, Integers]:
     """The earlier column that is right about this one most often, and what each of its symbols suggests."""
     these, n = symbols[:, number], len(symbols)
     n_symbols = columns[number].n_symbols
@@ -244,7 +243,7 @@ def _train(
         these, places = places[:batch], places[batch:]
         bits = network(x[these], y[these]).sum(1).mean() / math.log(2) + network.rate() / len(used)
         optimizer.zero_grad()
-        bits.backward()  # type: ignore[no-untyped-call]
+        bits.backward()
         optimizer.step()
         is_last = step + 1 == n_steps or done >= 1.0
         if is_last or (step + 1) % max(n_steps // _N_CHECKS, 1) == 0:
@@ -258,20 +257,21 @@ def _train(
 
 def _bits(network: RowNetwork, symbols: Tensor, kin: Tensor) -> float:
     with torch.no_grad():
-        parts = [network(x, y).sum() for x, y in zip(symbols.split(1024), kin.split(1024), strict=True)]
+        parts = [
+            network(symbols[first : first + 1024], kin[first : first + 1024]).sum()
+            for first in range(0, len(symbols), 1024)
+        ]
     return float(torch.stack(parts).sum()) / len(symbols) / math.log(2)
 
 
-def _memories(
-    keys: Integers, is_key: NDArray[np.bool_], symbols: Integers, tables: Sequence[ColumnTables]
-) -> Memories:
+def _memories(keys: Integers, is_key: NDArray[np.bool_], symbols: Integers, tables: Sequence[ColumnTables]) -> Memories:
     """The rows that are remembered: of each key the last two, as far as they tell anything."""
     places = np.flatnonzero(is_key)
     kept, which, counts = np.unique(keys[places], return_inverse=True, return_counts=True)
     rows = np.full((len(kept), N_KIN, symbols.shape[1]), -1, np.int64)
     ends = np.cumsum(counts)
     in_order = places[np.argsort(which, kind="stable")]
-    tells = np.array([bool(table.kin_boosts.any() or table.kin_bumps.any()) for table in tables])
+    tells = np.array([bool(table.kin_boosts.any() or table.kin_peaks.any()) for table in tables])
     for place in range(N_KIN):
         has = counts > place
         told = symbols[in_order[ends[has] - 1 - place]]
