@@ -40,7 +40,7 @@ def tables(alphabets: list[Column]) -> list[ColumnTables]:
             embeddings=np.arange(n * N_HIDDEN).reshape(n, N_HIDDEN) * 29 % 31 - 9,
             slopes=np.array([3, -2, 1, 0]),
             offsets=np.array([5, 10, -5, 20]),
-            head=ExactLayer(weight, np.zeros(len(weight), int), np.ones(len(weight), int), inputs=HIDDEN, outputs=LOGITS),
+            head=ExactLayer(weight, np.full(len(weight), 8), np.full(len(weight), 4), inputs=HIDDEN, outputs=LOGITS),
             n_bump=n_bump,
             direct=np.array([128, 0, 0, 0]) * (n_bump > 0),
             parent=2 if number == 3 else -1,

@@ -74,9 +74,7 @@ rows = st.lists(cells, min_size=1, max_size=6).map(b",".join)
 
 
 @settings(max_examples=50)
-@given(
-    lines=st.lists(rows, max_size=30), end=st.sampled_from([b"\n", b"\r\n", b"\r"]), tail=st.binary(max_size=5)
-)
+@given(lines=st.lists(rows, max_size=30), end=st.sampled_from([b"\n", b"\r\n", b"\r"]), tail=st.binary(max_size=5))
 def test_any_lines_come_back(lines: list[bytes], end: bytes, tail: bytes) -> None:
     there_and_back(MADE, SOME_LINES + end.join([*lines, tail]))
 

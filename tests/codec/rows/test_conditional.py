@@ -22,7 +22,9 @@ def changed(number: int, **parts: object) -> Conditionals:
     return Conditionals(range(4), made, KIN)
 
 
-def shares(conditionals: Conditionals, number: int, symbols: list[int], kin: list[list[int]] | None = None) -> np.ndarray:
+def shares(
+    conditionals: Conditionals, number: int, symbols: list[int], kin: list[list[int]] | None = None
+) -> np.ndarray:
     """Probabilities of a column of a row whose columns before have these symbols."""
     told = np.full((1, 2, 4), -1, np.int64) if kin is None else np.array([kin])
     context = conditionals.context(told)
@@ -71,7 +73,9 @@ def test_hidden_units_are_what_the_symbols_add() -> None:
 
 
 def layer(shape: tuple[int, int], inputs: Span = HIDDEN, outputs: Span = LOGITS) -> ExactLayer:
-    return ExactLayer(np.ones(shape, int), np.zeros(shape[0], int), np.zeros(shape[0], int), inputs=inputs, outputs=outputs)
+    return ExactLayer(
+        np.ones(shape, int), np.zeros(shape[0], int), np.zeros(shape[0], int), inputs=inputs, outputs=outputs
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lines, memory, lanes, numbers and what is written in full: each comes back by itself, and notices what it cannot be."""
+"""Lines, memory, lanes, numbers and what is written in full: each comes back by itself, and what cannot be is refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def test_quotes_hold_delimiters() -> None:
     assert not lines.odd
 
 
-@pytest.mark.parametrize("settings", [{"n_columns": 0}, {"n_columns": 2, "delimiter": b"::"}, {"n_columns": 2, "delimiter": b"\n"}])
+@pytest.mark.parametrize(
+    "settings", [{"n_columns": 0}, {"n_columns": 2, "delimiter": b"::"}, {"n_columns": 2, "delimiter": b"\n"}]
+)
 def test_lines_that_cannot_be_written_are_refused(settings: dict) -> None:
     with pytest.raises(DamagedArchiveError, match="no lines of a table"):
         LineFormat(**settings)
@@ -164,7 +166,14 @@ def test_numbers_that_do_not_end_are_noticed(content: bytes) -> None:
         NumberReader(content).several(10**12)
 
 
-TEXTS = [b"", b"x", b"known and seen\n" * 3, bytes(range(256)) * 40, b"ab" * 50_000, np.random.default_rng(0).bytes(3000)]
+TEXTS = [
+    b"",
+    b"x",
+    b"known and seen\n" * 3,
+    bytes(range(256)) * 40,
+    b"ab" * 50_000,
+    np.random.default_rng(0).bytes(3000),
+]
 TEXTS.append(b"".join(b"%d,%d\n" % (n * n % 977, n % 31) for n in range(3000)))
 
 

@@ -50,7 +50,7 @@ def test_the_tables_are_those_of_the_format() -> None:
     """What was coded with them is read with them: they never change."""
     tables = (softmax._WEIGHTS, softmax._SHARPNESS, softmax._BUMP, softmax._PEAK)
     digest = hashlib.sha256(b"".join(table.astype("<i8").tobytes() for table in tables)).hexdigest()
-    assert digest[:16] == ""
+    assert digest[:16] == "54404c22e6fa2880"
     weights = (1 << 20) * np.exp(-np.arange(512) / 32)
     np.testing.assert_allclose(softmax._WEIGHTS, weights, atol=0.51)
     np.testing.assert_allclose(softmax._SHARPNESS, 1024 * np.exp(np.arange(-192, 193) / 32), atol=0.51, rtol=2e-6)

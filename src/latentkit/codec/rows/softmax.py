@@ -117,7 +117,8 @@ def peak(positions: Integers, centres: Integers, log_sharpness: Integers) -> Int
 
 
 def _distances(positions: Integers, centres: Integers, log_sharpness: Integers) -> Integers:
-    """u of :func:`bump`, in 1/32."""
+    """Distances from centres, u of :func:`bump`, in 1/32."""
     sharpness = _SHARPNESS[np.clip(log_sharpness, -SHARPEST, SHARPEST) + SHARPEST]
     distances = np.abs(positions - centres[:, None]) * sharpness[..., None]
-    return np.minimum(distances >> 14, _FARTHEST - 1)
+    places: Integers = np.minimum(distances >> 14, _FARTHEST - 1)
+    return places

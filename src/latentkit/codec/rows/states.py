@@ -142,7 +142,7 @@ def state_of_model(model: RowModel, name: str) -> CoderState:
         "chance": [memories.found, memories.missed],
     }
     numbers = {
-        "starts": _differences([column.starts for column in model.columns]),
+        "gaps": _joined([column.starts - _ends(column) for column in model.columns]),
         "widths": _joined([column.widths for column in model.columns]),
         "bins": np.array([column.n_bins for column in model.columns]),
         "groups": _differences([table.groups for table in tables]),
@@ -178,7 +178,8 @@ def model_of_state(state: CoderState) -> RowModel:
     n_bins = parts.whole("bins", (n,)).tolist()
     columns = []
     for form, bins, known in zip(forms, n_bins, words, strict=True):
-        columns.append(Column(form, np.cumsum(parts.take("starts", bins)), parts.take("widths", bins), known))
+        gaps, widths = parts.take("gaps", bins), parts.take("widths", bins)
+        columns.append(Column(form, np.cumsum(gaps + widths) - widths, widths, known))
     n_hidden = parts.whole("found", (N_KIN + 1, -1)).shape[1]
     slopes, offsets = parts.whole("slopes", (n, n_hidden)), parts.whole("offsets", (n, n_hidden))
     direct, kin = parts.whole("direct", (n, n)), parts.whole("kin", (n, 3, N_KIN))
@@ -274,6 +275,12 @@ class _Parts:
         for name, values in self._arrays.items():
             if self._taken[name] != len(values):
                 raise DamagedArchiveError(f"its model cannot be: its {name} are not as many as there have to be.")
+
+
+def _ends(column: Column) -> Integers:
+    """Where the bin before each ends."""
+    ends: Integers = np.concatenate([[0], column.starts + column.widths])[:-1] if column.n_bins else column.starts
+    return ends
 
 
 def _told(text: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -21,7 +22,7 @@ _LEAST_SHARE: Final = 0.5  # of numbers among the cells of a column of numbers
 _MOST_BINS: Final = 240
 _MOST_WORDS: Final = 400
 _LEAST_COUNT: Final = 3  # cells of a word
-_ATOM_BITS: Final = 44.0  # that a number has to save to be a symbol
+_ATOM_BITS: Final = 60.0  # that a number has to save to be a symbol
 _MOST_GROUPS: Final = 32
 _POSITION: Final = 512  # of a number that lies one standard deviation from the median
 
@@ -136,27 +137,28 @@ def _bins(values: Integers, counts: Integers) -> tuple[Integers, Integers]:
     limit = max(_ATOM_BITS, float(np.sort(gains)[-_MOST_BINS // 2]) if len(gains) > _MOST_BINS // 2 else 0.0)
     is_atom = (gains >= limit) | (len(values) <= 16)
     target = max(n / 128, 40.0)
-    starts: list[int] = []
-    ends: list[int] = []
-    in_bin = 0.0
-    for value, count, atom in zip(values.tolist(), counts.tolist(), is_atom.tolist(), strict=True):
-        if atom:
-            starts.append(value)
-            ends.append(value + 1)
-            in_bin = np.inf
-        elif in_bin + count / 2 < target and starts:
-            in_bin += count
+    starts, ends, seen = list[int](), list[int](), list[float]()
+    for value, count, is_alone in zip(values.tolist(), counts.tolist(), is_atom.tolist(), strict=True):
+        if not is_alone and starts and seen[-1] + count / 2 < target:
+            seen[-1] += count
             ends[-1] = value + 1
         else:
             starts.append(value)
             ends.append(value + 1)
-            in_bin = count
-    first, widths = np.array(starts), np.array(ends) - np.array(starts)
-    reach_out = values[-1] - values[0] + 1
-    starts_all = np.concatenate([[first[0] - reach_out], first, [first[-1] + widths[-1]]])
-    widths_all = np.concatenate([[reach_out], widths, [reach_out]])
-    # gaps that are narrower than the bins before them belong to these
-    gaps = starts_all[1:] - starts_all[:-1] - widths_all[:-1]
-    takes = (gaps > 0) & (gaps <= widths_all[:-1]) & (widths_all[:-1] > 1)
-    widths_all[:-1][takes] += gaps[takes]
-    return starts_all, widths_all
+            # nothing is added to a number of its own
+            seen.append(math.inf if is_alone else count)
+    reach_out = int(values[-1] - values[0]) + 1
+    starts, ends = [starts[0] - reach_out, *starts, ends[-1]], [starts[0], *ends, ends[-1] + reach_out]
+    return _closed(np.array(starts), np.array(ends), np.array([math.inf, *seen, math.inf]))
+
+
+def _closed(starts: Integers, ends: Integers, seen: NDArray[np.floating]) -> tuple[Integers, Integers]:
+    """Starts and widths of bins that take the gaps between them, where these are no wider than gaps are there."""
+    widths = ends - starts
+    usual = np.where(widths > 1, np.maximum(4 * widths / seen, widths / 8), 0.0)
+    gaps = starts[1:] - ends[:-1]
+    takes_after = gaps <= usual[:-1]
+    takes_before = ~takes_after & (gaps <= usual[1:])
+    ends[:-1] = np.where(takes_after, starts[1:], ends[:-1])
+    starts[1:] = np.where(takes_before, ends[:-1], starts[1:])
+    return starts, ends - starts

@@ -39,7 +39,8 @@ _BATCH: Final = 512
 _N_CHECKS: Final = 12
 _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
-_KNOWN_LINES: Final = 4
+_KNOWN_LINES: Final = 1
+_RATE_WEIGHT: Final = 3.0  # of the bits of parameters, which are more than the formula says
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
 _CHANCE: Final = 64  # rows that what is foretold of the first ones is worth
 
@@ -200,6 +201,9 @@ def _shapes(
             counts = np.bincount(missed, minlength=column.n_symbols)
         # the key suggests nothing: there are too many of it
         parent, usual = _parent(columns, symbols, number, order[int(missed is not None) : place])
+        if column.n_bins < _LEAST_BUMP:
+            # each number has a vector of its own, and needs no position besides
+            positions = np.zeros_like(positions)
         n_bump = column.n_bins if column.n_bins >= _LEAST_BUMP and place else 0
         shapes[number] = ColumnShape(counts, positions, groups, n_bump, parent, usual)
     return [shapes[number] for number in range(len(columns))]
@@ -231,6 +235,7 @@ def _train(
     n_kept = min(max(len(x) // 20, 1), 2000)
     kept, used = order[:n_kept], order[n_kept:]
     batch = min(_BATCH, max(64, len(used) // 32), len(used))
+    share = _RATE_WEIGHT / len(used)
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.99))
     best, parameters = math.inf, copy.deepcopy(network.state_dict())
     started, places = time.monotonic(), torch.zeros(0, dtype=torch.int64)
@@ -241,13 +246,13 @@ def _train(
         if len(places) < batch:
             places = used[torch.randperm(len(used), generator=random)]
         these, places = places[:batch], places[batch:]
-        bits = network(x[these], y[these]).sum(1).mean() / math.log(2) + network.rate() / len(used)
+        bits = network(x[these], y[these]).sum(1).mean() / math.log(2) + share * network.rate()
         optimizer.zero_grad()
         bits.backward()
         optimizer.step()
         is_last = step + 1 == n_steps or done >= 1.0
         if is_last or (step + 1) % max(n_steps // _N_CHECKS, 1) == 0:
-            found = _bits(network, x[kept], y[kept]) + network.rate().item() / len(used)
+            found = _bits(network, x[kept], y[kept]) + share * network.rate().item()
             if found < best:
                 best, parameters = found, copy.deepcopy(network.state_dict())
         if is_last:
