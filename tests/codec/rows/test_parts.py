@@ -1,4 +1,4 @@
-"""Lines, memory, lanes, numbers and what is written in full: each comes back by itself, and what cannot be is refused."""
+"""Lines, memory, lanes, numbers and what is written in full: each comes back, and what cannot be is refused."""
 
 from __future__ import annotations
 

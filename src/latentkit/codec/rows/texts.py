@@ -11,7 +11,8 @@ from latentkit.core.errors import DamagedArchiveError
 
 __all__ = ["packed", "unpacked"]
 
-_FILTERS: Final = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24}]
+_FILTERS: Final = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20}]
+_LONG: Final = 256  # bytes of a text that the slower methods may make shorter
 _PLAIN, _DEFLATED, _BLOCK_SORTED, _LONG_RANGE = range(4)
 
 
@@ -25,12 +26,10 @@ def packed(text: bytes, known: bytes) -> bytes:
     if not text:
         return b""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=known)
-    found = {
-        _PLAIN: text,
-        _DEFLATED: deflate.compress(text) + deflate.flush(),
-        _BLOCK_SORTED: bz2.compress(text),
-        _LONG_RANGE: lzma.compress(text, lzma.FORMAT_RAW, filters=_FILTERS),
-    }
+    found = {_PLAIN: text, _DEFLATED: deflate.compress(text) + deflate.flush()}
+    if len(text) >= _LONG:
+        found[_BLOCK_SORTED] = bz2.compress(text)
+        found[_LONG_RANGE] = lzma.compress(text, lzma.FORMAT_RAW, filters=_FILTERS)
     method = min(found, key=lambda method: len(found[method]))
     return bytes([method]) + found[method]
 

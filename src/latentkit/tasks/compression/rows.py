@@ -40,7 +40,8 @@ _N_CHECKS: Final = 12
 _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
 _KNOWN_LINES: Final = 1
-_RATE_WEIGHT: Final = 3.0  # of the bits of parameters, which are more than the formula says
+_RISE: Final = 0.5  # of the time, in which the bits of parameters come to count
+_RATE_WEIGHT: Final = 4.0  # of the bits of parameters, which are more than the formula says
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
 _CHANCE: Final = 64  # rows that what is foretold of the first ones is worth
 
@@ -235,7 +236,7 @@ def _train(
     n_kept = min(max(len(x) // 20, 1), 2000)
     kept, used = order[:n_kept], order[n_kept:]
     batch = min(_BATCH, max(64, len(used) // 32), len(used))
-    share = _RATE_WEIGHT / len(used)
+    whole = _RATE_WEIGHT / len(used)
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.99))
     best, parameters = math.inf, copy.deepcopy(network.state_dict())
     started, places = time.monotonic(), torch.zeros(0, dtype=torch.int64)
@@ -243,6 +244,8 @@ def _train(
         done = max(step / n_steps, (time.monotonic() - started) / max(max_seconds, 1e-9))
         for group in optimizer.param_groups:
             group["lr"] = _LEARNING_RATE * max(1.0 - done, 0.01)
+        # what would not be learnt from nothing is learnt first, and then has to be worth its bits
+        share = whole * min(done / _RISE, 1.0)
         if len(places) < batch:
             places = used[torch.randperm(len(used), generator=random)]
         these, places = places[:batch], places[batch:]
@@ -251,8 +254,8 @@ def _train(
         bits.backward()
         optimizer.step()
         is_last = step + 1 == n_steps or done >= 1.0
-        if is_last or (step + 1) % max(n_steps // _N_CHECKS, 1) == 0:
-            found = _bits(network, x[kept], y[kept]) + share * network.rate().item()
+        if is_last or ((step + 1) % max(n_steps // _N_CHECKS, 1) == 0 and done >= _RISE):
+            found = _bits(network, x[kept], y[kept]) + whole * network.rate().item()
             if found < best:
                 best, parameters = found, copy.deepcopy(network.state_dict())
         if is_last:
