@@ -60,7 +60,7 @@ def model(*, remembers: bool = True) -> RowModel:
     rows = np.array([[[0, 1, 0, 0], [0, 2, 0, 0]], [[1, 0, 1, 1], [-1] * 4], [[1, 3, 2, 1], [1, 3, 0, 0]]])[:n]
     memories = Memories(np.array([77, 1500, 2_000_000])[:n], np.array([2, 1, 5])[:n], rows.reshape(n, N_KIN, 4), 6, 9)
     conditionals = Conditionals(range(4), tables(alphabets), np.array([[0] * 4, [4, 0, 2, 0], [6, 0, 3, 0]]))
-    return RowModel(LineFormat(4), alphabets, conditionals, 0, memories, HEADER)
+    return RowModel(LineFormat(4, header=HEADER.strip()), alphabets, conditionals, 0, memories, HEADER)
 
 
 def coder(*, remembers: bool = True) -> RowCoder:

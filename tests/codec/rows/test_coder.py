@@ -133,7 +133,7 @@ def test_the_bytes_are_those_of_the_format() -> None:
     made = coder()
     code = made.encode(block(900), 901)
     digests = [hashlib.sha256(content).hexdigest()[:16] for content in (made.state().to_bytes(), code)]
-    assert (len(code), digests) == (2124, ["7d99366eb08cef7b", "0fd1a496dd465515"])
+    assert (len(code), digests) == (2113, ["ce8637b71fe4391b", "40c9c4aab388cc4d"])
 
 
 def test_a_state_makes_the_same_coder() -> None:
@@ -256,6 +256,14 @@ def test_settings_of_other_kinds_are_refused(name: str) -> None:
     for value in (None, [], "", "ab", -5, 10**30, [[]], {"a": 1}, [[0] * 4] * 4, ["\u20ac"] * 4):
         with pytest.raises(DamagedArchiveError):
             coder_from_state(CoderState("rows", {**state.settings, name: value}, state.arrays))
+
+
+def test_a_header_is_a_text_or_none() -> None:
+    state = coder().state()
+    with pytest.raises(DamagedArchiveError, match="a text of its settings is none"):
+        coder_from_state(CoderState("rows", {**state.settings, "header": 5}, state.arrays))
+    made = coder_from_state(CoderState("rows", {**state.settings, "header": None}, state.arrays))
+    assert made.decode(made.encode(block(50), 51), 51, len(block(50))) == block(50)
 
 
 def replaced(**parts: object) -> RowModel:

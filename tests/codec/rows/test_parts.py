@@ -37,6 +37,12 @@ def test_quotes_hold_delimiters() -> None:
     assert not lines.odd
 
 
+def test_the_header_is_no_row() -> None:
+    lines = LineFormat(2, has_return=True, header=b"a,b\r").split(b"a,b\r\n1,2\r\na,b\n")
+    assert list(lines.columns) == [(b"1",), (b"2",)]
+    assert lines.odd == {0: b"a,b\r", 2: b"a,b"}
+
+
 @pytest.mark.parametrize(
     "settings", [{"n_columns": 0}, {"n_columns": 2, "delimiter": b"::"}, {"n_columns": 2, "delimiter": b"\n"}]
 )

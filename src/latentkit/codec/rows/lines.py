@@ -48,6 +48,7 @@ class LineFormat:
         n_columns: How many cells a line has.
         delimiter: One byte that stands between two cells.
         has_return: Whether a carriage return stands before each line feed.
+        header: A line that is none of the others, though it has as many cells; without what ends it.
 
     Raises:
         DamagedArchiveError: If no lines are written so.
@@ -64,6 +65,7 @@ class LineFormat:
     n_columns: int
     delimiter: bytes = b","
     has_return: bool = False
+    header: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.n_columns < 1 or len(self.delimiter) != 1 or self.delimiter == b"\n":
@@ -100,7 +102,9 @@ class LineFormat:
         return between + cells + sum(map(len, lines.odd.values())) + len(lines.odd) + len(lines.tail)
 
     def _cells(self, line: bytes) -> list[bytes] | None:
-        """The cells of a line; None if they are not as many as the table has columns."""
+        """The cells of a line; None if it is the header, or they are not as many as the table has columns."""
+        if line == self.header:
+            return None
         if self.has_return:
             if not line.endswith(b"\r"):
                 return None

@@ -131,6 +131,7 @@ def state_of_model(model: RowModel, name: str) -> CoderState:
     settings: dict[str, Any] = {
         "delimiter": _told(model.lines.delimiter),
         "return": model.lines.has_return,
+        "header": None if model.lines.header is None else _told(model.lines.header),
         "forms": [[_told(form.prefix), _told(form.suffix), form.decimals, form.least_decimals] for form in forms],
         "known": _told(model.known),
         "words": [[_told(word) for word in column.words] for column in model.columns],
@@ -227,8 +228,9 @@ def model_of_state(state: CoderState) -> RowModel:
         int(settings["chance"][1]),
     )
     parts.check_all_is_taken()
+    header = None if settings["header"] is None else _bytes(settings["header"])
     return RowModel(
-        lines=LineFormat(n, _bytes(settings["delimiter"]), bool(settings["return"])),
+        lines=LineFormat(n, _bytes(settings["delimiter"]), bool(settings["return"]), header),
         columns=columns,
         conditionals=Conditionals(
             [int(number) for number in settings["order"]], tables, parts.whole("found", (-1, -1))

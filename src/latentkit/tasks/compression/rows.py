@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ _DELIMITERS: Final = (b",", b";", b"\t", b"|")
 _MOST_COLUMNS: Final = 512
 _MOST_LINES: Final = 200_000  # that are learnt from
 _LEAST_LINES: Final = 8
+_SAMPLE: Final = 1 << 20  # bytes by which delimiter and end of line are recognised
+_SAMPLE_LINES: Final = 2000
 _N_HIDDEN: Final = 64
 _LEARNING_RATE: Final = 0.01
 _BATCH: Final = 512
@@ -41,7 +44,6 @@ _N_CHECKS: Final = 6
 _PACE_STEPS: Final = 16  # after which it is seen whether there is time for all steps
 _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
-_KNOWN_LINES: Final = 1
 _RISE: Final = 0.5  # of the time, in which the bits of parameters come to count
 _RATE_WEIGHT: Final = 4.0  # of the bits of parameters, which are more than the formula says
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
@@ -61,7 +63,7 @@ def fit_row_coder(
     The delimiter, the end of a line, and the form, bins and words of each column are recognised; then a network learns
     the distribution of each column given those before it, with the bits of its own parameters as a penalty:
 
-    .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{1}{n} \sum_k \log_2(1 + 16 |w_k|)
+    .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{4}{n} \sum_k \log_2(1 + 16 |w_k|)
 
     A twentieth of the lines is kept apart; the parameters that do best there are taken.
 
@@ -105,17 +107,13 @@ def fit_row_coder(
     memories = _memories(numbers, remembered, symbols, conditionals.tables)
     found = _CHANCE * int((places[:, 0] >= 0).sum()) // len(symbols) if size == "large" else 0
     memories = Memories(memories.keys, memories.counts, memories.rows, found, _CHANCE - found)
-    known = b"\n".join([*list(lines.odd.values())[:_KNOWN_LINES], form.join(Lines(_first(lines), {}, b""))])
+    known = form.join(Lines([cells[:1] for cells in lines.columns], {}, form.header or b""))
     return RowCoder(RowModel(form, columns, conditionals, key, memories, known))
-
-
-def _first(lines: Lines) -> list[Sequence[bytes]]:
-    return [cells[:_KNOWN_LINES] for cells in lines.columns]
 
 
 def _recognised(text: bytes) -> tuple[LineFormat, Lines]:
     """How lines are written: that by which most have as many cells as the others, and more than one."""
-    sample = [line for line in text.split(b"\n")[: _MOST_LINES + 1][:2000] if line.strip()]
+    sample = [line for line in text[:_SAMPLE].split(b"\n")[:_SAMPLE_LINES] if line.strip()]
     has_return = sum(line.endswith(b"\r") for line in sample) * 2 > len(sample)
     best = (0, 1, b",")
     for delimiter in _DELIMITERS:
@@ -131,9 +129,9 @@ def _recognised(text: bytes) -> tuple[LineFormat, Lines]:
     lines = form.split(text)
     # the header is no row, though it has as many cells
     if lines.n_even > _LEAST_LINES and _is_header(lines):
-        first = form.join(Lines([cells[:1] for cells in lines.columns], {}, b"")).removesuffix(b"\n")
-        odd = {0: first.removesuffix(b"\r"), **{n + 1: line for n, line in lines.odd.items()}}
-        lines = Lines([cells[1:] for cells in lines.columns], odd, lines.tail)
+        header = form.join(Lines([cells[:1] for cells in lines.columns], {}, b"")).removesuffix(b"\n")
+        form = replace(form, header=header)
+        lines = form.split(text)
     if lines.n_even < _LEAST_LINES:
         raise UnfitDataError(
             f"these are no lines of a table: {lines.n_even} of {lines.n_lines} have equally many cells."
