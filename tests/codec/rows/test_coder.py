@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from latentkit.codec import CoderState, RowCoder, coder_from_state, coders
 from latentkit.codec.rows import coder as coding
-from latentkit.codec.rows.states import RowModel
+from latentkit.codec.rows.states import Memories, RowModel
 from latentkit.core.errors import DamagedArchiveError, UnfitDataError
 from tests.codec.rows.hand_made import block, coder, model
 
@@ -281,6 +281,15 @@ def test_a_model_whose_parts_do_not_fit_is_refused() -> None:
     for key in (-2, 1, 2, 4):
         with pytest.raises(DamagedArchiveError, match="found by a column that is no key"):
             replaced(key=key)
+
+
+@pytest.mark.parametrize(("keys", "symbols"), [([77, 40_000_000], 0), ([-1, 77], 0), ([77, 1500], 4), ([77, 1500], -2)])
+def test_rows_that_are_not_of_the_table_cannot_be_remembered(keys: list[int], symbols: int) -> None:
+    rows = np.zeros((2, 2, 4), np.int64)
+    rows[1, 0, 2] = symbols
+    memories = Memories(np.array(keys), np.array([1, 1]), rows, 0, 1)
+    with pytest.raises(DamagedArchiveError, match="rows that it remembers are not of the table"):
+        replaced(memories=memories)
 
 
 def test_contents_that_hold_too_much_or_too_little_are_refused() -> None:
