@@ -9,6 +9,7 @@ from latentkit.codec.exact import ExactLayer, ExactNetwork, Span, exact_arithmet
 from latentkit.codec.frequencies import FrequencyTables, integer_frequencies
 from latentkit.codec.mixtures import MixtureTables
 from latentkit.codec.pixels import PixelCoder
+from latentkit.codec.rows import RowCoder
 
 __all__ = [
     "AnsStack",
@@ -21,6 +22,7 @@ __all__ = [
     "GaussianLatents",
     "MixtureTables",
     "PixelCoder",
+    "RowCoder",
     "Span",
     "coder_from_state",
     "coders",

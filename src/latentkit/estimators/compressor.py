@@ -71,7 +71,9 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     Args:
         max_time: Time to learn, seconds or text such as ``"5m"``; None for no limit. With a limit of time the same seed
             need not give the same model.
-        max_epochs: Passes over the data, at most; None for no limit.
+        max_epochs: Passes over images, at most; None for no limit.
+        keeps_rows: Whether the model of a table holds the rows that it has learnt from, where that helps: archives are
+            smaller, and the model is much larger, so that it pays with ``embed=False``.
         device: To learn on.
         random_state: Seed; None draws one.
         verbose: 0 is silent, 1 shows progress.
@@ -96,6 +98,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
 
     max_time: float | str | None = 300.0
     max_epochs: int | None = None
+    keeps_rows: bool = False
     device: str = "cpu"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
@@ -103,6 +106,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "max_time": [str, None, Interval(Real, 0, None, closed="neither")],
         "max_epochs": [None, Interval(Integral, 1, None, closed="left")],
+        "keeps_rows": ["boolean"],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -128,6 +132,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             seed=self.seed_,
             max_time=None if self.max_time is None else parse_duration("max_time", self.max_time),
             max_epochs=self.max_epochs,
+            keeps_rows=self.keeps_rows,
             engine=Engine(device=self.device, matmul="medium"),
             reporter=make_reporter(self.verbose),
         )

@@ -7,6 +7,7 @@ from latentkit.tasks.compression.comparing import compare
 from latentkit.tasks.compression.contents import Contents, open_contents
 from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder
 from latentkit.tasks.compression.pixels import PixelSettings, fit_pixel_coder
+from latentkit.tasks.compression.rows import fit_row_coder
 
 __all__ = [
     "Archived",
@@ -18,6 +19,7 @@ __all__ = [
     "compress",
     "decompress",
     "fit_pixel_coder",
+    "fit_row_coder",
     "learn_coder",
     "open_contents",
     "restorer_of",

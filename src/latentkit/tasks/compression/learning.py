@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, Final, final
+
+import numpy as np
 
 from latentkit.codec.coders import Coder
-from latentkit.core.errors import DataError
+from latentkit.core.errors import DataError, UnfitDataError
 from latentkit.tasks.compression.contents import Contents
 from latentkit.tasks.compression.pixels import fit_pixel_coder
+from latentkit.tasks.compression.rows import fit_row_coder
 from latentkit.training import Engine, EpochRecord
 from latentkit.training.progress import Reporter
 
 __all__ = ["LearntCoder", "check_learnable", "learn_coder"]
+
+
+_MOST_LINE_BYTES: Final = 1 << 26  # of a table, that are learnt from
 
 
 @final
@@ -23,7 +29,7 @@ class LearntCoder:
 
     Attributes:
         coder: The coder.
-        history: One record per epoch.
+        history: One record per epoch; empty where it is not told.
         bits: What a byte of data that were held out costs by the model, bits.
     """
 
@@ -38,6 +44,7 @@ def learn_coder(
     seed: int,
     max_time: float | None,
     max_epochs: int | None = None,
+    keeps_rows: bool = False,
     engine: Engine | None = None,
     reporter: Reporter | None = None,
 ) -> LearntCoder:
@@ -47,13 +54,17 @@ def learn_coder(
         contents: Images, or lines of a table.
         seed: Of everything random.
         max_time: Seconds, about; None for no limit.
-        max_epochs: Passes over the data at most; None for no limit.
+        max_epochs: Passes over images at most; None for no limit.
+        keeps_rows: Whether the model of a table holds the rows that it has learnt from, where that helps: archives are
+            smaller, the model is much larger.
         engine: How to compute; None for what suits.
         reporter: Hears how it goes.
     Raises:
         DataError: If there is nothing that a model could learn; a classic coder would do as well.
     """
     check_learnable(contents)
+    if not contents.has_images:
+        return _learnt_rows(contents.lines(_MOST_LINE_BYTES), seed, max_time, keeps_rows=keeps_rows)
     fitted = fit_pixel_coder(
         contents.images(), seed=seed, max_time=max_time, max_epochs=max_epochs, engine=engine, reporter=reporter
     )
@@ -66,8 +77,22 @@ def check_learnable(contents: Contents) -> None:
     Raises:
         DataError: If there is nothing to learn: a classic coder would do as well.
     """
-    if not contents.has_images:
+    if not (contents.has_images or contents.has_lines):
         raise DataError(
-            f"{contents.name}: there are no images of 8 bits in it to learn from. Give a folder of PNG files, or an "
-            "array of bytes (n, height, width)."
+            f"{contents.name}: there are no images of 8 bits and no lines of a table in it to learn from. Give a folder "
+            "of PNG files, an array of bytes (n, height, width), or a table such as .csv."
         )
+
+
+def _learnt_rows(lines: bytes, seed: int, max_time: float | None, *, keeps_rows: bool) -> LearntCoder:
+    """A coder of tables; what lines cost is told by the last twentieth, which it does not see."""
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")) + 1
+    place = int(ends[len(ends) * 19 // 20]) if len(ends) > 1 else len(lines)
+    options: dict[str, Any] = {} if max_time is None else {"max_seconds": max_time}
+    coder = fit_row_coder([lines[:place]], seed=seed, size="large" if keeps_rows else "small", **options)
+    held_out = lines[place:] or lines
+    try:
+        bits = 8.0 * len(coder.encode(held_out, held_out.count(b"\n") or 1)) / len(held_out)
+    except UnfitDataError:
+        bits = 8.0
+    return LearntCoder(coder, (), bits)

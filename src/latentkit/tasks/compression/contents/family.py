@@ -27,11 +27,13 @@ class Contents(ABC):
         name: What it was called.
         n_bytes: How many bytes it takes where it lies; None where that is not known before it has been read.
         has_images: Whether there are images to learn from.
+        has_lines: Whether there are lines of text to learn from.
     """
 
     name: str
     n_bytes: int | None
     has_images: bool = False
+    has_lines: bool = False
 
     @abstractmethod
     def meta(self) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class FileContents(Contents):
         n_bytes: int | None,
     ) -> None:
         self.name, self.n_bytes, self._opener, self._items = name, n_bytes, opener, items
+        self.has_lines = items == "lines"
 
     def meta(self) -> dict[str, Any]:
         return _meta(self.name, self._items, b"")
