@@ -79,8 +79,8 @@ def check_learnable(contents: Contents) -> None:
     """
     if not (contents.has_images or contents.has_lines):
         raise DataError(
-            f"{contents.name}: there are no images of 8 bits and no lines of a table in it to learn from. Give a folder "
-            "of PNG files, an array of bytes (n, height, width), or a table such as .csv."
+            f"{contents.name}: there are no images of 8 bits and no lines of a table in it to learn from. Give a "
+            "folder of PNG files, an array of bytes (n, height, width), or a table such as .csv."
         )
 
 
