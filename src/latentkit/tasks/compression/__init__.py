@@ -1,0 +1,8 @@
+"""Compression: models of data, fitted for coders that need nothing else to decode."""
+
+from __future__ import annotations
+
+from latentkit.tasks.compression.lossy import fit_lossy_coder
+from latentkit.tasks.compression.lossy_network import LossySizes
+
+__all__ = ["LossySizes", "fit_lossy_coder"]
