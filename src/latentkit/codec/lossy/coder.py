@@ -94,11 +94,16 @@ class LossyModel:
             != (n_tables, n_symbols + 1),
             f"there must be {LEVELS} tables of {2 * REACH + 2} residuals": self.residual_tables.starts.shape
             != (LEVELS, 2 * REACH + 3),
+            "what stands for all others must have a frequency": not self._tells_outliers,
             f"a network must have at most {_MOST_PER_PIXEL} numbers for a pixel": max(per_pixel) > _MOST_PER_PIXEL,
         }
         for message, is_wrong in wrong.items():
             if is_wrong:
                 raise InvalidParameterError(f"{message}.")
+
+    @property
+    def _tells_outliers(self) -> bool:
+        return bool((self.residual_tables.frequencies[:, -1] > 0).all())
 
     @property
     def channels(self) -> int:
@@ -327,8 +332,8 @@ def _of_state(state: CoderState) -> LossyCoder:
     settings = state.settings
     arrays = {name: np.asarray(array, np.int64) for name, array in state.arrays.items()}
     transforms, passes = settings["transforms"], settings["passes"]
-    named = {name: ExactTransform.from_description(name, told, arrays) for name, told in transforms.items()}
-    predictors = [named[f"predictor_{number}"] for number in range(len(passes))]
+    names = ("synthesis", "hyper_synthesis", *(f"predictor_{number}" for number in range(len(passes))))
+    synthesis, hyper, *predictors = (ExactTransform.from_description(name, transforms[name], arrays) for name in names)
     steps = QualitySteps(arrays["exponents"], arrays["powers"])
     n_latents = steps.exponents.shape[1]
     told = [
@@ -341,8 +346,8 @@ def _of_state(state: CoderState) -> LossyCoder:
     ]
     precisions = [whole_number(each, 1, 16) for each in settings["precisions"]]
     model = LossyModel(
-        Predictions(named["hyper_synthesis"], predictors, told, steps),
-        named["synthesis"],
+        Predictions(hyper, predictors, told, steps),
+        synthesis,
         FrequencyTables(arrays["hyper_frequencies"], precisions[0]),
         FrequencyTables(arrays["residual_frequencies"], precisions[1], least=0),
     )

@@ -331,5 +331,5 @@ def residual_tables(counts: NDArray[np.integer], *, weight: float = 200.0, preci
     shares = np.concatenate([inner, 1.0 - inner.sum(1, keepdims=True).clip(max=1.0)], 1)
     mixed = weight * shares + counts
     # the last symbol has to be there, and costs nothing where it never comes
-    mixed[:, -1] = np.maximum(mixed[:, -1], mixed.sum(1) * math.ldexp(1.0, -precision))
+    mixed[:, -1] = np.maximum(mixed[:, -1], mixed.sum(1) * math.ldexp(2.0, -precision))
     return FrequencyTables.of(mixed, precision, least=0)
