@@ -63,6 +63,12 @@ def test_a_block_tells_its_quality_and_size_itself() -> None:
     assert coder(SHAPE, 5).of(quality=7).height == 24
 
 
+def test_bits_that_are_worth_more_are_fewer() -> None:
+    x = images(80, SHAPE, "noise")
+    sizes = [len(coder(SHAPE, 50).of(bit_worth=worth).encode(x.tobytes(), 80)) for worth in (0.0, 0.1, 1.0)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
 def test_images_are_coded_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is decoded does not depend on them, and the order of images is kept."""
     x = images(9, SHAPE)
@@ -146,6 +152,7 @@ def test_blocks_of_another_size_are_unfit() -> None:
         ({"shape": (24, 1 << 25, 1)}, "width must be an integer from 1"),
         ({"quality": 0}, "quality must be an integer from 1 to 100"),
         ({"quality": 101}, "quality must be an integer from 1 to 100"),
+        ({"bit_worth": -0.1}, "bit_worth must be a float in"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict, message: str) -> None:
@@ -292,7 +299,7 @@ def test_arrays_of_no_coder_are_damage() -> None:
 
 def test_predictions_are_verified_too(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(Predictions, "verify", lambda self: asked.append(self))
+    monkeypatch.setattr(Predictions, "verify", lambda self: asked.append(1))
     codec = coder()
     codec.encode(bytes(384), 1)
     codec.encode(bytes(384), 1)

@@ -97,13 +97,13 @@ def test_residuals_are_the_nearest_whole_numbers_of_steps() -> None:
     y = np.zeros((1, 2, 2, 3))
     y[0, 0, 0] = 99.0, 1.0 + 2.6, -10.0 + 2 * 1.4
     y[0, 0, 1] = 99.0, 1e9, -1e9
-    assert known().residuals(y)[0, :2].tolist() == [[3, 1], [1023, -1024]]
-    assert (known(levels=0).residuals(y) == 0).all()
+    assert known().residuals(y, np.zeros((64, 128)))[0, :2].tolist() == [[3, 1], [1023, -1024]]
+    assert (known(levels=0).residuals(y, np.zeros((64, 128))) == 0).all()
 
 
 def test_residuals_give_way_where_bits_are_dear() -> None:
     """By search through all whole numbers nearby: the sum of error and bits is least among two."""
-    costs = symbol_costs(residual_tables(np.zeros((LEVELS, 128), np.int64)))
+    costs = 0.1 * symbol_costs(residual_tables(np.zeros((LEVELS, 128), np.int64)))
     offsets = np.linspace(-3, 3, 241)
     for level in (8, 20, 35):
         prediction = Prediction(
@@ -115,10 +115,10 @@ def test_residuals_give_way_where_bits_are_dear() -> None:
         )
         found = prediction.residuals(offsets.reshape(1, 1, 241, 1), costs).ravel()
         candidates = np.arange(-5, 6)
-        total = (offsets[:, None] - candidates) ** 2 + 0.1 * costs[level, candidates + REACH]
+        total = (offsets[:, None] - candidates) ** 2 + costs[level, candidates + REACH]
         near = np.abs(np.round(offsets)[:, None] - candidates) <= 1
         best = np.where(near, total, np.inf).min(1)
-        reached = (offsets - found) ** 2 + 0.1 * costs[level, found + REACH]
+        reached = (offsets - found) ** 2 + costs[level, found + REACH]
         np.testing.assert_allclose(reached, best, atol=1e-9)
     assert (np.abs(found) <= np.abs(np.round(offsets))).all()
 

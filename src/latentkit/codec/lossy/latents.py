@@ -55,7 +55,6 @@ REACH: Final = 63
 OUTLIER_BITS: Final = 11
 OUTLIERS: Final = Span(-1024, 1023)
 _FINE: Final = 16  # parts of the finest step of which steps are whole numbers
-_BIT_WORTH: Final = 0.1  # squares of a step
 _MOST_EXPONENT: Final = 10 * OCTAVE
 
 
@@ -169,27 +168,23 @@ class Prediction:
     steps: Integers
     levels: Integers
 
-    def residuals(self, y: NDArray[np.floating], costs: NDArray[np.floating] | None = None) -> Integers:
+    def residuals(self, y: NDArray[np.floating], costs: NDArray[np.floating]) -> Integers:
         r"""Return the whole numbers of steps that code latents.
 
         Each is the nearest one, or the one beside it towards 0 where that saves more bits than its error is worth:
 
-        .. math:: \min_r (o - r)^2 + \kappa b_\ell(r), \qquad \kappa = 0.1
-
-        about :math:`\ln(2) / 6`, the slope at which error and rate are traded where steps are fine.
+        .. math:: \min_r (o - r)^2 + b_\ell(r)
 
         Args:
             y: Latents of all channels and places, in finest steps, shape (n, height, width, channels).
-            costs: Bits b of each symbol at each level; see :func:`symbol_costs`. None takes the nearest.
+            costs: b of each symbol at each level, in squares of a step, shape (levels, 128).
         """
         offsets = (y[:, self.places, self.of.first : self.of.last] - self.means / UNIT) * _FINE / self.steps
         nearest = np.round(offsets).clip(OUTLIERS.low, OUTLIERS.high).astype(np.int64)
-        if costs is not None:
-            beside = nearest - np.sign(nearest)
-            saved = costs[self.levels, symbols_of(nearest)] - costs[self.levels, symbols_of(beside)]
-            is_worth = (offsets - beside) ** 2 - (offsets - nearest) ** 2 < _BIT_WORTH * saved
-            nearest = np.where(is_worth, beside, nearest)
-        found: Integers = np.where(self.levels > 0, nearest, 0)
+        beside = nearest - np.sign(nearest)
+        saved = costs[self.levels, symbols_of(nearest)] - costs[self.levels, symbols_of(beside)]
+        is_worth = (offsets - beside) ** 2 - (offsets - nearest) ** 2 < saved
+        found: Integers = np.where(self.levels > 0, np.where(is_worth, beside, nearest), 0)
         return found
 
 

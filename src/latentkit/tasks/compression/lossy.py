@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from latentkit.codec.exact import Span, exact_arithmetic
 from latentkit.codec.frequencies import FrequencyTables
 from latentkit.codec.lossy import LatentPass, LossyCoder, LossyModel, Prediction, Predictions, QualitySteps
-from latentkit.codec.lossy.coder import HYPER_LATENTS
+from latentkit.codec.lossy.coder import BIT_WORTH, HYPER_LATENTS
 from latentkit.codec.lossy.conversion import Grid, exact_transform
 from latentkit.codec.lossy.latents import (
     LATENTS,
@@ -41,6 +42,7 @@ from latentkit.tasks.compression.lossy_network import (
     SEEN_UNIT,
     LossyNetwork,
     LossySizes,
+    Trial,
 )
 
 __all__ = ["TrainedEncoder", "fit_lossy_coder", "trade_off"]
@@ -49,6 +51,8 @@ Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 
 _CROP: Final = 64
+#: Batches that are shown at twice their size: what is photographed finer is smoother.
+_ENLARGED: Final = 0.25
 _PIXELS: Final = 1 << 13  # of a step
 _WARM_UP: Final = 100  # steps
 _COARSEST: Final = 0.001  # bits a pixel that a unit of squared error is worth, at quality 1
@@ -77,12 +81,22 @@ class TrainedEncoder:
 
     def __call__(self, pixels: Tensor, quality: int) -> tuple[Tensor, Tensor]:
         """Return latents and hyper-latents."""
-        n_anchors = self.network.n_anchors
         with torch.no_grad():
-            of = torch.full((len(pixels),), (quality - 1) * (n_anchors - 1) / (MOST_QUALITY - 1))
             y = self.network.latents(pixels.float() / 255.0)
-            z = self.network.hyper_latents(y, of).round()
+            z = self.network.hyper_latents(y, self._anchors(pixels, quality)).round()
         return y.permute(0, 2, 3, 1), z.permute(0, 2, 3, 1)
+
+    def reconstruct(self, pixels: Tensor, quality: int) -> Tensor:
+        """Return what the network itself makes of pixels, in floating-point numbers, each rounded to the nearest step.
+
+        It tells what whole numbers cost; no coder gives it.
+        """
+        with torch.no_grad():
+            trial: Trial = self.network(pixels.float() / 255.0, self._anchors(pixels, quality))
+        return (255.0 * trial.reconstruction).round().clamp(0, 255).to(torch.uint8)
+
+    def _anchors(self, pixels: Tensor, quality: int) -> Tensor:
+        return torch.full((len(pixels),), (quality - 1) * (self.network.n_anchors - 1) / (MOST_QUALITY - 1))
 
 
 def fit_lossy_coder(
@@ -93,6 +107,7 @@ def fit_lossy_coder(
     max_seconds: float | None = None,
     quality: int = 50,
     sizes: LossySizes | None = None,
+    network: LossyNetwork | None = None,
     learning_rate: float = 2e-3,
     report: Callable[[int, float], None] | None = None,
 ) -> LossyCoder:
@@ -110,10 +125,11 @@ def fit_lossy_coder(
         images: 8-bit pixels, shape (n, height, width, channels), or images of several sizes, each (height, width,
             channels), grey or of three colours.
         seed: The same gives the same coder on the same machine, unless time runs out.
-        n_steps: Steps of training.
+        n_steps: Steps of training; 0 takes a network as it is.
         max_seconds: After which training ends; its learning rate falls accordingly.
         quality: Of the coder, from 1 to 100.
         sizes: Of the network.
+        network: A trained one, such as that of another coder's encoder, whose training goes on; `sizes` are its own.
         learning_rate: At the most.
         report: Called every 100 steps with the step and the mean objective since.
 
@@ -121,7 +137,7 @@ def fit_lossy_coder(
         UnfitDataError: If these are no such images.
         DivergenceError: If training met a number that is not finite.
     """
-    check_integer("n_steps", n_steps, low=1)
+    check_integer("n_steps", n_steps, low=0)
     check_real("learning_rate", learning_rate, low=0.0, inclusive=(False, True))
     if max_seconds is not None:
         check_real("max_seconds", max_seconds, low=0.0, inclusive=(False, True))
@@ -129,8 +145,11 @@ def fit_lossy_coder(
     channels = examples[0].shape[-1]
     random = np.random.default_rng(derive_seed(seed, "crops"))
     with isolated_rng(derive_seed(seed, "lossy")):
-        network = LossyNetwork(sizes or LossySizes.of(channels))
-        network.start(_batch(examples, random, 16 * _PIXELS))
+        if network is None:
+            network = LossyNetwork(sizes or LossySizes.of(channels))
+            network.start(_batch(examples, random, 16 * _PIXELS))
+        elif network.sizes.channels != channels:
+            raise UnfitDataError(f"the network is for images of {network.sizes.channels} channels, not {channels}.")
         _train(network, examples, random, n_steps, max_seconds, learning_rate, report)
     encoder = TrainedEncoder(network)
     several = [_batch(examples, random, _PIXELS) for _ in range(_N_EXAMPLES // _PIXELS)]
@@ -156,17 +175,23 @@ def _checked(images: Pixels | Sequence[Pixels]) -> list[Pixels]:
 
 
 def _batch(examples: list[Pixels], random: np.random.Generator, n_pixels: int) -> Tensor:
-    """Crops of as many pixels as that, in [0, 1], shape (n, channels, height, width)."""
-    size = min(_CROP, 8 * -(-min(max(image.shape[0], image.shape[1]) for image in examples) // 8))
-    crops = []
-    for number in random.integers(len(examples), size=max(1, n_pixels // size**2)):
-        image = examples[number]
-        top, left = (int(random.integers(max(1, side - size + 1))) for side in image.shape[:2])
-        crop = image[top : top + size, left : left + size]
-        edges = (0, size - crop.shape[0]), (0, size - crop.shape[1]), (0, 0)
-        crop = np.pad(crop, edges, mode="edge") if any(after for _, after in edges) else crop
-        crops.append(crop[:, :: -1 if random.random() < 0.5 else 1])
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255.0
+    """Crops of as many pixels as that, in [0, 1], shape (n, channels, height, width), some batches of them enlarged."""
+    smallest = min(max(image.shape[:2]) for image in examples)
+    size = min(_CROP, 8 * math.ceil(smallest / 8))
+    is_enlarged = random.random() < _ENLARGED
+    side = size // 2 if is_enlarged else size
+    numbers = random.integers(len(examples), size=max(1, n_pixels // size**2))
+    crops = np.stack([_crop(examples[number], side, random) for number in numbers])
+    x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255.0
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear") if is_enlarged else x
+
+
+def _crop(image: Pixels, side: int, random: np.random.Generator) -> Pixels:
+    """A square of an image, half of them mirrored; where the image ends before it, its edge goes on."""
+    top, left = (int(random.integers(max(1, length - side + 1))) for length in image.shape[:2])
+    crop = image[top : top + side, left : left + side]
+    crop = np.pad(crop, ((0, side - crop.shape[0]), (0, side - crop.shape[1]), (0, 0)), mode="edge")
+    return crop[:, ::-1] if random.random() < 0.5 else crop
 
 
 def _train(
@@ -275,7 +300,7 @@ def _with_tables(model: LossyModel, encoder: TrainedEncoder, several: list[Tenso
     for _ in range(n_rounds):
         residuals = np.zeros((LEVELS, 2 * REACH + 2), np.int64)
         hyper = np.zeros((of.steps.n_anchors, of.n_hyper_latents, n_symbols), np.int64)
-        costs = symbol_costs(model.residual_tables)
+        costs = BIT_WORTH * symbol_costs(model.residual_tables)
         for x, quality in zip(several, _qualities(), strict=False):
             y, z = encoder((255.0 * x).round(), quality)
             whole = z.numpy().clip(HYPER_LATENTS.low, HYPER_LATENTS.high).astype(np.int64)
