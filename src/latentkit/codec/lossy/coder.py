@@ -194,14 +194,15 @@ class LossyCoder(Coder):
         *,
         shape: tuple[int, int, int] | None = None,
         quality: int | None = None,
+        encoder: ImageEncoder | None = None,
         bit_worth: float | None = None,
     ) -> LossyCoder:
-        """Return a coder by the same model with other settings."""
+        """Return a coder by the same model with other settings, such as the encoder that one from a file lacks."""
         return LossyCoder(
             self.model,
             shape or (self.height, self.width, self.model.channels),
             quality=self.quality if quality is None else quality,
-            encoder=self.encoder,
+            encoder=self.encoder if encoder is None else encoder,
             bit_worth=self.bit_worth if bit_worth is None else bit_worth,
         )
 

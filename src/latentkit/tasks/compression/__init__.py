@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.compression.lossy import fit_lossy_coder
+from latentkit.tasks.compression.lossy import TrainedEncoder, fit_lossy_coder
 from latentkit.tasks.compression.lossy_network import LossyNetwork, LossySizes
 
-__all__ = ["LossyNetwork", "LossySizes", "fit_lossy_coder"]
+__all__ = ["LossyNetwork", "LossySizes", "TrainedEncoder", "fit_lossy_coder"]

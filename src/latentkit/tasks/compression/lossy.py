@@ -138,6 +138,7 @@ def fit_lossy_coder(
         DivergenceError: If training met a number that is not finite.
     """
     check_integer("n_steps", n_steps, low=0)
+    check_integer("quality", quality, low=1, high=MOST_QUALITY)
     check_real("learning_rate", learning_rate, low=0.0, inclusive=(False, True))
     if max_seconds is not None:
         check_real("max_seconds", max_seconds, low=0.0, inclusive=(False, True))
