@@ -88,18 +88,11 @@ def test_one_reconstruction_in_every_setting() -> None:
     content, known = codec.encode_known(x.tobytes(), 6)
     single = [codec.encode_known(image.tobytes(), 1) for image in x]
     assert b"".join(part for _, part in single) == known
-    for n_threads, has_mkldnn, has_nnpack, dtype, precision in itertools.product(
-        (1, 2), (True, False), (True, False), (torch.float32, torch.float64), ("highest", "medium")
+    for n_threads, has_mkldnn, has_nnpack, precision in itertools.product(
+        (1, 2), (True, False), (True, False), ("highest", "medium")
     ):
         torch.set_num_threads(n_threads)
         reader = coder_from_state(codec.state())
-        assert isinstance(reader, LossyCoder)
-        for transform in (
-            reader.model.synthesis,
-            reader.model.predictions.hyper_synthesis,
-            *reader.model.predictions.predictors,
-        ):
-            transform.to(dtype)
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision(precision)
         try:

@@ -91,3 +91,21 @@ def test_what_has_no_such_form_is_refused(modules: nn.Sequential, message: str) 
 def test_inputs_whose_zero_is_not_zero_are_refused() -> None:
     with pytest.raises(InvalidParameterError, match="inputs have no offset"):
         exact_transform(decoder(), whole_inputs(), inputs=Grid(Span(0, 9), STEP, offset=1.0))
+
+
+def test_sums_of_residual_blocks_are_not_cut_off() -> None:
+    """The span before a block leaves room for what the block adds: here four times as much."""
+    modules = nn.Sequential(nn.Conv2d(2, 2, 1), ResidualConvolutions(2))
+    block = modules[1]
+    with torch.no_grad():
+        for layer in (modules[0], block.inner, block.outer):
+            layer.weight.zero_()
+            layer.bias.zero_()
+            middle = layer.kernel_size[0] // 2
+            layer.weight[:, :, middle, middle] = torch.eye(2) * (3.0 if layer is block.outer else 1.0)
+    x = torch.randint(-500, 501, (4, 2, 6, 6), generator=generator(0, "x")).float()
+    transform, grid = exact_transform(modules, x * STEP, inputs=INPUTS, weight_bits=12)
+    found = transform(x.permute(0, 2, 3, 1)) * grid.steps
+    real = modules(x * STEP).detach().permute(0, 2, 3, 1)
+    assert float(real.max()) > 3.9 * float((x * STEP).max())
+    assert float((found - real).abs().max()) < 0.02 * float(real.max())
