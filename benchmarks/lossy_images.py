@@ -242,19 +242,9 @@ def run() -> None:
     if options.only:
         test, photos = test[: options.only], photos[: options.only // 10 + 1]
 
-    start = time.perf_counter()
-    steps = 0
-
-    def tell(step: int, objective: float) -> None:
-        nonlocal steps
-        steps = step
-        if step % 1000 == 0:
-            print(f"step {step}: {objective:.4f}  ({time.perf_counter() - start:.0f} s)", flush=True)
-
-    coder = trained(train, options, tell)
-    seconds = time.perf_counter() - start
+    coder, course = trained(train, options)
     state = coder.state().to_bytes()
-    figures: dict[str, Any] = {"fit_seconds": seconds, "steps": steps or "read", "state_bytes": len(state)}
+    figures: dict[str, Any] = {**course, "state_bytes": len(state)}
     figures["state_bytes_zstd_19"] = zstd(state)
     print(figures, flush=True)
     figures["lost_to_whole_numbers_db"] = cost_of_whole_numbers(coder, test)
@@ -301,19 +291,33 @@ def run() -> None:
         draw({"CIFAR-10, test images": small, "Kodak": large}, options.plot)
 
 
-def trained(images: Pixels, options: argparse.Namespace, tell: Callable[[int, float], None]) -> Any:
+def trained(images: Pixels, options: argparse.Namespace) -> tuple[Any, dict[str, int]]:
+    """The coder, and for how many steps and seconds it was fitted, now or when its weights were written."""
+    from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
     from latentkit.tasks.compression import LossyNetwork, LossySizes, fit_lossy_coder
 
+    course = {"steps": 0, "seconds": 0}
     if options.network and options.network.exists():
+        with safe_open(options.network, "pt") as file:
+            course = {key: int(value) for key, value in file.metadata().items()}
         network = LossyNetwork(LossySizes())
         network.load_state_dict(load_file(options.network))
-        return fit_lossy_coder(images, network=network, n_steps=0)
+        return fit_lossy_coder(images, network=network, n_steps=0), course
+    start = time.perf_counter()
+
+    def tell(step: int, objective: float) -> None:
+        course["steps"] = step
+        if step % 1000 == 0:
+            print(f"step {step}: {objective:.4f}  ({time.perf_counter() - start:.0f} s)", flush=True)
+
     coder = fit_lossy_coder(images, max_seconds=options.seconds, n_steps=options.steps, report=tell)
+    course["seconds"] = round(time.perf_counter() - start)
     if options.network:
-        save_file(coder.encoder.network.state_dict(), options.network)
-    return coder
+        told = {key: str(value) for key, value in course.items()}
+        save_file(coder.encoder.network.state_dict(), options.network, metadata=told)
+    return coder, course
 
 
 def zstd(content: bytes) -> int:
