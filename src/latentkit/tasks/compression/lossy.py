@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -129,7 +130,8 @@ def fit_lossy_coder(
         max_seconds: After which training ends; its learning rate falls accordingly.
         quality: Of the coder, from 1 to 100.
         sizes: Of the network.
-        network: A trained one, such as that of another coder's encoder, whose training goes on; `sizes` are its own.
+        network: A trained one, such as that of another coder's encoder, of which a copy is trained
+            further; `sizes` are its own.
         learning_rate: At the most.
         report: Called every 100 steps with the step and the mean objective since.
 
@@ -151,6 +153,8 @@ def fit_lossy_coder(
             network.start(_batch(examples, random, 16 * _PIXELS))
         elif network.sizes.channels != channels:
             raise UnfitDataError(f"the network is for images of {network.sizes.channels} channels, not {channels}.")
+        else:
+            network = copy.deepcopy(network)
         _train(network, examples, random, n_steps, max_seconds, learning_rate, report)
     encoder = TrainedEncoder(network)
     several = [_batch(examples, random, _PIXELS) for _ in range(_N_EXAMPLES // _PIXELS)]
