@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentkit.core.errors import InvalidParameterError
-from latentkit.evaluation import pairs, psnr, ssim
+from latentkit.evaluation import ms_ssim, pairs, psnr, ssim
 
 
 def direct_ssim(x: np.ndarray, y: np.ndarray, data_range: float, size: int = 11, sigma: float = 1.5) -> float:
@@ -84,3 +84,43 @@ def test_wrong_input_is_named() -> None:
             ssim(x, x, window_size=size)
     with pytest.raises(InvalidParameterError, match="at least 1 rows"):
         psnr(x[:0], x[:0])
+
+
+def test_ms_ssim_is_the_published_formula() -> None:
+    """Scale by scale, by the direct sums above: they give l c; c alone is that of images whose means are far from 0."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.5, 0.2, (1, 180, 177))
+    y = x + rng.normal(0, 0.1, x.shape)
+    weights = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+    a, b, expected = x[0], y[0], 1.0
+    for number, weight in enumerate(weights):
+        if number < 4:
+            # means shifted so far that luminance is 1, which variances do not see
+            factor = float(ssim(a[None] + 1e4, b[None] + 1e4)[0])
+        else:
+            factor = direct_ssim(a, b, 1.0)
+        expected *= factor**weight
+        rows, columns = a.shape[0] // 2 * 2, a.shape[1] // 2 * 2
+        a, b = (z[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3)) for z in (a, b))
+    assert float(ms_ssim(x, y)[0]) == pytest.approx(expected, rel=1e-6)
+    assert 0.5 < expected < 0.999
+
+
+def test_ms_ssim_in_closed_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = torch.rand(2, 3, 176, 176, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert ms_ssim(noise, noise).tolist() == pytest.approx([1.0, 1.0])
+    assert ms_ssim(noise, 1 - noise).tolist() == [0.0, 0.0]  # inverted structure
+    other = (noise + 0.1 * noise.flip(2)).clamp(0, 1)
+    found = ms_ssim(noise, other)
+    np.testing.assert_allclose(found, ms_ssim(255 * noise, 255 * other, data_range=255))
+    each = torch.stack([ms_ssim(noise[:, c], other[:, c]) for c in range(3)])
+    np.testing.assert_allclose(found, each.mean(0))
+    monkeypatch.setattr(pairs, "_BLOCK", 1)
+    np.testing.assert_allclose(found, ms_ssim(noise, other))
+
+
+def test_ms_ssim_needs_large_images() -> None:
+    with pytest.raises(InvalidParameterError, match="sides of at least 176, for five scales; got 175 x 200. Use ssim"):
+        ms_ssim(np.zeros((1, 175, 200)), np.zeros((1, 175, 200)))
+    with pytest.raises(InvalidParameterError, match="images must have shape"):
+        ms_ssim(np.zeros((1, 175)), np.zeros((1, 175)))

@@ -7,6 +7,7 @@ from latentkit.codec.bits_back import BitsBackCoder, GaussianLatents
 from latentkit.codec.coders import Coder, CoderState, coder_from_state, coders
 from latentkit.codec.exact import ExactLayer, ExactNetwork, Span, exact_arithmetic, exact_layer, exact_perceptron
 from latentkit.codec.frequencies import FrequencyTables, integer_frequencies
+from latentkit.codec.lossy import LossyCoder, LossyModel
 from latentkit.codec.mixtures import MixtureTables
 from latentkit.codec.pixels import PixelCoder
 from latentkit.codec.rows import RowCoder
@@ -23,6 +24,8 @@ __all__ = [
     "MixtureTables",
     "PixelCoder",
     "RowCoder",
+    "LossyCoder",
+    "LossyModel",
     "Span",
     "coder_from_state",
     "coders",

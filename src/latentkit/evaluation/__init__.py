@@ -50,7 +50,8 @@ from latentkit.evaluation.memorisation import CopyRate, copy_rate
 from latentkit.evaluation.mixed_table import MixedTable, mixed_tables
 from latentkit.evaluation.mixture_posteriors import MixtureEstimate, miselbo
 from latentkit.evaluation.pair_trends import PairTrends, pair_associations, pair_trends
-from latentkit.evaluation.pairs import psnr, ssim
+from latentkit.evaluation.pairs import ms_ssim, psnr, ssim
+from latentkit.evaluation.rate_distortion import bjontegaard_rate
 from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
 from latentkit.evaluation.table_efficacy import LearnerScore, train_synthetic_test_real
 from latentkit.evaluation.table_learners import table_learners
@@ -98,6 +99,7 @@ __all__ = [
     "attribute_control",
     "bits_per_dimension",
     "classic_sizes",
+    "bjontegaard_rate",
     "classification_accuracy_score",
     "closest_records",
     "codebook_perplexity",
@@ -124,6 +126,7 @@ __all__ = [
     "pair_associations",
     "pair_trends",
     "precision_recall",
+    "ms_ssim",
     "psnr",
     "random_convolution_features",
     "reconstruction_likelihood",

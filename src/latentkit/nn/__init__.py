@@ -11,6 +11,7 @@ from latentkit.nn.grids import GridDecoder, GridEncoder
 from latentkit.nn.members import STEADY_WIDTH, MemberLinear, MemberPerceptron
 from latentkit.nn.mlp import MLP
 from latentkit.nn.quantizers import Quantized, Quantizer, quantizers
+from latentkit.nn.residual import ResidualConvolutions
 from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "NetworkSpec",
     "Quantized",
     "Quantizer",
+    "ResidualConvolutions",
     "SpectralNorm",
     "activations",
     "build_decoder",

@@ -6,6 +6,8 @@ from latentkit.tasks.compression.archiving import Archived, compress, decompress
 from latentkit.tasks.compression.comparing import compare
 from latentkit.tasks.compression.contents import Contents, open_contents
 from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder
+from latentkit.tasks.compression.lossy import TrainedEncoder, fit_lossy_coder
+from latentkit.tasks.compression.lossy_network import LossyNetwork, LossySizes
 from latentkit.tasks.compression.pixels import PixelSettings, fit_pixel_coder
 from latentkit.tasks.compression.rows import fit_row_coder
 
@@ -13,11 +15,15 @@ __all__ = [
     "Archived",
     "Contents",
     "LearntCoder",
+    "LossyNetwork",
+    "LossySizes",
     "PixelSettings",
+    "TrainedEncoder",
     "check_learnable",
     "compare",
     "compress",
     "decompress",
+    "fit_lossy_coder",
     "fit_pixel_coder",
     "fit_row_coder",
     "learn_coder",
