@@ -60,8 +60,8 @@ def folder_archive(listing: Any, *blocks: bytes, meta: dict[str, Any] | None = N
     """The archive of a folder, as somebody hostile writes it."""
     told = listing if isinstance(listing, bytes) else json.dumps(listing).encode()
     stream = io.BytesIO()
-    with ArchiveWriter(stream, {"kind": "folder", "name": "x", "n_files": 1} if meta is None else meta) as archive:
-        for content in (told, b"", *blocks):
+    with ArchiveWriter(stream, {"kind": "folder", "name": "x", "listing": len(told), **(meta or {})}) as archive:
+        for content in (told, *blocks):
             archive.write(content, 1)
     stream.seek(0)
     return stream

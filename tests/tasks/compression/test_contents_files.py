@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 from latentkit.codec.archive import ArchiveReader, ArchiveWriter
-from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidParameterError, UnreadableDataError
+from latentkit.core.errors import (
+    ArchiveError,
+    DamagedArchiveError,
+    DataError,
+    InvalidParameterError,
+    UnreadableDataError,
+)
 from latentkit.tasks.compression import compress, decompress, open_contents, restorer_of, salvage
 from latentkit.tasks.compression.contents import FileContents
 from latentkit.tasks.compression.contents.files import FileRestorer
@@ -165,7 +171,7 @@ def test_arrays_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidParameterError, match=message):
             open_contents(array)
     np.savez(tmp_path / "x.npz", a=np.array(3.0), b=np.arange(3))
-    with pytest.raises(InvalidParameterError, match="no rows"):
+    with pytest.raises(DataError, match="member 'a' is a single value and has no rows"):
         open_contents(tmp_path / "x.npz", array="a")
 
 

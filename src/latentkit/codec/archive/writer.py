@@ -341,7 +341,7 @@ class ArchiveWriter:
         self._put(content)
 
     def _finish(self) -> None:
-        if self._waiting:
+        if self._waiting or (self._has_to_pay and not self._head):
             self._forgo()
         self._begin()
         index = b""

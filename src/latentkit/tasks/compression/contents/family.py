@@ -35,7 +35,7 @@ class Contents(ABC):
 
     @abstractmethod
     def meta(self) -> dict[str, Any]:
-        """Return what it takes to write it again, besides the blocks; ``kind`` says who reads it, ``"bytes"`` if absent."""
+        """Return what writing it again takes besides the blocks; ``kind`` names who reads it, ``"bytes"`` if absent."""
 
     @abstractmethod
     def blocks(self, most_bytes: int) -> Iterator[Stretch]:

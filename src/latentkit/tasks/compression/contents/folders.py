@@ -108,18 +108,17 @@ class FolderContents(Contents):
         entries = [self._entry(path) for path in paths]
         # images of one size beside each other, so that blocks hold many
         self._entries = sorted(entries, key=lambda entry: entry.picture.shape if entry.picture else ())
+        self._listing = json.dumps([entry.to_json() for entry in self._entries], separators=(",", ":")).encode()
         self.has_images = any(entry.picture is not None for entry in entries)
         self.n_bytes = sum(path.stat().st_size for path in paths)
 
     def meta(self) -> dict[str, Any]:
-        told = {"kind": _KIND, "name": self.name, "n_files": len(self._entries)}
+        told = {"kind": _KIND, "name": self.name, "listing": len(self._listing)}
         return {**told, "is_file": True} if self._is_file else told
 
     def blocks(self, most_bytes: int) -> Iterator[Stretch]:
-        listing = json.dumps([entry.to_json() for entry in self._entries], separators=(",", ":")).encode()
-        for start in range(0, len(listing), most_bytes):
-            yield listing[start : start + most_bytes], 0
-        yield b"", 0  # the listing ends
+        for start in range(0, len(self._listing), most_bytes):
+            yield self._listing[start : start + most_bytes], 0
         for kind, entries in itertools.groupby(self._entries, key=lambda entry: entry.picture and entry.picture.shape):
             for together in _groups(list(entries), most_bytes - (0 if kind is None else Pixels.HEAD)):
                 if kind is not None:
@@ -165,7 +164,9 @@ class FolderRestorer(Restorer):
     """Writes a folder again, or one image file."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
-        self._is_file = bool(meta.get("is_file"))
+        self._is_file, self._n_listed = bool(meta.get("is_file")), meta.get("listing")
+        if type(self._n_listed) is not int or not 0 < self._n_listed <= _MOST_LISTED:
+            raise DamagedArchiveError("it does not say how its files are listed.")
 
     def stream(self, blocks: Iterable[Block], target: IO[bytes]) -> None:
         if not self._is_file:
@@ -196,7 +197,7 @@ class FolderRestorer(Restorer):
 
     def _fill(self, folder: Path, blocks: Iterable[Block]) -> list[_Entry]:
         rest = iter(blocks)
-        entries = _listed(rest)
+        entries = _listed(rest, self._n_listed)
         if not entries or (self._is_file and len(entries) != 1):
             raise DamagedArchiveError("its listing is not of the files that it says it holds.")
         content, has_pixels = memoryview(b""), False
@@ -258,12 +259,12 @@ def _copy(content: memoryview, rest: Iterator[Block], file: IO[bytes], n_bytes: 
     return content
 
 
-def _listed(blocks: Iterator[Block]) -> list[_Entry]:
+def _listed(blocks: Iterator[Block], n_bytes: int) -> list[_Entry]:
     listing = bytearray()
-    while part := _next(blocks):
-        listing += part
-        if len(listing) > _MOST_LISTED:
-            raise DamagedArchiveError("its listing of files is too long.")
+    while len(listing) < n_bytes:
+        listing += _next(blocks)
+    if len(listing) > n_bytes:
+        raise DamagedArchiveError("its listing of files is longer than it says.")
     try:
         told = json.loads(listing)
     except (ValueError, RecursionError) as error:
