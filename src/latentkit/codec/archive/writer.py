@@ -148,7 +148,7 @@ class ArchiveWriter:
         self._meta, self._fingerprint = dict(meta), None if state is None else state.fingerprint
         Head(self._meta, self._fingerprint).to_frame()  # what is wrong is said before anything is written
         self._head = b""  # written with the first block, of whose content it bears a mark
-        self._stamp = self._tag = 0
+        self._stamp = self._tag = self._n_taken = 0
         self._stream: IO[bytes] | None = None
         self._exits = ExitStack()
         self._index = Index()
@@ -204,7 +204,7 @@ class ArchiveWriter:
             n_workers: How many threads.
 
         Yields:
-            How many bytes of blocks have been written so far.
+            How many bytes of blocks have been packed so far, those that wait for the model to pay among them.
         """
         with ThreadPoolExecutor(check_integer("n_workers", n_workers, low=1)) as pool:
             waiting: deque[Future[_Outcome]] = deque()
@@ -213,10 +213,10 @@ class ArchiveWriter:
                     waiting.append(pool.submit(self._packed, block, n_items))
                     if len(waiting) > n_workers:
                         self._accept(waiting.popleft().result())
-                        yield self._index.n_bytes
+                        yield self._n_taken
                 while waiting:
                     self._accept(waiting.popleft().result())
-                    yield self._index.n_bytes
+                    yield self._n_taken
             finally:
                 for future in waiting:
                     future.cancel()
@@ -241,6 +241,7 @@ class ArchiveWriter:
             self._stamp = google_crc32c.value(outcome.block)
         first = self._index.n_items + sum(waiting.n_items for waiting in self._waiting)
         check_integer("n_items", outcome.n_items, high=_MOST_ITEMS - first)
+        self._n_taken += len(outcome.block)
         self._bytes_without_coder += outcome.plain.size
         self._n_unfit += outcome.refusal is _Refusal.UNFIT
         self._n_mismatches += outcome.refusal is _Refusal.MISMATCH

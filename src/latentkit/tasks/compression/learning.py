@@ -8,6 +8,7 @@ from typing import final
 
 from latentkit.codec.coders import Coder
 from latentkit.core.errors import DataError
+from latentkit.core.seeds import derive_seed, isolated_rng
 from latentkit.tasks.compression.contents import Contents
 from latentkit.tasks.compression.pixels import fit_pixel_coder
 from latentkit.training import Engine, EpochRecord
@@ -52,7 +53,8 @@ def learn_coder(
         DataError: If there is nothing that a model could learn; a classic coder would do as well.
     """
     check_learnable(contents)
-    fitted = fit_pixel_coder(contents.images(), seed=seed, max_time=max_time, engine=engine, reporter=reporter)
+    with isolated_rng(derive_seed(seed, "coder")):
+        fitted = fit_pixel_coder(contents.images(), seed=seed, max_time=max_time, engine=engine, reporter=reporter)
     return LearntCoder(fitted.coder, fitted.training.history, fitted.bits)
 
 
