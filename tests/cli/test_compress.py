@@ -347,20 +347,6 @@ def test_pipes_both_ways(packing_run: Path, images_npy: Path) -> None:
     assert back.stdout == images_npy.read_bytes()
 
 
-@pytest.mark.slow
-def test_a_reader_that_has_seen_enough_is_no_error_of_ours(packing_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.txt").write_bytes(os.urandom(3_000_000))
-    assert main(["compress", str(packing_run), str(tmp_path / "x.txt"), "-o", str(tmp_path / "x.lkz"), "-q"]) == 0
-    line = [sys.executable, "-m", "latentkit", "decompress", str(tmp_path / "x.lkz"), "-o", "-"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.read(10)
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 1
-
-
 def test_streams_in_this_process(
     latentkit: Command, packing_run: Path, archive: Path, images_npy: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

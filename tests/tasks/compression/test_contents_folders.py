@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from latentkit.codec.archive import ArchiveReader
 from latentkit.core.errors import (
     DamagedArchiveError,
     InvalidParameterError,
     UnreadableDataError,
     UnsupportedOperationError,
 )
-from latentkit.tasks.compression import compress, decompress, open_contents
+from latentkit.tasks.compression import compress, decompress, open_contents, salvage
 from latentkit.tasks.compression.contents import folders
 from latentkit.tasks.compression.contents.pictures import read_picture
 from tests.codec.archive.examples import noise, text
@@ -281,6 +282,21 @@ def test_a_damaged_archive_leaves_nothing(mixed: Path, tmp_path: Path) -> None:
         with pytest.raises(DamagedArchiveError):
             decompress(io.BytesIO(damaged), tmp_path / "out", n_workers=1)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_which_a_block_is_lost_is_not_written_in_part(mixed: Path, tmp_path: Path) -> None:
+    """Files behind the lost block would get the bytes of others."""
+    whole = archive_of(mixed, block_bytes=4096)
+    with ArchiveReader(io.BytesIO(whole)) as reader:
+        places = [block.offset + 20 for block in reader.blocks]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        with pytest.raises(DamagedArchiveError):
+            salvage(io.BytesIO(damaged), tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
+    files, left = salvage(io.BytesIO(whole[:-10]), tmp_path / "out")
+    assert (len(files), left.lost_items) == (len(files_of(mixed)), ())
 
 
 TIME = 1_700_000_000_000_000_000

@@ -89,7 +89,7 @@ class FolderContents(Contents):
     """The files of a folder and of those in it, or one image file.
 
     PNG files of 8 bits become pixels, and what they hold besides: they come back as PNG files of the same pixels, whose
-    own compression may differ. All other files come back to the byte. Links are left out.
+    own compression may differ. All other files come back to the byte. Links and empty folders are left out.
 
     Args:
         place: The folder, or the image file.
@@ -164,9 +164,10 @@ class FolderRestorer(Restorer):
     """Writes a folder again, or one image file."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
-        self._is_file, self._n_listed = bool(meta.get("is_file")), meta.get("listing")
-        if type(self._n_listed) is not int or not 0 < self._n_listed <= _MOST_LISTED:
+        self._is_file, n_listed = bool(meta.get("is_file")), meta.get("listing")
+        if type(n_listed) is not int or not 0 < n_listed <= _MOST_LISTED:
             raise DamagedArchiveError("it does not say how its files are listed.")
+        self._n_listed: int = n_listed
 
     def stream(self, blocks: Iterable[Block], target: IO[bytes]) -> None:
         if not self._is_file:
