@@ -113,7 +113,7 @@ def test_options_of_compress(latentkit: Command, packing_run: Path, images_file:
 def test_a_model_that_pays_is_told(
     latentkit: Command, packing_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    np.save(tmp_path / "many.npy", make_images(400))
+    np.save(tmp_path / "many.npy", make_images(120))
     with monkeypatch.context() as patch:  # as if the data were many more
         patch.setattr(
             archiving,

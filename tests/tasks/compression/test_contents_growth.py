@@ -37,6 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("growth")
 
 
+@settings(max_examples=40)
 @given(content=BYTES, name=st.sampled_from(["a", "noise.bin", "people.csv", "a name that is rather long"]))
 def test_files_hardly_grow(content: bytes, name: str, place: Path) -> None:
     (place / name).write_bytes(content)
@@ -45,6 +46,7 @@ def test_files_hardly_grow(content: bytes, name: str, place: Path) -> None:
     assert len(archive_of(io.BytesIO(content))) <= most(len(content), of_lines)
 
 
+@settings(max_examples=40)
 @given(array=ARRAYS)
 def test_arrays_hardly_grow(array: np.ndarray, place: Path) -> None:
     np.save(place / "x.npy", array)
