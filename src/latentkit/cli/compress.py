@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor, telling_bytes
+from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
 from latentkit.cli.options import ArrayName, Json, Run
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
@@ -74,12 +73,12 @@ def compress(
     files each byte.
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
+    target = place_of(output, as_json=as_json)
     compressor = open_compressor(run)
     from latentkit.tasks.compression import compress as write_archive
     from latentkit.tasks.compression import open_contents
 
     contents = open_contents(sys.stdin.buffer if data == "-" else data, array=array)
-    target: Any = sys.stdout.buffer if output == STDOUT else Path(output).expanduser()
     with telling_bytes(printer, "compressing", contents.n_bytes) as progress:
         archived = write_archive(
             contents,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
-from latentkit.core.errors import RunError
+from latentkit.core.errors import InvalidParameterError, RunError
 
 if TYPE_CHECKING:
     from latentkit.estimators import Compressor
@@ -21,6 +23,7 @@ __all__ = [
     "compressor_line",
     "in_bytes",
     "open_compressor",
+    "place_of",
     "remove_compressor",
     "telling_bytes",
 ]
@@ -51,10 +54,16 @@ class CompressorPlan:
         """See, before a long training, that there is something to learn from.
 
         Raises:
+            InvalidParameterError: If the data are no files.
             DataError: If there is not.
         """
         from latentkit.tasks.compression import check_learnable, open_contents
 
+        if self.source == "-" or not Path(self.source).expanduser().exists():
+            raise InvalidParameterError(
+                f"--compressor learns from files as they lie: a folder of PNG files, .npy, .npz or idx; got "
+                f"{self.source}. Leave it out, or write the data to a file first."
+            )
         check_learnable(open_contents(self.source, array=self.array))
 
     def fit(self, place: Path, printer: Printer) -> Compressor:
@@ -106,6 +115,19 @@ def open_compressor(run: Path) -> Compressor:
             )
     compressor: Compressor = load(folder)
     return compressor
+
+
+def place_of(output: str, *, as_json: bool) -> Any:
+    """Return where bytes are to be written: a path, or standard output.
+
+    Raises:
+        InvalidParameterError: If a JSON document would stand there, too.
+    """
+    if output != STDOUT:
+        return Path(output).expanduser()
+    if as_json:
+        raise InvalidParameterError("--json and -o - both take standard output. Write to a file, or leave out --json.")
+    return sys.stdout.buffer
 
 
 def in_bytes(n: float) -> str:

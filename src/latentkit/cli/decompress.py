@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor, telling_bytes
+from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
 from latentkit.cli.options import Json
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
@@ -60,19 +60,21 @@ def decompress(
     Every block is checked before and after it is decoded. The file or folder gets its name when all of it is written.
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
+    target = place_of(output, as_json=as_json)
     from latentkit.tasks.compression import decompress as write_contents
     from latentkit.tasks.compression import salvage as write_rest
 
     coder = None if run is None else open_compressor(run).coder_
     source: Any = sys.stdin.buffer if archive == "-" else Path(archive).expanduser()
-    target: Any = sys.stdout.buffer if output == STDOUT else Path(output).expanduser()
     if salvage:
         files, left = write_rest(source, target, coder)
-        lost = [f"{part.start:,} to {part.stop - 1:,}" for part in (*left.lost_items, *left.failed_items)]
-        printer.line(f"written to {output}: {sum(map(len, left.whole_items)):,} items", style="green")
+        missing = sorted((*left.lost_items, *left.failed_items), key=lambda part: part.start)
+        lost = [f"{part.start:,} to {part.stop - 1:,}" for part in missing]
+        n_written = sum(map(len, left.whole_items)) - sum(map(len, left.failed_items))
+        printer.line(f"written to {output}: {n_written:,} items", style="green")
         printer.pairs([("lost", ", ".join(lost) if lost else "no item that is known of")])
-        values = {"lost_items": [[part.start, part.stop] for part in (*left.lost_items, *left.failed_items)]}
-        printer.document({"files": files, **values})
+        lost_items = [[part.start, part.stop] for part in missing]
+        printer.document({"files": files, "written_items": n_written, "lost_items": lost_items})
         return
     with telling_bytes(printer, "decompressing", None) as progress:
         done = [0]

@@ -177,7 +177,7 @@ def fit(
         if seed is not None or "random_state" in given:
             explicit["random_state"] = given.get("random_state", seed)
         resume_run(
-            run, data, reading, explicit, printer, report=report, detector=detector
+            run, data, reading, explicit, printer, report=report, detector=detector, compressor=compressor
         )  # conditional or not: the run says so
         return
     if data is None:

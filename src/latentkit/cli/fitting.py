@@ -60,7 +60,8 @@ def fit_run(
                 overwrite=True,
             )
     except (KeyboardInterrupt, TrainingInterrupted):
-        printer.note(f"go on with: latentkit fit --resume -o {place}")
+        also = "" if compressor is None else " --compressor"
+        printer.note(f"go on with: latentkit fit --resume -o {place}{also}")
         raise
     remove_detector(place)  # of a run that this one has replaced
     remove_compressor(place)
@@ -105,6 +106,8 @@ def tell_outcome(
     found = None
     if dataset is not None and wants_detector(estimator, detector):
         found = fit_detector(estimator, dataset, place, printer, is_asked=bool(detector))
+    if compressor is not None and estimator.privacy_ is not None:
+        printer.note("warning: the compressor is not private: neither it nor archives that hold it may be handed on")
     packer = None if compressor is None else compressor.fit(place, printer)
     if wants_report(estimator, report):
         from latentkit.report import write_report

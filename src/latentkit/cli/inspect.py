@@ -58,8 +58,8 @@ def inspect(
             "is_checked": check,
         }
     holds = values["holds"]
-    printer.line(f"{archive}: {holds.get('name', '?')}, {holds.get('items', holds.get('kind'))}", style="bold")
-    needs = "none" if not fingerprint else f"not in it: give --run; fingerprint {fingerprint[:12]}"
+    printer.line(f"{archive}: {holds.get('name', 'a stream')}, {holds.get('kind', 'bytes')}", style="bold")
+    needs = f"not in it: give --run; fingerprint {fingerprint[:12]}" if methods["coder"] else "none, no block needs it"
     printer.pairs(
         [
             ("items", f"{values['n_items']:,} in {len(blocks):,} blocks"),

@@ -130,10 +130,13 @@ def open_run(path: Path, *, unseen: Unseen | None = None) -> OpenedRun:
         InvalidParameterError: If `unseen` is said of a run that is none of a table of mixed kinds.
     """
     from latentkit.estimators import load
+    from latentkit.estimators.compressor import COMPRESSOR
     from latentkit.estimators.detector_runs import DETECTOR
     from latentkit.estimators.runs import read_config
 
     config = read_config(path)
+    if config.get("estimator") == COMPRESSOR:
+        raise RunError(f"{path} is a compressor, no run of a model. It is for: latentkit compress {path} DATA -o OUT")
     if config.get("estimator") == DETECTOR:
         raise RunError(f"{path} is a detector, no run of a model. It is for: latentkit detect {path} DATA -o OUT")
     opened = OpenedRun(load(path), config, path)

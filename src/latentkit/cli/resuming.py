@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from latentkit.cli.compressors import COMPRESSOR_TIME, CompressorPlan
 from latentkit.cli.detectors import DETECTOR_FOLDER, wants_detector
 from latentkit.cli.fitting import fit_run, tell_outcome, wants_report
 from latentkit.cli.printing import Printer, plain
@@ -26,6 +27,7 @@ def resume_run(
     *,
     report: bool | None,
     detector: bool | None = None,
+    compressor: bool = False,
 ) -> None:
     """Finish the training in a run folder.
 
@@ -37,6 +39,7 @@ def resume_run(
         printer: Where to tell.
         report: Whether to write the report at the end; None leaves it to the training.
         detector: Whether to fit a detector at the end; None leaves it to the training and the model.
+        compressor: Whether to fit a compressor at the end.
     Raises:
         RunError: If there is no run, or it does not say where its data are.
         InvalidParameterError: If a given setting differs from the run's.
@@ -53,13 +56,20 @@ def resume_run(
             "options out, or fit into another folder."
         )
     source = data if data is not None else _source(folder, config)
+    plan = None
+    if compressor:
+        given = config["parameters"]
+        time, seed = given.get("max_time") or COMPRESSOR_TIME, given.get("random_state") or 0
+        plan = CompressorPlan(source, recorded.array, time, seed)
     if "fitted" in config:
         printer.note(f"{folder} is trained to the end already")
         estimator = load(folder)
         finished = wants_report(estimator, report) and not (folder / "report.html").exists()
         watched = wants_detector(estimator, detector) and not (folder / DETECTOR_FOLDER).exists()
         dataset = read_data(source, recorded, printer) if finished or watched else None
-        tell_outcome(estimator, dataset, folder, printer, report=finished, detector=watched)
+        if plan is not None:
+            plan.check()
+        tell_outcome(estimator, dataset, folder, printer, report=finished, detector=watched, compressor=plan)
         return
     parameters = {
         name: tuple(value) if isinstance(value, list) else value for name, value in config["parameters"].items()
@@ -77,6 +87,7 @@ def resume_run(
         resume=True,
         report=report,
         detector=detector,
+        compressor=plan,
     )
 
 

@@ -69,6 +69,8 @@ def read_npz(
             shapes = _member_shapes(archive)
             member, treatment = _choose(shapes, array, name, notes)
             data = archive[member]
+            if not data.ndim:
+                raise DataError(f"{name}: member {member!r} is a single value and has no rows. Name another one.")
             label_member = _choose_labels(shapes, member, labels, name, len(data))
             codes = archive[label_member] if label_member else None
     except (DataError, InvalidParameterError):

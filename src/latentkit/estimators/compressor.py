@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from latentkit.codec.archive import ArchiveReader
+from latentkit.codec.archive.source import extent
 from latentkit.codec.coders import Coder, CoderState, coder_from_state
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, RunError
 from latentkit.core.files import sha256, write_bytes, write_json
 from latentkit.core.parameters import parse_duration
 from latentkit.core.version import __version__
-from latentkit.estimators.describing import RUN_FORMAT, environment
+from latentkit.estimators.describing import RUN_FORMAT, environment, to_yaml
 from latentkit.estimators.detector_runs import check_place
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
@@ -206,11 +206,15 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
 
     def _coder_for(self, source: Any) -> Coder | None:
         """The coder of this compressor, unless the archive holds another model itself; pipes cannot be looked into."""
-        if not isinstance(source, Path) and not source.seekable():
+        start, n_bytes = (0, 0) if isinstance(source, Path) else extent(source)
+        if n_bytes is None:
             return self.coder_
         with ArchiveReader(source) as reader:
             is_own = reader.fingerprint in (None, self.coder_.state().fingerprint)
-            return self.coder_ if is_own or reader.model() is None else None
+            coder = self.coder_ if is_own or reader.model() is None else None
+        if not isinstance(source, Path):
+            source.seek(start)
+        return coder
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a folder from which :func:`latentkit.load` gives this compressor back; no pickle is in it."""
@@ -225,7 +229,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
                 "format": RUN_FORMAT,
                 "latentkit": __version__,
                 "estimator": COMPRESSOR,
-                "parameters": json.loads(json.dumps(self.get_params(), default=str)),
+                "parameters": {name: to_yaml(value) for name, value in self.get_params().items()},
                 "fitted": {
                     "seed": self.seed_,
                     "bits": self.bits_,

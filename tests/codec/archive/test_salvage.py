@@ -228,3 +228,17 @@ def test_malice_costs_no_more_than_a_few_readings() -> None:
     start = time.perf_counter()
     assert Salvage(io.BytesIO(content)).blocks == ()
     assert time.perf_counter() - start < 2
+
+
+def test_blocks_without_items_are_found_beside_those_that_start_where_they_do() -> None:
+    blocks = [
+        (noise(40, "head"), 0),
+        (noise(50, "more"), 0),
+        (noise(300), 5),
+        (b"", 0),
+        (noise(60, "part"), 0),
+        (noise(9), 1),
+    ]
+    whole = written(blocks)
+    for content in (whole, whole[:-END_BYTES]):
+        assert blocks_of(Salvage(io.BytesIO(content))) == [block for block, _ in blocks]

@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -266,3 +269,130 @@ def test_the_toy_is_what_it_says() -> None:
     """Its state gives it back; the other tests rest on that."""
     again = ToyCoder.of(CoderState.from_bytes(toy().state().to_bytes()))
     assert again.decode(toy().encode(near(100), 1), 1, 100) == near(100)
+
+
+# Blocks packed at once, and models that pay
+
+
+class Patient(ToyCoder):
+    """Takes longer for earlier blocks, so that they are finished in another order."""
+
+    def encode(self, block: bytes, n: int) -> bytes:
+        time.sleep(0.005 / n)
+        return super().encode(block, n)
+
+
+def written_at_once(blocks: list[tuple[bytes, int]], n_workers: int, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, **options) as archive:
+        told = list(archive.write_all(blocks, n_workers=n_workers))
+    assert len(told) == len(blocks)
+    assert told == sorted(told)
+    return stream.getvalue()
+
+
+MANY = [block for n in range(1, 9) for block in ((near(400 * n, str(n)), n), (text(90 * n), 2), (noise(9 * n), 1))]
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 5, 40])
+@pytest.mark.parametrize("embeds_model", [False, True, "if it pays"])
+def test_blocks_packed_at_once_are_written_in_their_order(n_workers: int, embeds_model: Any) -> None:
+    coder = Patient(noise(256, "background"), toy().tables.frequencies[0].tolist())
+    one_by_one = written(MANY, coder=coder, embeds_model=embeds_model)
+    assert written_at_once(MANY, n_workers, coder=coder, embeds_model=embeds_model) == one_by_one
+    assert [block.content for block in read(one_by_one, coder=toy())] == [block for block, _ in MANY]
+    assert written_at_once([], n_workers, coder=coder, embeds_model=embeds_model) == written(
+        [], coder=coder, embeds_model=embeds_model
+    )
+
+
+def test_blocks_are_taken_as_they_are_wanted() -> None:
+    taken = []
+
+    def blocks() -> Iterator[tuple[bytes, int]]:
+        for number in range(20):
+            taken.append(number)
+            yield noise(50, str(number)), 1
+
+    with ArchiveWriter(io.BytesIO(), META) as archive:
+        for n_done, n_bytes in enumerate(archive.write_all(blocks(), n_workers=3), 1):
+            assert n_bytes == 50 * n_done
+            assert len(taken) <= n_done + 3, "a block a thread, and one"
+    with pytest.raises(InvalidParameterError, match="n_workers must be an integer of at least 1; got 0"):
+        list(ArchiveWriter(io.BytesIO(), META).write_all([], n_workers=0))
+
+
+def test_an_error_of_a_block_that_is_packed_beside_others_is_raised(tmp_path: Path) -> None:
+    coder = LyingCoder(UnsupportedOperationError("not exact here."))
+
+    def write(blocks: Iterable[tuple[bytes, int]], **options: Any) -> None:
+        with ArchiveWriter(tmp_path / "a.lkz", META, **options) as archive:
+            list(archive.write_all(blocks, n_workers=2))
+
+    with pytest.raises(UnsupportedOperationError, match="not exact here"):
+        write([(noise(50), 1)] * 9, coder=coder)
+
+    def failing() -> Iterator[tuple[bytes, int]]:
+        yield noise(50), 1
+        raise KeyError("source")
+
+    with pytest.raises(KeyError, match="source"):
+        write(failing())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_pay_costs_nothing() -> None:
+    for n_bytes in (10, 100, 300):
+        for blocks in ([(near(n_bytes), 3)], [(text(n_bytes), 3), (near(n_bytes), 3)], [(noise(n_bytes), 1)], []):
+            assert written(blocks, coder=toy(), embeds_model="if it pays") == written(blocks)
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=toy(), embeds_model="if it pays") as archive:
+        assert archive.write(near(300), 1) is Method.CODER, "it may pay yet"
+    assert archive.summary.model_bytes == 0
+    saved = len(written([(near(300), 1)])) + 32 - len(written([(near(300), 1)], coder=toy()))
+    assert 0 <= saved - archive.summary.forgone_bytes <= 1, "sizes may have a digit more"
+    assert archive.summary.n_blocks_by[Method.CODER] == 0
+    assert read(stream.getvalue())[0].content == near(300)
+
+
+def test_a_model_that_pays_is_written_before_all_that_waited() -> None:
+    blocks = [(text(80), 2), (near(200, "a"), 1), (noise(30), 1), *((near(700, str(n)), 1) for n in range(6))]
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=toy(), embeds_model="if it pays") as archive:
+        archive.write(*blocks[0])
+        archive.write(*blocks[1])
+        assert stream.getvalue() == b"", "what comes may be as if there were no coder"
+        for block in blocks[2:]:
+            archive.write(*block)
+    summary = archive.summary
+    assert summary.model_bytes > 256
+    assert summary.forgone_bytes == 0
+    assert summary.n_blocks_by == {Method.STORED: 1, Method.ZSTD: 1, Method.CODER: 7}
+    assert [(block.content, block.n_items) for block in read(stream.getvalue())] == blocks
+    assert len(stream.getvalue()) < len(written(blocks))
+    assert len(stream.getvalue()) <= len(written(blocks, coder=toy(), embeds_model=True))
+
+
+def test_blocks_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_MOST_WAITING", 1000)
+    small, later = [(near(200, str(n)), 1) for n in range(6)], [(near(5000, "x"), 1)]
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=toy(), embeds_model="if it pays") as archive:
+        for block in small[:5]:
+            archive.write(*block)
+        assert stream.getvalue() == b""
+        archive.write(*small[5])
+        assert len(stream.getvalue()) > 800, "more than 1,000 bytes have waited in vain"
+        assert archive.summary.forgone_bytes > 0
+        archive.write(*later[0])
+    assert stream.getvalue() == written(small + later)
+
+    plain = [(noise(600, str(n)), 1) for n in range(2)]
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=toy(), embeds_model="if it pays") as archive:
+        for block in plain:
+            archive.write(*block)
+        assert len(stream.getvalue()) > 1200, "nothing of these asks for the coder"
+        archive.write(*later[0])
+    assert archive.summary.n_blocks_by[Method.CODER] == 1, "what came later did"
+    assert [block.content for block in read(stream.getvalue())] == [block for block, _ in plain + later]

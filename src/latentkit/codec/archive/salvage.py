@@ -168,7 +168,10 @@ class _Found:
 
     def blocks(self) -> tuple[BlockEntry, ...]:
         """Blocks that are left; where the index is, too, those that it has."""
-        return tuple(entry for entry in self._blocks if self.index is None or _has(self.index, entry))
+        if self.index is None:
+            return tuple(self._blocks)
+        known = {replace(entry, offset=0) for entry in self.index.entries}  # wherever they lie
+        return tuple(entry for entry in self._blocks if replace(entry, offset=0) in known)
 
     def foreign(self) -> set[int]:
         """Offsets of blocks that the index does not have."""
@@ -187,12 +190,6 @@ class _Found:
                 return False  # one that was there before
             self._blocks.append(entry)
         return True
-
-
-def _has(index: Index, entry: BlockEntry) -> bool:
-    """Whether an index has a block, wherever it lies."""
-    place = index.place(entry.first)
-    return place >= 0 and replace(index.entries[place], offset=entry.offset) == entry
 
 
 def _items(entry: BlockEntry) -> range:

@@ -107,7 +107,8 @@ class ArchiveWriter:
         coder: Codes blocks, where that takes fewer bytes.
         embeds_model: Whether the coder's state is written into the archive, before the first block that it codes; else
             who reads the archive needs the coder. With ``"if it pays"`` blocks wait until the coder has saved more than
-            its model takes, and where it does not, at the end or after 64 MiB, they are packed without it.
+            its model takes, and where it does not, at the end or after 64 MiB, they are packed without it; an archive
+            that has come to nothing else then is as if there had been no coder.
         level: Of zstd, from 1, which is fast, to 22; None does without.
         verify: Whether each block that the coder codes is decoded and compared before it is written.
 
@@ -147,7 +148,7 @@ class ArchiveWriter:
         self._meta, self._fingerprint = dict(meta), None if state is None else state.fingerprint
         Head(self._meta, self._fingerprint).to_frame()  # what is wrong is said before anything is written
         self._head = b""  # written with the first block, of whose content it bears a mark
-        self._tag = 0
+        self._stamp = self._tag = self._n_taken = 0
         self._stream: IO[bytes] | None = None
         self._exits = ExitStack()
         self._index = Index()
@@ -203,7 +204,7 @@ class ArchiveWriter:
             n_workers: How many threads.
 
         Yields:
-            How many bytes of blocks have been written so far.
+            How many bytes of blocks have been packed so far, those that wait for the model to pay among them.
         """
         with ThreadPoolExecutor(check_integer("n_workers", n_workers, low=1)) as pool:
             waiting: deque[Future[_Outcome]] = deque()
@@ -212,10 +213,10 @@ class ArchiveWriter:
                     waiting.append(pool.submit(self._packed, block, n_items))
                     if len(waiting) > n_workers:
                         self._accept(waiting.popleft().result())
-                        yield self._index.n_bytes
+                        yield self._n_taken
                 while waiting:
                     self._accept(waiting.popleft().result())
-                    yield self._index.n_bytes
+                    yield self._n_taken
             finally:
                 for future in waiting:
                     future.cancel()
@@ -236,10 +237,11 @@ class ArchiveWriter:
         assert self._stream is not None, "an archive is written to inside its `with` statement"
         if len(self._index) + len(self._waiting) == MOST_BLOCKS:
             raise InvalidParameterError(f"an archive has at most {MOST_BLOCKS:,} blocks. Write larger ones.")
+        if not (len(self._index) or self._waiting):
+            self._stamp = google_crc32c.value(outcome.block)
         first = self._index.n_items + sum(waiting.n_items for waiting in self._waiting)
         check_integer("n_items", outcome.n_items, high=_MOST_ITEMS - first)
-        if not self._head:
-            self._begin(google_crc32c.value(outcome.block))
+        self._n_taken += len(outcome.block)
         self._bytes_without_coder += outcome.plain.size
         self._n_unfit += outcome.refusal is _Refusal.UNFIT
         self._n_mismatches += outcome.refusal is _Refusal.MISMATCH
@@ -247,7 +249,7 @@ class ArchiveWriter:
             self._write_block(outcome, outcome.plain)
         elif self._model is None or self._index.model_offset:
             self._write_block(outcome, outcome.packed)
-        elif self._waiting or outcome.packed.method is Method.CODER:
+        elif outcome.packed.method is Method.CODER or self._waiting or (self._has_to_pay and not self._head):
             self._wait(outcome, self._model)
         else:
             self._write_block(outcome, outcome.plain)
@@ -257,11 +259,15 @@ class ArchiveWriter:
         """Keep blocks until what the coder saves is more than its model, or for too long."""
         self._waiting.append(outcome)
         self._saved += outcome.plain.size - outcome.packed.size
-        if self._saved > model.size or not self._has_to_pay:
+        if self._saved > model.size or (self._saved and not self._has_to_pay):
+            self._begin()
             self._write_model(model)
             self._write_waiting()
         elif sum(len(waiting.block) for waiting in self._waiting) > _MOST_WAITING:
-            self._forgo()
+            if self._saved:
+                self._forgo()
+            else:  # none of them asks for the coder, and later ones may
+                self._write_waiting()
 
     def _write_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -271,6 +277,8 @@ class ArchiveWriter:
     def _forgo(self) -> None:
         """Do without the coder, whose model takes more than it saves."""
         self._forgone, self._coder = self._saved, None
+        if not self._head:
+            self._fingerprint = None  # nobody needs the coder
         self._write_waiting()
 
     @property
@@ -311,8 +319,11 @@ class ArchiveWriter:
 
     # Frames
 
-    def _begin(self, stamp: int) -> None:
-        self._head = Head(self._meta, self._fingerprint, stamp).to_frame()
+    def _begin(self) -> None:
+        """Write the head, once; archives of the same `meta` differ by their first blocks."""
+        if self._head:
+            return
+        self._head = Head(self._meta, self._fingerprint, self._stamp).to_frame()
         self._tag = int.from_bytes(self._head[-4:], "little")
         self._put(MAGIC)
         self._put(self._head)
@@ -323,6 +334,7 @@ class ArchiveWriter:
         self._model_bytes = self._n_written - self._index.model_offset
 
     def _write_block(self, outcome: _Outcome, packed: Packed) -> None:
+        self._begin()
         self._sizes[packed.method].append(packed.size)
         block = PackedBlock(self._index.n_items, outcome.n_items, packed)
         content = frame(FrameKind.BLOCK, *block.parts(), tag=self._tag)
@@ -330,10 +342,9 @@ class ArchiveWriter:
         self._put(content)
 
     def _finish(self) -> None:
-        if self._waiting:
+        if self._waiting or (self._has_to_pay and not self._head):
             self._forgo()
-        if not self._head:
-            self._begin(0)
+        self._begin()
         index = b""
         if len(self._index) >= LEAST_INDEXED_BLOCKS:
             self._put(self._head)

@@ -11,7 +11,7 @@ from typing import IO, Any, Final, final
 
 import torch
 
-from latentkit.codec.archive import ArchiveReader, ArchiveSummary, ArchiveWriter, Block, Salvage
+from latentkit.codec.archive import MOST_BLOCK_BYTES, ArchiveReader, ArchiveSummary, ArchiveWriter, Block, Salvage
 from latentkit.codec.coders import Coder
 from latentkit.core.errors import ArchiveError, DamagedArchiveError
 from latentkit.core.parameters import check_integer
@@ -70,12 +70,12 @@ def compress(
         embeds_model: Whether the archive holds what reading it takes, and does without the coder where that would take
             more than it saves; else whoever reads it needs the coder.
         verify: Whether each block is decoded and compared before it counts.
-        block_bytes: Of a block, at most.
+        block_bytes: Of a block, at most; an image that is larger is a block.
         n_workers: Threads; None for as many as there are processors.
         progress: Hears of bytes done.
     """
-    check_integer("block_bytes", block_bytes, low=1 << 10)
-    n_workers = n_workers or os.cpu_count() or 1
+    check_integer("block_bytes", block_bytes, low=1 << 10, high=MOST_BLOCK_BYTES)
+    n_workers = _threads(n_workers)
     writer = ArchiveWriter(
         target,
         contents.meta(),
@@ -111,7 +111,7 @@ def decompress(
         ArchiveError: If the archive needs a coder, or another one.
         DamagedArchiveError: If it is not what was written.
     """
-    n_workers = n_workers or os.cpu_count() or 1
+    n_workers = _threads(n_workers)
     with _one_thread_each(n_workers), ArchiveReader(source, coder=coder, n_workers=n_workers) as reader:
         return _restored(restorer_of(reader.meta), _told(reader, progress), target)
 
@@ -143,7 +143,7 @@ def restorer_of(meta: Mapping[str, Any]) -> Restorer:
     Raises:
         ArchiveError: If this version knows no such contents.
     """
-    kind = meta.get("kind")
+    kind = meta.get("kind", "bytes")
     if not isinstance(kind, str) or kind not in restorers:
         raise ArchiveError(f"it holds {kind!r}, which this version cannot write; it knows: {', '.join(restorers)}.")
     return restorers[kind](meta)
@@ -163,6 +163,10 @@ def _told(reader: ArchiveReader, progress: Progress | None) -> Iterator[Block]:
         yield block
         if progress is not None:
             progress(done)
+
+
+def _threads(n_workers: int | None) -> int:
+    return os.cpu_count() or 1 if n_workers is None else check_integer("n_workers", n_workers, low=1)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from latentkit.codec.archive import Block
 from latentkit.core.errors import DamagedArchiveError
 from latentkit.core.registry import Registry
 
-__all__ = ["Contents", "Pixels", "Restorer", "Stretch", "restorers"]
+__all__ = ["Contents", "Pixels", "Restorer", "Stretch", "restorers", "shown"]
 
 #: Bytes of a block, and how many items they are.
 Stretch: TypeAlias = tuple[bytes, int]
@@ -37,11 +37,11 @@ class Contents(ABC):
 
     @abstractmethod
     def meta(self) -> dict[str, Any]:
-        """Return what it takes to write it again, besides the blocks; ``kind`` says who reads it."""
+        """Return what writing it again takes besides the blocks; ``kind`` names who reads it, ``"bytes"`` if absent."""
 
     @abstractmethod
     def blocks(self, most_bytes: int) -> Iterator[Stretch]:
-        """Yield blocks of at most so many bytes, and how many items each has."""
+        """Yield blocks of at most so many bytes, or of one image, and how many items each has."""
 
     def images(self) -> list[NDArray[np.uint8]]:
         """Return the images there are, each (height, width, channels), to learn from."""
@@ -77,6 +77,11 @@ class Restorer(ABC):
         Raises:
             UnsupportedOperationError: If it is no file.
         """
+
+
+def shown(name: str) -> str:
+    """Return the name of a file as text that can be written, whatever bytes it is."""
+    return name.encode(errors="replace").decode()
 
 
 #: By the kind that the meta of an archive names.

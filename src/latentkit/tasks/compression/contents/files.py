@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -13,7 +11,7 @@ from typing import IO, Any, Final, Literal, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from latentkit.codec.archive import Block
+from latentkit.codec.archive import MOST_BLOCK_BYTES, Block
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError
 from latentkit.core.files import atomic_path, storage_errors
 from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Stretch, restorers
@@ -23,7 +21,7 @@ __all__ = ["ArrayContents", "FileContents", "FileRestorer", "npy_head"]
 Items: TypeAlias = Literal["images", "rows", "lines", "bytes"]
 _ITEMS: Final = ("images", "rows", "lines", "bytes")
 _MOST_CHANNELS: Final = 4
-_KIND: Final = "file"
+_NAME: Final = "stream"
 
 
 @final
@@ -38,19 +36,24 @@ class ArrayContents(Contents):
 
     def __init__(self, name: str, array: NDArray[Any], head: bytes) -> None:
         if array.ndim == 0 or array.dtype.hasobject:
-            raise InvalidParameterError(f"{name}: an array of {array.dtype} in {array.ndim} dimensions has no rows.")
+            told = "Python objects" if array.dtype.hasobject else f"one {array.dtype} and no rows"
+            raise InvalidParameterError(f"{name} is an array of {told}. Give an array of numbers with a first axis.")
         self.name, self._array, self._head = name, array, head
         self.n_bytes = len(head) + array.nbytes
         is_grid = array.ndim == 3 or (array.ndim == 4 and array.shape[3] <= _MOST_CHANNELS)
-        self.has_images = array.dtype.kind in "ub" and array.dtype.itemsize == 1 and is_grid and array.size > 0
+        is_bytes = array.dtype.kind in "ub" and array.dtype.itemsize == 1
+        fits = Pixels.HEAD + array.nbytes // max(1, len(array)) <= MOST_BLOCK_BYTES
+        self.has_images = is_bytes and is_grid and fits and array.size > 0
 
     def meta(self) -> dict[str, Any]:
         return _meta(self.name, "images" if self.has_images else "rows", self._head)
 
     def blocks(self, most_bytes: int) -> Iterator[Stretch]:
         n = len(self._array)
-        of_a_row = max(1, self._array.nbytes // max(1, n))
-        if of_a_row > most_bytes - Pixels.HEAD:  # rows so long are cut like any bytes
+        if not self._array.nbytes:
+            return
+        of_a_row = self._array.nbytes // n
+        if not self.has_images and of_a_row > most_bytes:  # rows so long are cut like any bytes
             yield from _pieces(io.BytesIO(self._array.tobytes()), most_bytes)
             return
         step = max(1, (most_bytes - Pixels.HEAD) // of_a_row)
@@ -112,12 +115,10 @@ class FileRestorer(Restorer):
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
         try:
-            self.name, self.items = str(meta["name"]), str(meta["items"])
-            self._head = base64.b64decode(meta.get("head", ""), validate=True)
-        except (KeyError, TypeError, binascii.Error) as error:
+            self.name, self.items = str(meta.get("name", _NAME)), meta.get("kind", "bytes")
+            self._head = meta.get("head", "").encode("latin-1")
+        except (AttributeError, UnicodeEncodeError) as error:
             raise DamagedArchiveError("it does not say which file it holds.") from error
-        if self.items not in _ITEMS:
-            raise DamagedArchiveError(f"this version knows no file of {self.items!r}.")
 
     def write(self, blocks: Iterable[Block], target: Path) -> list[Path]:
         with atomic_path(target) as temporary, temporary.open("wb") as file, storage_errors(target):
@@ -140,14 +141,15 @@ class FileRestorer(Restorer):
             file.seek(0)
             try:
                 array: NDArray[Any] = np.load(file, allow_pickle=False)
-            except ValueError as error:
+            except (ValueError, EOFError) as error:
                 raise InvalidParameterError(
-                    f"{self.name} is no array of numpy: say where to write it, with output=."
+                    f"{self.name} is no array of numpy: say where to write it, with path=."
                 ) from error
         return array
 
 
-restorers.register(_KIND)(FileRestorer)
+for _items in _ITEMS:
+    restorers.register(_items)(FileRestorer)
 
 
 def npy_head(array: NDArray[Any]) -> bytes:
@@ -158,8 +160,10 @@ def npy_head(array: NDArray[Any]) -> bytes:
 
 
 def _meta(name: str, items: Items, head: bytes) -> dict[str, Any]:
-    told = {"kind": _KIND, "name": name, "items": items}
-    return {**told, "head": base64.b64encode(head).decode()} if head else told
+    """What is not the commonest, so that small files do not grow by it; a head has a character a byte."""
+    told = {"kind": items, "name": name, "head": head.decode("latin-1")}
+    usual = {"kind": "bytes", "name": _NAME, "head": ""}
+    return {key: value for key, value in told.items() if value != usual[key]}
 
 
 def _lines(stream: IO[bytes], most_bytes: int) -> Iterator[Stretch]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, final
@@ -23,14 +24,18 @@ from latentkit.core.errors import (
     UnsupportedOperationError,
 )
 from latentkit.core.files import storage_errors
-from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Stretch, restorers
+from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Stretch, restorers, shown
 from latentkit.tasks.compression.contents.pictures import Picture, read_picture, written_picture
 
 __all__ = ["FolderContents", "FolderRestorer"]
 
 _KIND: Final = "folder"
 _PERMISSIONS: Final = 0o777
+#: What a path may not have in it, since it could lead out of the folder.
+_BARRED: Final = "\\:\0" if os.name == "nt" else "\0"
 _MOST_LISTED: Final = 1 << 28  # bytes of a listing
+_MOST_PARTS: Final = 500  # of a path
+_MOST_NAME: Final = 255  # bytes of one of them, which no file system exceeds
 
 
 @final
@@ -62,9 +67,10 @@ class _Entry:
         try:
             path, n_bytes, mode, time, picture = told
             parts = PurePosixPath(path).parts
-            is_inside = parts and not PurePosixPath(path).is_absolute() and ".." not in parts
-            if not is_inside or any(mark in path for mark in "\\:\0"):
-                raise DamagedArchiveError(f"{path!r} is no name of a file inside a folder.")
+            is_plain = "/".join(parts) == path and ".." not in parts and not any(mark in path for mark in _BARRED)
+            is_short = len(parts) <= _MOST_PARTS and all(len(os.fsencode(part)) <= _MOST_NAME for part in parts)
+            if not parts or not is_plain or not is_short:
+                raise DamagedArchiveError(f"{shown(path)!r} is no name of a file inside a folder.")
             found = None if picture is None else Picture.of(picture)
             sizes = (n_bytes, mode, time)
             if not all(type(number) is int and number >= 0 for number in sizes) or time >= 1 << 63:
@@ -83,7 +89,7 @@ class FolderContents(Contents):
     """The files of a folder and of those in it, or one image file.
 
     PNG files of 8 bits become pixels, and what they hold besides: they come back as PNG files of the same pixels, whose
-    own compression may differ. All other files come back to the byte. Links are left out.
+    own compression may differ. All other files come back to the byte. Links and empty folders are left out.
 
     Args:
         place: The folder, or the image file.
@@ -95,59 +101,53 @@ class FolderContents(Contents):
     def __init__(self, place: Path) -> None:
         self._is_file = not place.is_dir()
         self._folder = place.parent if self._is_file else place
-        paths = [place] if self._is_file else sorted(path for path in place.rglob("*") if _is_plain(path))
+        paths = [place] if self._is_file else sorted(_files(place))
         if not paths:
             raise UnreadableDataError(f"{place}: there is no file in it.")
-        self.name = place.resolve().name
+        self.name = shown(place.resolve().name)
         entries = [self._entry(path) for path in paths]
         # images of one size beside each other, so that blocks hold many
         self._entries = sorted(entries, key=lambda entry: entry.picture.shape if entry.picture else ())
+        self._listing = json.dumps([entry.to_json() for entry in self._entries], separators=(",", ":")).encode()
         self.has_images = any(entry.picture is not None for entry in entries)
         self.n_bytes = sum(path.stat().st_size for path in paths)
 
     def meta(self) -> dict[str, Any]:
-        told = {"kind": _KIND, "name": self.name, "n_files": len(self._entries)}
+        told = {"kind": _KIND, "name": self.name, "listing": len(self._listing)}
         return {**told, "is_file": True} if self._is_file else told
 
     def blocks(self, most_bytes: int) -> Iterator[Stretch]:
-        listing = json.dumps([entry.to_json() for entry in self._entries], separators=(",", ":")).encode()
-        for start in range(0, len(listing), most_bytes):
-            yield listing[start : start + most_bytes], 0
-        yield b"", 0  # the listing ends
-        waiting: list[NDArray[np.uint8]] = []
-        n_waiting = Pixels.HEAD
-        for entry in self._entries:
-            shape = None if entry.picture is None else entry.picture.shape
-            if waiting and (waiting[0].shape != shape or n_waiting + entry.n_bytes > most_bytes):
-                yield Pixels.block(np.stack(waiting)), len(waiting)
-                waiting, n_waiting = [], Pixels.HEAD
-            if entry.picture is None:
-                yield from self._as_it_is(entry, most_bytes)
-            else:
-                waiting.append(self._pixels(entry))
-                n_waiting += entry.n_bytes
-        if waiting:
-            yield Pixels.block(np.stack(waiting)), len(waiting)
+        for start in range(0, len(self._listing), most_bytes):
+            yield self._listing[start : start + most_bytes], 0
+        for kind, entries in itertools.groupby(self._entries, key=lambda entry: entry.picture and entry.picture.shape):
+            for together in _groups(list(entries), most_bytes - (0 if kind is None else Pixels.HEAD)):
+                if kind is not None:
+                    yield Pixels.block(np.stack([self._pixels(entry) for entry in together])), len(together)
+                elif len(together) == 1:
+                    yield from self._as_it_is(together[0], most_bytes)
+                elif content := b"".join(self._content(entry) for entry in together):
+                    yield content, len(together)
 
     def images(self) -> list[NDArray[np.uint8]]:
         return [self._pixels(entry) for entry in self._entries if entry.picture is not None]
 
     def _entry(self, path: Path) -> _Entry:
         try:
-            status, read = path.stat(), read_picture(path)
+            status, read = path.stat(), read_picture(path, MOST_BLOCK_BYTES - Pixels.HEAD)
         except OSError as error:
             raise UnreadableDataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-        if read is not None and read[1].nbytes + Pixels.HEAD > MOST_BLOCK_BYTES:
-            read = None
         picture, n_bytes = (None, status.st_size) if read is None else (read[0], read[1].nbytes)
         name = path.relative_to(self._folder).as_posix()
         return _Entry(name, n_bytes, stat.S_IMODE(status.st_mode) & _PERMISSIONS, max(0, status.st_mtime_ns), picture)
 
     def _pixels(self, entry: _Entry) -> NDArray[np.uint8]:
-        read = read_picture(self._folder / entry.path)
+        read = read_picture(self._folder / entry.path, entry.n_bytes)
         if read is None or read[0] != entry.picture:
             raise UnreadableDataError(f"{self._folder / entry.path}: it was changed while it was read.")
         return read[1]
+
+    def _content(self, entry: _Entry) -> bytes:
+        return b"".join(piece for piece, _ in self._as_it_is(entry, max(1, entry.n_bytes)))
 
     def _as_it_is(self, entry: _Entry, most_bytes: int) -> Iterator[Stretch]:
         left = entry.n_bytes
@@ -164,10 +164,17 @@ class FolderRestorer(Restorer):
     """Writes a folder again, or one image file."""
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
-        self._is_file = bool(meta.get("is_file"))
+        self._is_file, n_listed = bool(meta.get("is_file")), meta.get("listing")
+        if type(n_listed) is not int or not 0 < n_listed <= _MOST_LISTED:
+            raise DamagedArchiveError("it does not say how its files are listed.")
+        self._n_listed: int = n_listed
 
     def stream(self, blocks: Iterable[Block], target: IO[bytes]) -> None:
-        raise UnsupportedOperationError("a folder cannot be written to a stream. Give a place for it: -o FOLDER")
+        if not self._is_file:
+            raise UnsupportedOperationError("a folder cannot be written to a stream. Give a place for it: -o FOLDER")
+        with tempfile.TemporaryDirectory() as folder:
+            (file,) = self.write(blocks, Path(folder, "image"))
+            target.write(file.read_bytes())
 
     def write(self, blocks: Iterable[Block], target: Path) -> list[Path]:
         if not self._is_file and target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -176,42 +183,41 @@ class FolderRestorer(Restorer):
             target.parent.mkdir(parents=True, exist_ok=True)
             stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
             try:
-                entries = self._fill(stage / "files", blocks)
+                files = stage / "files"
+                files.mkdir()
+                entries = self._fill(files, blocks)
                 if self._is_file:
-                    if len(entries) != 1:
-                        raise DamagedArchiveError("it is not the one file that it says it is.")
-                    (stage / "files" / entries[0].path).replace(target)
+                    (files / entries[0].path).replace(target)
                     return [target]
                 if target.exists():
                     target.rmdir()
-                (stage / "files").replace(target)
+                files.replace(target)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         return [target / entry.path for entry in entries]
 
     def _fill(self, folder: Path, blocks: Iterable[Block]) -> list[_Entry]:
         rest = iter(blocks)
-        entries = _listed(rest)
-        content = b""
+        entries = _listed(rest, self._n_listed)
+        if not entries or (self._is_file and len(entries) != 1):
+            raise DamagedArchiveError("its listing is not of the files that it says it holds.")
+        content, has_pixels = memoryview(b""), False
         for entry in entries:
+            is_picture = entry.picture is not None
+            if content and is_picture is not has_pixels:
+                raise DamagedArchiveError(f"{shown(entry.path)}: what belongs to another file stands in its place.")
+            has_pixels = is_picture
             place = folder / entry.path
             place.parent.mkdir(parents=True, exist_ok=True)
-            if place.exists():
-                raise DamagedArchiveError(f"it holds {entry.path} twice.")
-            if entry.picture is not None:
-                content = content or Pixels.content(_next(rest))
-                if len(content) < entry.n_bytes:
-                    raise DamagedArchiveError(f"{entry.path}: its pixels are missing.")
-                place.write_bytes(written_picture(entry.picture, content[: entry.n_bytes]))
-                content = content[entry.n_bytes :]
-            elif content:
-                raise DamagedArchiveError(f"{entry.path}: pixels of another file stand in its place.")
-            else:
-                with place.open("wb") as file:
-                    while file.tell() < entry.n_bytes:
-                        file.write(_next(rest))
-                    if file.tell() > entry.n_bytes:
-                        raise DamagedArchiveError(f"{entry.path}: it is longer than it should be.")
+            with place.open("xb") as file:
+                if entry.picture is not None:
+                    content = content or memoryview(Pixels.content(_next(rest)))
+                    if len(content) < entry.n_bytes:
+                        raise DamagedArchiveError(f"{shown(entry.path)}: its pixels are missing.")
+                    file.write(written_picture(entry.picture, bytes(content[: entry.n_bytes])))
+                    content = content[entry.n_bytes :]
+                else:
+                    content = _copy(content, rest, file, entry.n_bytes)
             place.chmod(entry.mode)
             os.utime(place, ns=(entry.time, entry.time))
         if content or next(rest, None) is not None:
@@ -222,23 +228,56 @@ class FolderRestorer(Restorer):
 restorers.register(_KIND)(FolderRestorer)
 
 
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _files(folder: Path) -> Iterator[Path]:
+    """Files of a folder and of those in it; links, and what is neither file nor folder, are left out."""
+
+    def refuse(error: OSError) -> None:
+        raise UnreadableDataError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (path for path in (Path(place, name) for name in names) if path.is_file() and not path.is_symlink())
 
 
-def _listed(blocks: Iterator[Block]) -> list[_Entry]:
+def _groups(entries: Sequence[_Entry], most_bytes: int) -> Iterator[list[_Entry]]:
+    """Entries that fit into a block together; one that does not fit is alone."""
+    together: list[_Entry] = []
+    n_bytes = 0
+    for entry in entries:
+        if together and n_bytes + entry.n_bytes > most_bytes:
+            yield together
+            together, n_bytes = [], 0
+        together.append(entry)
+        n_bytes += entry.n_bytes
+    yield together
+
+
+def _copy(content: memoryview, rest: Iterator[Block], file: IO[bytes], n_bytes: int) -> memoryview:
+    """Write so many bytes of what is left of a block, and of those that follow; return what is left then."""
+    while n_bytes:
+        content = content or memoryview(_next(rest))
+        file.write(content[:n_bytes])
+        n_bytes, content = max(0, n_bytes - len(content)), content[n_bytes:]
+    return content
+
+
+def _listed(blocks: Iterator[Block], n_bytes: int) -> list[_Entry]:
     listing = bytearray()
-    while part := _next(blocks):
-        listing += part
-        if len(listing) > _MOST_LISTED:
-            raise DamagedArchiveError("its listing of files is too long.")
+    while len(listing) < n_bytes:
+        listing += _next(blocks)
+    if len(listing) > n_bytes:
+        raise DamagedArchiveError("its listing of files is longer than it says.")
     try:
         told = json.loads(listing)
     except (ValueError, RecursionError) as error:
         raise DamagedArchiveError("its listing of files is damaged.") from error
     if not isinstance(told, list):
         raise DamagedArchiveError("its listing of files is damaged.")
-    return [_Entry.of(entry) for entry in told]
+    entries = [_Entry.of(entry) for entry in told]
+    paths = {entry.path for entry in entries}
+    folders = {"/".join(parts[:n]) for parts in (path.split("/") for path in paths) for n in range(1, len(parts))}
+    if len(paths) < len(entries) or paths & folders:
+        raise DamagedArchiveError("its listing names a file twice, or as a folder, too.")
+    return entries
 
 
 def _next(blocks: Iterator[Block]) -> bytes:

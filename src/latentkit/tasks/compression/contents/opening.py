@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable
-from contextlib import nullcontext
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal, final
@@ -16,7 +18,7 @@ from latentkit.core.errors import InvalidParameterError, UnreadableDataError
 from latentkit.data.arrays import read_idx, read_npz
 from latentkit.data.dataset import AnyArray
 from latentkit.data.endings import ending_of
-from latentkit.tasks.compression.contents.family import Contents
+from latentkit.tasks.compression.contents.family import Contents, shown
 from latentkit.tasks.compression.contents.files import ArrayContents, FileContents, npy_head
 from latentkit.tasks.compression.contents.folders import FolderContents
 
@@ -24,6 +26,7 @@ __all__ = ["open_contents"]
 
 _IDX_HEAD: Final = 4  # bytes, and 4 for each dimension
 _SNIFFED: Final = 1 << 16
+_UNREADABLE: Final = (OSError, EOFError, zlib.error)
 
 
 def open_contents(source: Any, *, array: str | None = None) -> Contents:
@@ -38,10 +41,14 @@ def open_contents(source: Any, *, array: str | None = None) -> Contents:
         InvalidParameterError: If `array` is given for what is no .npz.
     """
     if isinstance(source, np.ndarray):
-        rows = np.ascontiguousarray(source)
-        return ArrayContents("array.npy", rows, npy_head(rows))
+        return _array("array.npy", source)
     if hasattr(source, "read"):
         return _stream(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidParameterError(
+            f"what is compressed must be an array, a path or a binary stream; got a {type(source).__name__}. Bytes "
+            "become a stream with io.BytesIO(...), other data an array with numpy.asarray(...)."
+        )
     path = Path(source).expanduser()
     if not path.exists():
         raise UnreadableDataError(f"{path}: there is no such file or folder.")
@@ -52,30 +59,22 @@ def open_contents(source: Any, *, array: str | None = None) -> Contents:
         return FolderContents(path)
     try:
         return _file(path, ending, array)
-    except OSError as error:
-        raise UnreadableDataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def _file(path: Path, ending: str, array: str | None) -> Contents:
     if ending == ".npz":
-        rows = np.ascontiguousarray(read_npz(path, str(path), array=array)[0])
-        return ArrayContents(f"{path.stem}.npy", rows, npy_head(rows))
-    if ending == ".npy":
-        mapped = _mapped(path)
-        if mapped is not None:
-            with path.open("rb") as file:
-                return ArrayContents(path.name, mapped, file.read(path.stat().st_size - mapped.nbytes))
-    if ending == ".idx" and path.suffix != ".gz":
-        rows = read_idx(path, str(path))
-        head = path.read_bytes()[: _IDX_HEAD * (1 + rows.ndim)]
-        if rows.dtype.itemsize == 1:
-            return ArrayContents(path.name, rows, head)
+        return _array(f"{path.stem}.npy", read_npz(path, str(path), array=array)[0])
+    contents = _in_place(path) if ending == ".npy" else _idx(path) if ending == ".idx" else None
+    if contents is not None:
+        return contents
     is_packed = path.suffix == ".gz"
-    opener: Callable[[], Any] = partial(gzip.open, path, "rb") if is_packed else partial(path.open, "rb")
+    opener: Callable[[], Any] = partial(_unpacked, path) if is_packed else partial(path.open, "rb")
     with opener() as stream:
         begin: bytes = stream.read(_SNIFFED)
     n_bytes = None if is_packed else path.stat().st_size
-    return FileContents(path.stem if is_packed else path.name, opener, _items(begin), n_bytes)
+    return FileContents(shown(path.stem if is_packed else path.name), opener, _items(begin), n_bytes)
 
 
 def _stream(stream: IO[bytes]) -> Contents:
@@ -83,13 +82,52 @@ def _stream(stream: IO[bytes]) -> Contents:
     return FileContents("stream", lambda: nullcontext(buffered), _items(buffered.peek(_SNIFFED)), None)
 
 
-def _mapped(path: Path) -> AnyArray | None:
-    """The array of a .npy file, where it is one that can be read in place."""
+def _array(name: str, array: AnyArray) -> ArrayContents:
+    if isinstance(array, np.ma.MaskedArray):
+        raise InvalidParameterError(f"{name} is a masked array, whose mask would be lost. Compress data and mask.")
+    rows = np.asarray(array, order="C")
+    return ArrayContents(shown(name), rows, b"" if rows.ndim == 0 or rows.dtype.hasobject else npy_head(rows))
+
+
+def _in_place(path: Path) -> ArrayContents | None:
+    """The array of a .npy file, where it is one that can be read in place, and nothing follows it."""
     try:
-        rows: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):
+        rows = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, OverflowError, MemoryError):
         return None
-    return rows if rows.ndim and rows.flags.c_contiguous and rows.nbytes < path.stat().st_size else None
+    size, start = path.stat().st_size, getattr(rows, "offset", 0)
+    if not rows.ndim or not rows.flags.c_contiguous or start + rows.nbytes != size:
+        return None
+    with path.open("rb") as file:
+        return ArrayContents(shown(path.name), rows, file.read(start))
+
+
+def _idx(path: Path) -> ArrayContents | None:
+    """The array of an idx file of bytes, packed or not; None for another file of that ending."""
+    try:
+        rows = read_idx(path, str(path))
+    except UnreadableDataError:
+        return None
+    if not rows.ndim or rows.dtype.itemsize != 1:
+        return None
+    is_packed = path.suffix == ".gz"
+    with _unpacked(path) if is_packed else path.open("rb") as file:
+        head = file.read(_IDX_HEAD * (1 + rows.ndim))
+    return ArrayContents(shown(path.stem if is_packed else path.name), rows, head)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[gzip.GzipFile]:
+    """A .gz file, unpacked as it is read."""
+    try:
+        with gzip.open(path, "rb") as stream:
+            yield stream
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UnreadableDataError:
+    return UnreadableDataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).")
 
 
 def _items(head: bytes) -> Literal["lines", "bytes"]:

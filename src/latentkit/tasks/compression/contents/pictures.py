@@ -24,8 +24,9 @@ _MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}  # by the type of colour
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _DATA, _START, _END = b"IDAT", b"IHDR", b"IEND"
-#: They change what the numbers of a pixel mean for those who decode them.
-_CHANGING: Final = (b"PLTE", b"tRNS", b"acTL", b"fdAT", b"sBIT")
+#: What may be copied beside pixels that are written anew, besides chunks whose names say so (PNG 3, section 14.2).
+_KEPT: Final = {b"bKGD", b"cHRM", b"cICP", b"cLLI", b"gAMA", b"iCCP", b"mDCV", b"sPLT", b"sRGB", b"tIME"}
+_SAFE: Final = 32  # bit of the last letter of a chunk's name
 
 
 @final
@@ -72,11 +73,12 @@ class Picture:
         return cls((height, width, n_channels), *chunks)
 
 
-def read_picture(path: Path) -> tuple[Picture, NDArray[np.uint8]] | None:
+def read_picture(path: Path, most_bytes: int) -> tuple[Picture, NDArray[np.uint8]] | None:
     """Return what a PNG file holds; None where it cannot be written again without loss, or is no PNG file.
 
     Args:
         path: Of the file.
+        most_bytes: Of pixels; an image that has more is not decoded.
     Returns:
         The picture, and its pixels, uint8, shape (height, width, channels).
     """
@@ -92,10 +94,12 @@ def read_picture(path: Path) -> tuple[Picture, NDArray[np.uint8]] | None:
         kinds = [kind for kind, _ in chunks]
         if depth != 8 or colour not in _CHANNELS or chunks[0][0] != _START or kinds[-1] != _END:
             return None
-        if any(kind in _CHANGING for kind in kinds):
-            return None
         first, last = kinds.index(_DATA), len(kinds) - 1 - kinds[::-1].index(_DATA)
         if any(kind != _DATA for kind in kinds[first : last + 1]):
+            return None
+        if not all(kind in _KEPT or kind[3] & _SAFE for kind in kinds[1:first] + kinds[last + 1 : -1]):
+            return None
+        if height * width * _CHANNELS[colour] > most_bytes:
             return None
         picture = Picture(
             (height, width, _CHANNELS[colour]),
