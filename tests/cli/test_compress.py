@@ -390,15 +390,15 @@ def test_fit_makes_a_compressor(
     assert latentkit("compress", run, images_npy, "-o", tmp_path / "x.lkz").code == 0
 
 
-def test_fit_sees_first_that_there_is_something_to_learn(
-    latentkit: Command, table_file: Path, images_file: Path, tmp_path: Path
-) -> None:
+def test_fit_sees_first_that_there_is_something_to_learn(latentkit: Command, images_file: Path, tmp_path: Path) -> None:
+    floats = tmp_path / "floats.npy"
+    np.save(floats, np.random.default_rng(0).normal(size=(40, 3)))
     for data, code, message in [
-        (table_file, 3, "there are no images of 8 bits in it to learn from. Give a folder of PNG files"),
+        (floats, 3, "there are no images of 8 bits and no lines of a table in it to learn from. Give a folder of PNG"),
         (
             "digits",
             2,
-            "--compressor learns from files as they lie: a folder of PNG files, .npy, .npz or idx; got digits",
+            "--compressor learns from files as they lie: a folder of PNG files, .npy, .npz, idx or .csv; got digits",
         ),
     ]:
         outcome = latentkit("fit", data, "-o", tmp_path / "run", *BRIEF, "--compressor")

@@ -61,7 +61,7 @@ class CompressorPlan:
 
         if self.source == "-" or not Path(self.source).expanduser().exists():
             raise InvalidParameterError(
-                f"--compressor learns from files as they lie: a folder of PNG files, .npy, .npz or idx; got "
+                f"--compressor learns from files as they lie: a folder of PNG files, .npy, .npz, idx or .csv; got "
                 f"{self.source}. Leave it out, or write the data to a file first."
             )
         check_learnable(open_contents(self.source, array=self.array))
@@ -92,7 +92,7 @@ def remove_compressor(place: Path) -> None:
 def compressor_line(compressor: Compressor) -> str:
     """A compressor in words."""
     state = compressor.coder_.state()
-    return f"{compressor.bits_:.3f} bits a byte of held-out images; its model takes {in_bytes(len(state.to_bytes()))}"
+    return f"{compressor.bits_:.3f} bits a byte of held-out data; its model takes {in_bytes(len(state.to_bytes()))}"
 
 
 def open_compressor(run: Path) -> Compressor:

@@ -124,7 +124,7 @@ def tell_outcome(
         values["detector"] = describe_detector(found, place)
         figures.append(("detector", detector_line(found)))
     if packer is not None:
-        values["compressor"] = {"bits": packer.bits_, "seconds": packer.history_[-1]["seconds"]}
+        values["compressor"] = {"bits": packer.bits_, "coder": packer.coder_.name}
         figures.append(("compressor", compressor_line(packer)))
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"

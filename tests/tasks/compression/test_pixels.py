@@ -115,6 +115,7 @@ def test_settings_follow_the_shape() -> None:
     assert suitable_settings((28, 28, 1)).place_codes > 0
     assert suitable_settings((0, 0, 1)).place_codes == 0
     assert suitable_settings((32, 32, 3)).is_centred
+    assert suitable_settings((28, 28, 1), gain=255).n_logistics == 0
 
 
 def test_examples_are_what_the_networks_take() -> None:

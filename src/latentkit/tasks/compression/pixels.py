@@ -47,6 +47,7 @@ _HELD_OUT: Final = 1000
 #: Side of a square, in pixels: no larger images have places with codes of their own; they are learnt in such tiles.
 _TILE: Final = 64
 _UNLIMITED: Final = 1_000_000  # epochs
+_FEW: Final = 64  # gain of images that have four levels or fewer
 _COUNTED: Final = 5000  # images by which symbols are counted
 _EXAMPLES: Final = 20_000  # pixels by which activations are scaled
 
@@ -286,14 +287,14 @@ def fit_pixel_coder(
     tiles = torch.from_numpy(_tiles(images, shape))
     if len(tiles) < 2:
         raise DataError("one small image is not enough to learn from; give 2 or more.")
-    settings = settings or suitable_settings(shape)
+    gain = _WHITE // max(1, int(tiles.max()))
+    settings = settings or suitable_settings(shape, gain)
     order = torch.randperm(len(tiles), generator=generator(seed, "held-out"))
     n_held_out = min(_HELD_OUT, max(1, len(tiles) // 10))
     feed = Feed(tiles, lambda x: x)
     train, held_out = feed.subset(order[n_held_out:]), feed.subset(order[:n_held_out])
     tile = (int(tiles.shape[1]), int(tiles.shape[2]), shape[2])
     with isolated_rng(derive_seed(seed, "weights")):
-        gain = _WHITE // max(1, int(tiles.max()))
         model = PixelModel(tile, settings, _shares(train.storage[:_COUNTED]), gain)
     plan = TrainingPlan(
         max_epochs=max_epochs or _UNLIMITED,
@@ -314,10 +315,16 @@ def fit_pixel_coder(
     return FittedPixels(coder, result, -best / math.log(2.0) / math.prod(tile))
 
 
-def suitable_settings(shape: tuple[int, int, int]) -> PixelSettings:
-    """Return settings for images of a shape: small ones have places of their own, colours are centred."""
+def suitable_settings(shape: tuple[int, int, int], gain: int = 1) -> PixelSettings:
+    """Return settings for images of a shape: small ones have places of their own, colours are centred.
+
+    Images of few levels, whose features have a gain, need no logistic distributions; a pixel of them tells little, so
+    that more are looked at.
+    """
     height, width, n_channels = shape
     has_places = 0 < height * width <= _TILE * _TILE
+    if gain >= _FEW:
+        return PixelSettings(reach=10, width=96, n_tables=4, n_logistics=0, place_codes=8 if has_places else 0)
     if n_channels == 1:
         return PixelSettings(place_codes=8 if has_places else 0)
     return PixelSettings(reach=4, place_codes=2 if has_places else 0, n_tables=4, n_logistics=6, is_centred=True)
