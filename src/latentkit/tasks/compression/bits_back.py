@@ -19,10 +19,10 @@ from latentkit.codec.bits_back.latents import LEVELS_PER_UNIT
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_integer
 from latentkit.core.seeds import generator
-from latentkit.data import ArraySchema
+from latentkit.data import ArraySchema, TableSchema
 from latentkit.distributions import DiagonalGaussian, DiagonalPosterior
 from latentkit.distributions.posterior import bounded_log_var
-from latentkit.models import VariationalAutoencoder
+from latentkit.models import LadderAutoencoder, VariationalAutoencoder
 from latentkit.nn import MLP, activations
 from latentkit.tasks.compression.outputs import DecoderOutputs, decoder_outputs
 
@@ -45,8 +45,8 @@ _LEAST_SPREAD: Final = 0.15  # of rounded values, of their steps
 
 
 def bits_back_coder(
-    model: VariationalAutoencoder,
-    schema: ArraySchema,
+    model: nn.Module,
+    schema: ArraySchema | TableSchema,
     storage: Tensor,
     *,
     seed: int = 0,
@@ -75,7 +75,7 @@ def bits_back_coder(
         DataError: If there are no data.
     """
     check_integer("weight_bits", weight_bits, low=2, high=16)
-    _check(model, schema)
+    model, schema = _checked(model, schema)
     if not len(storage):
         raise DataError("there are no data to learn the grid of latent variables from.")
     drawn = torch.randperm(len(storage), generator=generator(seed, "examples"))[:_EXAMPLES]
@@ -151,18 +151,29 @@ class _Precision:
     activation_bits: int
 
 
-def _check(model: VariationalAutoencoder, schema: ArraySchema) -> None:
+def _checked(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[VariationalAutoencoder, ArraySchema]:
+    if isinstance(model, LadderAutoencoder):
+        raise UnsupportedOperationError(
+            "a hierarchical model finds its latent variables from the top down, by gates and skip connections, which "
+            "are not brought into whole numbers. Fit a VAE with perceptrons to compress by it."
+        )
+    if not isinstance(model, VariationalAutoencoder):
+        raise UnsupportedOperationError(
+            f"a {type(model).__name__} has no posterior to draw from, and so gets no bits back. Fit a VAE."
+        )
     if model.condition_dim:
         raise UnsupportedOperationError("a model that was fitted with conditions has no coder. Fit without conditions.")
     if not isinstance(model.posterior, DiagonalPosterior):
         raise UnsupportedOperationError(
-            f"a {type(model.posterior).__name__} is not popped one latent variable after the other. "
-            "Fit with posterior='diagonal'."
+            f"draws of a {type(model.posterior).__name__} are not found one number after the other. Fit with "
+            "posterior='diagonal'."
         )
     if not isinstance(schema, ArraySchema) or schema.n_levels is None:
         raise UnsupportedOperationError(
-            "only data of at most 256 values on an even grid are coded without loss: pixels, or zeros and ones."
+            "only data of at most 256 values on an even grid are coded without loss by this model: pixels, or zeros "
+            "and ones."
         )
+    return model, schema
 
 
 def _grid(posterior: DiagonalGaussian, z: Tensor) -> GaussianLatents:
