@@ -127,12 +127,11 @@ class BitsBackCoder(Coder):
     def encode(self, block: bytes, n: int) -> bytes:
         x = self._rows(block, n)
         self._verify()
-        costs = self.chain.costs(x)
         most, done = self._most_lanes(n), 0
         stack = AnsStack(1)
         rounds: list[Round] = []
         while done < n:
-            these = self._affordable(stack, costs[done : done + most], most)
+            these = self._affordable(stack, x[done : done + most])
             rows = x[done : done + these.n]
             if these.gives_back and self._is_sure(stack, these.n):
                 stack.widen(these.n)
@@ -188,15 +187,18 @@ class BitsBackCoder(Coder):
         fits = max(1, _MOST_OUTPUTS // self.chain.layers[0].decoder.n_outputs)
         return min(max(enough, _FEW_LANES), _MOST_LANES, fits)
 
-    def _affordable(self, stack: AnsStack, costs: NDArray[np.int64], most: int) -> Round:
+    def _affordable(self, stack: AnsStack, x: Bytes) -> Round:
         """How many of the next rows to code at once: as many as the stack very likely has bits for."""
+        if self._is_sure(stack, len(x)):
+            return Round(len(x), gives_back=True)
+        costs = self.chain.costs(x[: 2 * stack.n_lanes + _PLAIN])
         n = np.arange(1, len(costs) + 1)
         added = np.maximum(n - stack.n_lanes, 0)
         n_latents = self.chain.layers[0].latents.n_latents
-        reserve = [_SPREAD * math.isqrt(n_latents * count) for count in range(1, len(costs) + 1)]
+        reserve = [_SPREAD * math.isqrt(n_latents * count) for count in n.tolist()]
         needed = -(-costs.cumsum() // _BIT) + added * (_WORD + _SPARE) + reserve
         n_back = int(np.count_nonzero(needed <= _WORD * stack.n_words))
-        n_plain = min(len(costs), _PLAIN, stack.n_lanes + stack.n_words)
+        n_plain = min(len(x), _PLAIN, stack.n_lanes + stack.n_words)
         return Round(n_back, gives_back=True) if 2 * n_back >= n_plain else Round(n_plain, gives_back=False)
 
     def _is_sure(self, stack: AnsStack, n: int) -> bool:
