@@ -67,7 +67,7 @@ def _log_density(z: Tensor, mean: Tensor, log_stddev: Tensor) -> Tensor:
 
 def trained(*dims: int) -> LatentChain:
     """The chain of a model with so many latent variables in each layer, from the data to the top."""
-    x = torch.from_numpy(rows(2000, seed=1)).float()
+    x = torch.from_numpy(rows(1000, seed=1)).float()
     below = (N_NUMBERS, *dims)
     with isolated_rng(0):
         ways = nn.ModuleList(Perceptron(n, 2 * m) for n, m in zip(below, dims, strict=False))

@@ -72,9 +72,9 @@ def bound_bits(
     with torch.no_grad():
         q = model.encode(x)
         total = 0.0
-        for _ in range(40):
+        for _ in range(16):
             z = q.sample(generator=source)
-            total += float((q.log_prob(z) - p.log_prob(z) - model.decode(z).log_prob(x)).double().sum()) / 40
+            total += float((q.log_prob(z) - p.log_prob(z) - model.decode(z).log_prob(x)).double().sum()) / 16
     return total / math.log(2)
 
 
@@ -86,7 +86,7 @@ def check_cost(model: VariationalAutoencoder, x: np.ndarray, error: float = 0.00
     latents = coder.chain.layers[0].latents
     block = schema.decode(schema.to_model(storage)).tobytes()
     symbols = coder._rows(block, len(x))
-    found = np.mean([coder.chain.bits(symbols, np.random.default_rng(seed)) for seed in range(20)])
+    found = np.mean([coder.chain.bits(symbols, np.random.default_rng(seed)) for seed in range(8)])
     due = bound_bits(model, schema, storage, latents.prior_parameters, latents.steps)
     assert found == pytest.approx(due, rel=error)
     again = coder_from_state(CoderState.from_bytes(coder.state().to_bytes()))
