@@ -5,8 +5,8 @@
 Trains a perceptron VAE on dynamically binarised training images (each grey pixel is a coin, tossed anew in each epoch),
 turns it into a coder of whole numbers, and writes the 10,000 test images, tossed with four seeds, as one block each,
 which is read back and compared. The gap is to the model's own -ELBO in floating-point numbers under its own prior, of
-the same images; what whole numbers cost is measured apart, by the tables alone. Times are of one thread, the best of the
-four files: of the clock, which counts what else the machine does, and of the processor.
+the same images; what whole numbers cost is measured apart, by the tables alone. Times are of one thread, the best of
+the four files: of the clock, which counts what else the machine does, and of the processor.
 """
 
 from __future__ import annotations

@@ -201,6 +201,28 @@ def test_rows_that_were_not_rounded_as_their_means_are_noticed(one_layer: Latent
         one_layer.pop_first(stack, 4)
 
 
+def test_latent_variables_that_no_row_has_are_noticed(one_layer: LatentChain) -> None:
+    layer, stack = one_layer.layers[0], AnsStack(4)
+    z = np.full((4, 5), layer.latents.span.high)
+    one_layer.likelihood.push(stack, layer.decoder.exactly(z), rows(4))
+    which = np.broadcast_to(np.arange(5)[:, None], (5, 4))
+    stack.push(layer.latents.prior, which, z.T - layer.latents.span.low)
+    with pytest.raises(DamagedArchiveError, match="lies where its row cannot have put it"):
+        one_layer.pop(stack, 4, 0)
+
+
+def test_latent_variables_beyond_the_grid_are_noticed(two_layers: LatentChain) -> None:
+    """Given those above them, there are offsets that lead from one end of the grid to beyond the other."""
+    (lower, upper), stack = two_layers.layers, AnsStack(4)
+    z = np.zeros((4, 2), np.int64)
+    levels = lower.gaussians(upper.decoder.exactly(z))[1].T
+    stack.push(lower.latents.conditionals, levels, np.full((5, 4), lower.latents.conditionals.n_symbols - 1))
+    which = np.broadcast_to(np.arange(2)[:, None], (2, 4))
+    stack.push(upper.latents.prior, which, z.T - upper.latents.span.low)
+    with pytest.raises(DamagedArchiveError, match="lies beyond those that there can be"):
+        two_layers.pop(stack, 4, 0)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x02", b"\x10\x01", b"\x10\x01\x00", b"\x00" * 400])
 def test_bytes_that_are_no_code_are_refused(coder: BitsBackCoder, content: bytes) -> None:
     with pytest.raises(DamagedArchiveError):

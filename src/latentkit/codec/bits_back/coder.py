@@ -24,7 +24,7 @@ Bytes = NDArray[np.uint8]
 
 _MOST_LANES: Final = 512
 _FEW_LANES: Final = 8
-_OF_A_LANE: Final = 8192  # numbers that a lane codes, at least: what it costs, 6 bits, is little beside them
+_OF_A_LANE: Final = 8192  # zeros and ones that a lane codes, at least: what it costs, 6 bits, is little beside them
 _MOST_OUTPUTS: Final = 1 << 23  # of the decoder, for all rows that are coded at once
 _PLAIN: Final = 16  # rows, at most, that are coded at once without bits back
 _WORD: Final = 32
@@ -183,7 +183,8 @@ class BitsBackCoder(Coder):
 
     def _most_lanes(self, n: int) -> int:
         """The largest power of two with enough numbers for each lane, a few at least; and no more than have room."""
-        enough = 1 << max(0, (n * self.chain.n_numbers // _OF_A_LANE).bit_length() - 1)
+        n_binary = n * self.chain.n_numbers * (self.chain.likelihood.n_symbols - 1).bit_length()
+        enough = 1 << max(0, (n_binary // _OF_A_LANE).bit_length() - 1)
         fits = max(1, _MOST_OUTPUTS // self.chain.layers[0].decoder.n_outputs)
         return min(max(enough, _FEW_LANES), _MOST_LANES, fits)
 

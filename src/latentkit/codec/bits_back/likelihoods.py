@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from latentkit.codec.ans import AnsStack
 from latentkit.codec.curves import logistic_curve
 from latentkit.codec.frequencies import FrequencyTables
-from latentkit.codec.mixtures import TABLE_BITS, Mixtures, MixtureTables
+from latentkit.codec.mixtures import MEANS_PER_SYMBOL, TABLE_BITS, Mixtures, MixtureTables
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 
@@ -120,47 +120,64 @@ class _Mixed(Likelihood):
 
     _tables: MixtureTables
 
-    def _mixtures(self, parameters: Whole, *, backwards: bool = False) -> Iterator[tuple[slice, Mixtures]]:
-        """Distributions of the numbers of rows, number by number: of some numbers at a time."""
+    def _parts(self, parameters: Whole, *, backwards: bool = False) -> Iterator[tuple[slice, Whole]]:
+        """Parameters of some numbers at a time, shape (numbers * n, n_parameters), number by number."""
         n, n_numbers = len(parameters), parameters.shape[1] // self.n_parameters
         each = parameters.reshape(n, self.n_parameters, n_numbers).transpose(2, 0, 1)
         step = max(1, _AT_ONCE // max(1, n))
         starts = range(0, n_numbers, step)
         for start in reversed(starts) if backwards else starts:
             numbers = slice(start, min(n_numbers, start + step))
-            yield numbers, self._tables.of(self._outputs(each[numbers].reshape(-1, self.n_parameters)))
+            yield numbers, each[numbers].reshape(-1, self.n_parameters)
 
     @abstractmethod
     def _outputs(self, parameters: Whole) -> Whole:
         """What a network gives for mixtures, shape (n, outputs), of parameters, shape (n, parameters)."""
 
+    @abstractmethod
+    def _guesses(self, parameters: Whole) -> NDArray[np.int32]:
+        """A likely symbol of each mixture, shape (n,)."""
+
     def push(self, stack: AnsStack, parameters: Whole, x: Bytes) -> None:
-        for numbers, mixtures in self._mixtures(parameters):
+        shape = (-1, len(x))
+        for numbers, part in self._parts(parameters):
+            mixtures = self._tables.of(self._outputs(part))
             starts, counts = self._intervals(mixtures, x[:, numbers].T.reshape(-1))
-            shape = (-1, len(x))
-            stack.push_all(
-                starts.reshape(shape).astype(np.uint64), counts.reshape(shape).astype(np.uint64), self._tables.precision
-            )
+            slots = (starts.reshape(shape).astype(np.uint64), counts.reshape(shape).astype(np.uint64))
+            stack.push_all(*slots, self._tables.precision)
 
     def pop(self, stack: AnsStack, parameters: Whole) -> Bytes:
         n = len(parameters)
         x = np.empty((parameters.shape[1] // self.n_parameters, n), np.uint8)
-        for numbers, mixtures in self._mixtures(parameters, backwards=True):
+        for numbers, part in self._parts(parameters, backwards=True):
+            mixtures, guesses = self._tables.of(self._outputs(part)), self._guesses(part)
+            starts, counts = self._intervals(mixtures, guesses)
             for place in reversed(range(numbers.start, numbers.stop)):
-                here = mixtures[slice((place - numbers.start) * n, (place - numbers.start + 1) * n)]
-                slots = stack.peek(n, self._tables.precision)
-                symbols, starts, counts = self._tables.symbols(here, slots)
-                beyond = symbols >= self.n_symbols - 1
-                if beyond.any():
-                    symbols[beyond] = self.n_symbols - 1
-                    starts[beyond], counts[beyond] = self._intervals(here[np.flatnonzero(beyond)], symbols[beyond])
-                stack.pop_intervals(slots, starts, counts, self._tables.precision)
-                x[place] = symbols
+                here = slice((place - numbers.start) * n, (place - numbers.start + 1) * n)
+                found = guesses[here], starts[here], counts[here]
+                self._pop_one(stack, mixtures[here], *found)
+                x[place] = found[0]
         return np.ascontiguousarray(x.T)
+
+    def _pop_one(self, stack: AnsStack, mixtures: Mixtures, symbols: Whole, starts: Whole, counts: Whole) -> None:
+        """Pop a number of each lane, and correct guesses that were wrong, in place."""
+        slots = stack.peek(len(symbols), self._tables.precision)
+        into = slots - starts
+        missed = ((into < 0) | (into >= counts)).nonzero()[0]
+        if len(missed):
+            others = mixtures[missed]
+            found, starts[missed], counts[missed] = self._tables.symbols(others, slots[missed])
+            beyond = (found >= self.n_symbols - 1).nonzero()[0]
+            if len(beyond):
+                found[beyond] = self.n_symbols - 1
+                starts[missed[beyond]], counts[missed[beyond]] = self._intervals(others[beyond], found[beyond])
+            symbols[missed] = found
+        stack.pop_intervals(slots, starts, counts, self._tables.precision)
 
     def bits(self, parameters: Whole, x: Bytes) -> float:
         total = 0.0
-        for numbers, mixtures in self._mixtures(parameters):
+        for numbers, part in self._parts(parameters):
+            mixtures = self._tables.of(self._outputs(part))
             counts = self._intervals(mixtures, x[:, numbers].T.reshape(-1))[1]
             total += float(self._tables.precision * len(counts) - np.log2(counts).sum())
         return total
@@ -213,6 +230,13 @@ class Logistics(_Mixed):
         levels = self._levels.take(parameters[:, n : 2 * n] - self._lowest, mode="clip")
         return np.concatenate([np.full((count, 1), _NEVER), logits, parameters[:, :n], levels], 1)
 
+    def _guesses(self, parameters: Whole) -> NDArray[np.int32]:
+        n = self._n
+        largest = parameters[:, 2 * n :].argmax(1) if n > 1 else np.zeros(len(parameters), np.int64)
+        means = parameters[np.arange(len(parameters)), largest]
+        nearest = (means + MEANS_PER_SYMBOL // 2) // MEANS_PER_SYMBOL
+        return np.asarray(nearest.clip(0, self.n_symbols - 1), np.int32)
+
 
 @final
 class Shares(_Mixed):
@@ -235,6 +259,9 @@ class Shares(_Mixed):
 
     def _outputs(self, parameters: Whole) -> Whole:
         return parameters
+
+    def _guesses(self, parameters: Whole) -> NDArray[np.int32]:
+        return np.asarray(parameters.argmax(1), np.int32)
 
 
 def likelihood_of(description: Mapping[str, Any], arrays: Mapping[str, Integers]) -> Likelihood:
