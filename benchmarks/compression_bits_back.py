@@ -1,6 +1,6 @@
 """Binarised MNIST through a variational autoencoder by bits back: real files of the test part, their size and speed.
 
-    python benchmarks/compression_bits_back.py [--minutes 10] [--widths 300] [--latents 40]
+    python benchmarks/compression_bits_back.py [--minutes 10] [--widths 400] [--latents 40]
 
 Trains a perceptron VAE on dynamically binarised training images (each grey pixel is a coin, tossed anew in each epoch),
 turns it into a coder of whole numbers, and writes the 10,000 test images, tossed with four seeds, as one block each,
@@ -84,7 +84,7 @@ def measure(coder: Any, model: Any, images: Any, seed: int) -> dict[str, float]:
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="time budget of training")
-    parser.add_argument("--widths", type=int, nargs="+", default=[300], help="hidden layers, each way")
+    parser.add_argument("--widths", type=int, nargs="+", default=[400], help="hidden layers, each way")
     parser.add_argument("--latents", type=int, default=40, help="latent variables")
     parser.add_argument("--dry", action="store_true", help="print only, and leave the file of results as it is")
     options = parser.parse_args()

@@ -308,6 +308,9 @@ def hostile(state: CoderState) -> dict[str, CoderState]:
             **{"0.latents.prior": np.zeros((3, 2), np.int64), "0.latents.coarse": np.zeros((3, 2), np.int64)}
         ),
         "weights without bound": with_arrays(**{"0.encoder.0.weight": arrays["0.encoder.0.weight"] << 40}),
+        "outputs from high to low": with_layer(
+            encoder=[layer["encoder"][0], {**layer["encoder"][1], "outputs": [1 << 70, 63]}]
+        ),
         "outputs without bound": with_layer(
             decoder=[layer["decoder"][0], {**layer["decoder"][1], "outputs": [-(1 << 60), 1 << 60]}]
         ),
@@ -315,7 +318,9 @@ def hostile(state: CoderState) -> dict[str, CoderState]:
 
 
 _EMPTY = CoderState(
-    "", {"layers": [{"latents": {}, "decoder": [0, {}]}]}, {"0.encoder.0.weight": np.zeros(1, np.int64)}
+    "",
+    {"layers": [{"latents": {}, "decoder": [0, {}], "encoder": [0, {}]}]},
+    {"0.encoder.0.weight": np.zeros(1, np.int64)},
 )
 
 
@@ -324,6 +329,23 @@ def test_hostile_states_are_damage(one_layer: LatentChain, case: str) -> None:
     state = hostile(BitsBackCoder(one_layer, ALPHABET).state())[case]
     with pytest.raises(DamagedArchiveError):
         coder_from_state(state)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_number_of_a_state_that_was_changed_does_no_harm(coder: BitsBackCoder, data: Any) -> None:
+    """It is damage, or a coder that reads something else or nothing."""
+    state = coder.state()
+    content = coder.encode(block(20), 20)
+    name = data.draw(st.sampled_from(sorted(state.arrays)))
+    array = np.array(state.arrays[name])
+    value = data.draw(st.sampled_from([-1, 0, 300, 1 << 20, 1 << 31, -(1 << 31), 1 << 62, -(1 << 62)]))
+    array.flat[data.draw(st.integers(0, array.size - 1))] = value
+    try:
+        other = coder_from_state(CoderState(state.name, state.settings, {**state.arrays, name: array}))
+        assert len(other.decode(content, 20, 20 * N_NUMBERS)) == 20 * N_NUMBERS
+    except DamagedArchiveError:
+        return
 
 
 def test_parts_that_do_not_fit_are_refused(one_layer: LatentChain, two_layers: LatentChain) -> None:
