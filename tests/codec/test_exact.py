@@ -183,11 +183,10 @@ def test_autocast_and_gradients_are_left_outside() -> None:
     ],
 )
 def test_layers_that_cannot_be_are_refused(settings: dict, message: str) -> None:
-    options = {"weight": [[1, 2]], "bias": [0], "shifts": [0], **settings}
+    spans = {"inputs": BYTES, "outputs": BYTES}
+    options = {"weight": [[1, 2]], "bias": [0], "shifts": [0], **spans, **settings}
     with pytest.raises(InvalidParameterError, match=message):
-        ExactLayer(
-            options.pop("weight"), options.pop("bias"), options.pop("shifts"), inputs=BYTES, outputs=BYTES, **options
-        )
+        ExactLayer(options.pop("weight"), options.pop("bias"), options.pop("shifts"), **options)
 
 
 def test_layers_that_do_not_follow_each_other_are_refused() -> None:

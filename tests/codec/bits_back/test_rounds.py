@@ -15,7 +15,7 @@ def test_rounds_are_written_in_few_bytes() -> None:
     assert read(content + b"rest", 60_008, 200) == (rounds, 7)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80", b"\x80" * 20, b"\x02", b"\x10\x01"])
+@pytest.mark.parametrize("content", [b"", b"\x80", b"\x80" * 20, b"\x02", b"\x10\x01", b"\xff" * 20 + b"\1\1\0"])
 def test_what_ends_early_cannot_be_read(content: bytes) -> None:
     with pytest.raises(DamagedArchiveError, match="the sizes of its rounds cannot be read"):
         read(content, 8, 16)
@@ -23,7 +23,15 @@ def test_what_ends_early_cannot_be_read(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\0", b"\x10\0\0", b"\x12\x01\0", b"\x10\x02\0", b"\x01\x01\0", b"\x02" + b"\xff" * 7 + b"\x7f\0", b"\x0e\x01\0"],
+    [
+        b"\0",
+        b"\x0e\0\x10\1\0",
+        b"\x12\x01\0",
+        b"\x10\x02\0",
+        b"\x01\x01\0",
+        b"\x02" + b"\xff" * 7 + b"\x7f\0",
+        b"\x0e\x01\0",
+    ],
     ids=["none", "no times", "9 rows", "twice 8", "no rows", "for ever", "7 rows"],
 )
 def test_other_rows_than_there_are_are_refused(content: bytes) -> None:

@@ -151,6 +151,9 @@ def test_images_are_coded_as_they_lie(shape: tuple[int, ...]) -> None:
     latents = coder.chain.layers[0].latents
     found = np.mean([coder.chain.bits(x.reshape(len(x), -1), np.random.default_rng(seed)) for seed in range(5)])
     assert found == pytest.approx(bound_bits(model, schema, storage, latents.prior_parameters, latents.steps), rel=0.02)
+    means = coder.chain.layers[0].posterior(x.reshape(len(x), -1))[0] / latents.steps
+    with torch.no_grad():
+        assert np.abs(means - model.encode(schema.to_model(storage)).mean.numpy()).max() < 0.2
     assert coder.decode(coder.encode(x.tobytes(), len(x)), len(x), x.size) == x.tobytes()
 
 
