@@ -198,3 +198,83 @@ def test_a_stack_has_lanes() -> None:
     with pytest.raises(InvalidParameterError, match="n_lanes"):
         AnsStack(0)
     assert AnsStack(5).n_lanes == 5
+
+
+@given(widths=st.lists(st.integers(1, 12), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_lanes_that_start_with_words_give_them_back(widths: list[int], seed: int) -> None:
+    """Wider and narrower again, with symbols in between: nothing is left, and no lane costs more than its end."""
+    random, tables = np.random.default_rng(seed), drawn_tables(3, 9, 20)
+    stack, done = AnsStack(1), []
+    for width in widths:
+        n_lanes = min(max(stack.n_lanes, width), stack.n_lanes + stack.n_words)
+        done.append(stack.n_lanes)
+        stack.widen(n_lanes)
+        assert stack.n_lanes == n_lanes
+        which = random.integers(0, 3, (20, n_lanes))
+        symbols = drawn_symbols(tables, which, seed)
+        stack.push(tables, which, symbols)
+        done.append((which, symbols))
+    bits = sum(tables.bits(*step) for step in done if isinstance(step, tuple))
+    assert 8 * len(stack.to_bytes()) < bits + 38 + 7 * stack.n_lanes + 8
+    stack = AnsStack.from_bytes(stack.to_bytes(), stack.n_lanes)
+    for step in reversed(done):
+        if isinstance(step, int):
+            stack.narrow(step)
+            continue
+        for which, symbols in zip(step[0][::-1], step[1][::-1], strict=True):
+            assert stack.pop(tables, which).tolist() == symbols.tolist()
+    assert stack.is_fresh
+
+
+def test_a_stack_has_words_for_the_lanes_that_are_added() -> None:
+    stack = AnsStack(2)
+    before = stack.to_bytes()
+    with pytest.raises(DamagedArchiveError, match="it ends before all"):
+        stack.widen(3)
+    assert stack.to_bytes() == before
+    stack.widen(1)
+    assert stack.n_lanes == 2
+
+
+def test_a_lane_that_holds_more_is_not_left_out() -> None:
+    stack, tables = AnsStack(3), drawn_tables(1, 5, 20)
+    which = np.zeros((9, 3), np.int64)
+    stack.push(tables, which, drawn_symbols(tables, which))
+    with pytest.raises(DamagedArchiveError, match="a lane holds more than was to be read"):
+        stack.narrow(1)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    stack, tables = AnsStack(3), drawn_tables(1, 5, 20)
+    which = np.zeros((40, 3), np.int64)
+    stack.push(tables, which, drawn_symbols(tables, which))
+    before, other = stack.to_bytes(), stack.copy()
+    assert other.to_bytes() == before
+    for row in which:
+        other.pop(tables, row)
+    other.push(tables, which, drawn_symbols(tables, which, seed=1))
+    assert stack.to_bytes() == before
+    assert other.to_bytes() != before
+
+
+@given(n=st.integers(1, 40), n_lanes=st.integers(1, 9), precision=st.integers(2, 31), seed=st.integers(0, 99))
+def test_coins_are_popped_as_symbols_of_two_are(n: int, n_lanes: int, precision: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    splits = random.integers(1, 1 << precision, (n, n_lanes)).astype(np.uint64)
+    coins = random.integers(0, 2, (n, n_lanes)).astype(np.uint8)
+    whole = np.uint64(1 << precision)
+    one, two = AnsStack(n_lanes), AnsStack(n_lanes)
+    one.push_all(
+        np.where(coins == 1, splits, 0).astype(np.uint64), np.where(coins == 1, whole - splits, splits), precision
+    )
+    tables = FrequencyTables(np.stack([splits.ravel(), whole - splits.ravel()], 1).astype(np.int64), precision)
+    two.push(tables, np.arange(n * n_lanes).reshape(n, n_lanes), coins.astype(np.int64))
+    assert one.to_bytes() == two.to_bytes()
+    assert np.array_equal(one.pop_coins(splits, precision), coins)
+    assert one.is_fresh
+
+
+def test_more_coins_than_there_are_cannot_be_popped() -> None:
+    stack = AnsStack(2)
+    with pytest.raises(DamagedArchiveError, match="it ends before all"):
+        stack.pop_coins(np.full((500, 2), 1 << 15, np.uint64), 16)

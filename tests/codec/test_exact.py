@@ -173,6 +173,9 @@ def test_autocast_and_gradients_are_left_outside() -> None:
     [
         ({"bias": [1, 2]}, "1 rows of weights, 2 of bias and 1 shifts do not agree"),
         ({"shifts": [31]}, "shifts lie between -30 and 30"),
+        ({"outputs": Span(0, 1 << 70)}, "outputs lie from a number to one that is no smaller"),
+        ({"outputs": Span(1, 0)}, "outputs lie from a number to one that is no smaller"),
+        ({"inputs": Span(-(1 << 70), 0)}, "inputs lie from a number to one that is no smaller"),
         ({"weight": [[0.5, 1.0]]}, "weight must be whole numbers in 2 dimensions"),
         ({"weight": [[]]}, "weight must be whole numbers"),
         ({"table": np.arange(5)}, "5 entries are no table"),
@@ -180,11 +183,10 @@ def test_autocast_and_gradients_are_left_outside() -> None:
     ],
 )
 def test_layers_that_cannot_be_are_refused(settings: dict, message: str) -> None:
-    options = {"weight": [[1, 2]], "bias": [0], "shifts": [0], **settings}
+    spans = {"inputs": BYTES, "outputs": BYTES}
+    options = {"weight": [[1, 2]], "bias": [0], "shifts": [0], **spans, **settings}
     with pytest.raises(InvalidParameterError, match=message):
-        ExactLayer(
-            options.pop("weight"), options.pop("bias"), options.pop("shifts"), inputs=BYTES, outputs=BYTES, **options
-        )
+        ExactLayer(options.pop("weight"), options.pop("bias"), options.pop("shifts"), **options)
 
 
 def test_layers_that_do_not_follow_each_other_are_refused() -> None:

@@ -99,3 +99,16 @@ def test_bits_are_those_of_the_frequencies() -> None:
 def test_tables_that_cannot_be_are_refused(frequencies: list, precision: int) -> None:
     with pytest.raises(DamagedArchiveError):
         FrequencyTables(np.array(frequencies), precision)
+
+
+@given(n_tables=st.integers(1, 4), n=st.integers(3, 300), precision=st.integers(17, 32), seed=st.integers(0, 99))
+def test_symbols_of_many_slots_are_those_that_have_them(n_tables: int, n: int, precision: int, seed: int) -> None:
+    """Tables too large to look every slot up; some symbols have none."""
+    random = np.random.default_rng(seed)
+    shares = random.dirichlet(np.full(n, 0.02), n_tables)
+    tables = FrequencyTables.of(shares, precision, least=0)
+    which = random.integers(0, n_tables, 200)
+    edges = tables.starts[which, random.integers(0, n + 1, 200)]
+    for slots in (random.integers(0, 1 << precision, 200), edges.clip(0, (1 << precision) - 1), (edges - 1).clip(0)):
+        due = [np.searchsorted(tables.starts[t], slot, side="right") - 1 for t, slot in zip(which, slots, strict=True)]
+        assert tables.symbols(which, slots).tolist() == due

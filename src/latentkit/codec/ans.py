@@ -15,6 +15,7 @@ __all__ = ["AnsStack"]
 
 Integers = NDArray[np.int64]
 Whole = NDArray[np.integer]
+Slots = NDArray[np.uint64]
 
 _WORD: Final = 32  # bits
 _LEAST: Final = np.uint64(1 << _WORD)  # of a state
@@ -89,6 +90,42 @@ class AnsStack:
             raise DamagedArchiveError("it holds more than was to be read.")
         return (self._heads & _MASK).astype(np.uint32)
 
+    def copy(self) -> AnsStack:
+        """Return a stack that holds the same and goes its own way."""
+        other = AnsStack(self.n_lanes)
+        other._heads, other._words, other._n_words = self._heads.copy(), self._words.copy(), self._n_words
+        return other
+
+    # More lanes and fewer
+
+    def widen(self, n_lanes: int) -> None:
+        """Go on with more lanes, which start with words of the stack: they cost nothing but where they end.
+
+        Raises:
+            DamagedArchiveError: If it has fewer words than lanes are to be added; it stays as it is.
+        """
+        n = n_lanes - self.n_lanes
+        if n > self._n_words:
+            raise DamagedArchiveError("it ends before all that was written has been read.")
+        if n > 0:
+            seeds = self._words[self._n_words - n : self._n_words]
+            self._heads = np.concatenate([self._heads, _LEAST | seeds.astype(np.uint64)])
+            self._n_words -= n
+
+    def narrow(self, n_lanes: int) -> None:
+        """Undo :meth:`widen`, when all that was pushed since has been popped.
+
+        Raises:
+            DamagedArchiveError: If a lane holds more than it started with.
+        """
+        rest = self._heads[n_lanes:]
+        if (rest >> np.uint64(_WORD) != 1).any():
+            raise DamagedArchiveError("a lane holds more than was to be read.")
+        self._make_room(len(rest))
+        self._words[self._n_words : self._n_words + len(rest)] = rest & _MASK
+        self._n_words += len(rest)
+        self._heads = self._heads[:n_lanes].copy()
+
     # Symbols of tables
 
     def push(self, tables: FrequencyTables, which: Integers, symbols: Integers, *, pad: Integers | None = None) -> None:
@@ -106,8 +143,7 @@ class AnsStack:
         starts, frequencies = tables.intervals(np.atleast_2d(which), np.atleast_2d(symbols))
         if frequencies.min(initial=1) < 1:
             raise DamagedArchiveError("a symbol that cannot be there is.")
-        for start, frequency in zip(starts.astype(np.uint64), frequencies.astype(np.uint64), strict=True):
-            self.push_intervals(start, frequency, tables.precision)
+        self.push_all(starts.astype(np.uint64), frequencies.astype(np.uint64), tables.precision)
         if pad is not None:
             self._exchange(pad)
 
@@ -134,16 +170,24 @@ class AnsStack:
 
     def push_intervals(self, starts: Whole, frequencies: Whole, precision: int) -> None:
         """Push on each of the first lanes the symbol that has `frequencies` slots from `starts` on, shape (lanes,)."""
-        heads, counts = self._heads[: len(starts)], frequencies.astype(np.uint64, copy=False)
-        is_full = (heads >> np.uint64(64 - precision)) >= counts
-        n_full = int(np.count_nonzero(is_full))
-        if n_full:
-            self._make_room(n_full)
-            self._words[self._n_words : self._n_words + n_full] = heads[is_full] & _MASK
-            self._n_words += n_full
-            heads[is_full] >>= np.uint64(_WORD)
-        times = heads // counts
-        heads[:] = (times << np.uint64(precision)) + (heads - times * counts) + starts.astype(np.uint64, copy=False)
+        self.push_all(starts[None].astype(np.uint64), frequencies[None].astype(np.uint64), precision)
+
+    def push_all(self, starts: Slots, frequencies: Slots, precision: int) -> None:
+        """Push n symbols on each of the first lanes, shape (n, lanes); the last of them is on top."""
+        heads = self._heads[: starts.shape[1]]
+        shift, full_shift, word = np.uint64(precision), np.uint64(64 - precision), np.uint64(_WORD)
+        for start, frequency in zip(starts, frequencies, strict=True):
+            full = ((heads >> full_shift) >= frequency).nonzero()[0]  # flatnonzero takes as long as all the rest
+            if len(full):
+                self._make_room(len(full))
+                tops = heads[full]
+                self._words[self._n_words : self._n_words + len(full)] = tops & _MASK
+                self._n_words += len(full)
+                heads[full] = tops >> word
+            times = heads // frequency
+            # 2^b times + (heads - frequency times) + start
+            heads += (times << shift) - times * frequency
+            heads += start
 
     def peek(self, n_lanes: int, precision: int) -> Integers:
         """Return the slots of the symbols on top of the first lanes, shape (lanes,)."""
@@ -166,6 +210,38 @@ class AnsStack:
             heads[is_short] = (heads[is_short] << np.uint64(_WORD)) | words
             self._n_words -= n_short
         self._heads[: len(slots)] = heads
+
+    def pop_coins(self, splits: Slots, precision: int) -> NDArray[np.uint8]:
+        """Pop n zeros and ones off each of the first lanes, the last ones first.
+
+        Args:
+            splits: Slots of a zero, which come before those of a one, shape (n, lanes).
+            precision: b.
+
+        Raises:
+            DamagedArchiveError: If the stack holds no more.
+        """
+        heads = self._heads[: splits.shape[1]].copy()
+        shift, word = np.uint64(precision), np.uint64(_WORD)
+        mask = np.uint64((1 << precision) - 1)
+        coins = np.empty(splits.shape, np.bool_)
+        rest = np.uint64(1 << precision) - splits
+        for split, other, is_one in zip(splits[::-1], rest[::-1], coins[::-1], strict=True):
+            slots = heads & mask
+            np.greater_equal(slots, split, out=is_one)
+            heads >>= shift
+            heads *= np.where(is_one, other, split)
+            heads += slots
+            heads -= split * is_one
+            short = (heads < _LEAST).nonzero()[0]
+            if len(short):
+                if len(short) > self._n_words:
+                    raise DamagedArchiveError("it ends before all that was written has been read.")
+                words = self._words[self._n_words - len(short) : self._n_words]
+                heads[short] = (heads[short] << word) | words
+                self._n_words -= len(short)
+        self._heads[: splits.shape[1]] = heads
+        return coins.view(np.uint8)
 
     # Bytes
 

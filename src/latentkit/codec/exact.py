@@ -26,6 +26,7 @@ Integers = NDArray[np.int64]
 #: Numbers of 32 bits hold every whole number up to here; whatever the order, sums below it are exact.
 EXACT_BELOW: Final = 1 << 24
 _MOST_SHIFT: Final = 30  # of a sum, which still has room in 64 bits
+_LARGEST: Final = 1 << 54  # of a sum that is shifted up
 _USUAL: Final = 0.9999  # share of the activations that are not cut off
 _PROBES: Final = 32
 
@@ -101,6 +102,9 @@ class ExactLayer(nn.Module):
             raise InvalidParameterError(
                 f"shifts lie between -{_MOST_SHIFT} and {_MOST_SHIFT}; got {s.min()}, {s.max()}."
             )
+        for name, span in (("inputs", inputs), ("outputs", outputs)):
+            if not span.low <= span.high or span.largest > _LARGEST:
+                raise InvalidParameterError(f"{name} lie from a number to one that is no smaller; got {span}.")
         self.inputs, self.outputs, self.codes = inputs, outputs, None
         bound = self.bound
         if bound >= EXACT_BELOW:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final, final
 
 import numpy as np
@@ -143,13 +144,23 @@ class FrequencyTables:
         first = tables * (self.n_symbols + 1)
         if self.n_symbols == 2:
             return (slots >= self._flat[first + 1]).astype(np.int64)
-        low = np.zeros_like(slots)
-        step = 1 << (self.n_symbols.bit_length() - 1)
-        while step:
-            there = np.minimum(low + step, self.n_symbols)
-            low = np.where(self._flat[first + there] <= slots, there, low)
-            step >>= 1
-        return low
+        buckets, shift = self._outline
+        at = tables * buckets.shape[1] + (slots >> shift)
+        low, high = buckets.take(at), buckets.take(at + 1)
+        while (low < high).any():
+            middle = (low + high + 1) >> 1
+            is_there = self._flat[first + middle] <= slots
+            low, high = np.where(is_there, middle, low), np.where(is_there, high, middle - 1)
+        return np.asarray(low)
+
+    @cached_property
+    def _outline(self) -> tuple[Integers, int]:
+        """Symbols of slots that are 2^shift apart, and of the last one, each table's in a row; and the shift."""
+        bits = min(self.precision, (_MOST_SLOTS // len(self.starts)).bit_length() - 1)
+        shift = self.precision - max(0, bits)
+        slots = np.arange(0, (1 << self.precision) + 1, 1 << shift)
+        slots[-1] -= 1
+        return np.stack([np.searchsorted(row, slots, side="right") - 1 for row in self.starts]), shift
 
     def bits(self, tables: Integers, symbols: Integers) -> float:
         """Return what symbols cost, each of its table, in bits."""

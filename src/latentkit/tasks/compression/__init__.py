@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
+from latentkit.tasks.compression.bits_back import bits_back_coder
 from latentkit.tasks.compression.comparing import compare
 from latentkit.tasks.compression.contents import Contents, open_contents
 from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder
@@ -19,6 +20,7 @@ __all__ = [
     "LossySizes",
     "PixelSettings",
     "TrainedEncoder",
+    "bits_back_coder",
     "check_learnable",
     "compare",
     "compress",
