@@ -42,7 +42,7 @@ def test_any_pixels_come_back(kind: str) -> None:
     assert coder.decode(coder.encode(content, 40), 40, len(content)) == content
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), n=st.integers(1, 9), seed=st.integers(0, 50))
 def test_images_of_any_size(height: int, width: int, n: int, seed: int) -> None:
     coder = random_coder(ANY, seed=seed)
@@ -71,7 +71,7 @@ def test_the_code_takes_the_bits_that_the_model_says() -> None:
 @pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
 def test_one_code_in_every_setting() -> None:
     """Of threads and kernels, and of blocks of another size before it."""
-    coder, content = random_coder(COLOUR, is_centred=True), block(smooth(60, COLOUR))
+    coder, content = random_coder(COLOUR, is_centred=True), block(smooth(6, COLOUR))
     before = torch.get_num_threads()
     codes = set()
     try:
@@ -79,8 +79,8 @@ def test_one_code_in_every_setting() -> None:
             torch.set_num_threads(n_threads)
             torch.set_float32_matmul_precision(precision)
             with torch.backends.mkldnn.flags(enabled=has_mkldnn):
-                codes.add(coder.encode(content, 60))
-                assert coder.decode(next(iter(codes)), 60, len(content)) == content
+                codes.add(coder.encode(content, 6))
+                assert coder.decode(next(iter(codes)), 6, len(content)) == content
     finally:
         torch.set_num_threads(before)
         torch.set_float32_matmul_precision("highest")
@@ -137,7 +137,7 @@ def test_a_code_of_another_size_is_damage() -> None:
         coder.decode(code[:8] + b"\xff\xff\xff\xff" + code[12:], 20, len(content))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_damage_is_noticed_or_gives_other_pixels_and_nothing_else(data) -> None:
     coder, n = random_coder(GREY), data.draw(st.sampled_from([1, 40]))
@@ -157,17 +157,17 @@ def test_most_damage_is_noticed_by_what_is_left() -> None:
     coder, content = random_coder(GREY), block(smooth(40, GREY))
     code = coder.encode(content, 40)
     n_noticed = 0
-    for place in range(12, len(code), len(code) // 24):
+    for place in range(12, len(code), len(code) // 12):
         other = bytearray(code)
         other[place] ^= 16
         try:
             coder.decode(bytes(other), 40, len(content))
         except DamagedArchiveError:
             n_noticed += 1
-    assert n_noticed > 20
+    assert n_noticed > 9
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_damaged_state_is_named(data) -> None:
     content = bytearray(random_coder(COLOUR, codes=1).state().to_bytes())

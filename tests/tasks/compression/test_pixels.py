@@ -34,7 +34,7 @@ def block(images: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_pixel_coder(striped(400), seed=0, max_time=None, max_epochs=100, settings=SMALL)
+    return fit_pixel_coder(striped(400), seed=0, max_time=None, max_epochs=60, settings=SMALL)
 
 
 def test_new_images_take_what_was_learnt(fitted) -> None:
@@ -92,13 +92,13 @@ def test_flat_pixels_are_those_whose_neighbours_are_alike() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_several_sizes_and_of_one_that_is_large(channels: int) -> None:
-    images = [striped(1, side, channels)[0] for side in (20, 31, 90)]
+    images = [striped(1, side, channels)[0] for side in (20, 31, 70)]
     coder = fit_pixel_coder(images, seed=0, max_time=None, max_epochs=1).coder
     assert coder.shape == (0, 0, channels)
     for image in (*images, striped(1, 3, channels)[0]):
         content = block(image[None])
         assert coder.decode(coder.encode(content, 1), 1, len(content)) == content
-    large = fit_pixel_coder([striped(1, 200, channels)[0]], seed=0, max_time=None, max_epochs=1).coder
+    large = fit_pixel_coder([striped(1, 130, channels)[0]], seed=0, max_time=None, max_epochs=1).coder
     assert large.shape == (0, 0, channels)
 
 
