@@ -62,7 +62,7 @@ def normal_curve(half: int, *, per_unit: int, bits: int) -> Integers:
     r"""Return :math:`round(2^b \Phi(i / u))`, the normal distribution's, for i from -half to half.
 
     .. math:: \Phi(x) = \tfrac{1}{2} + \tfrac{1}{\sqrt{2 \pi}} e^{-x^2 / 2} \left(x + \tfrac{x^3}{3}
-              + \tfrac{x^5}{3 \cdot 5} + \tfrac{x^7}{3 \cdot 5 \cdot 7} + \dots\right)
+              + \tfrac{x^5}{3 \cdot 5} + \tfrac{x^7}{3 \cdot 5 \cdot 7} + \ldots\right)
 
     Args:
         half: Steps to each side of 0.

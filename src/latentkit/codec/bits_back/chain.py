@@ -65,8 +65,8 @@ class LatentLayer:
 class LatentChain:
     r"""A latent-variable model in whole numbers: x, latent variables that it depends on, those that these depend on ...
 
-    .. math:: p(x, z_1, \dots, z_L) = p(x \mid z_1)\, p(z_1 \mid z_2) \cdots p(z_L), \qquad
-              q(z_1, \dots, z_L \mid x) = q(z_1 \mid x)\, q(z_2 \mid z_1) \cdots q(z_L \mid z_{L - 1})
+    .. math:: p(x, z_1, \ldots, z_L) = p(x \mid z_1)\, p(z_1 \mid z_2) \cdots p(z_L), \qquad
+              q(z_1, \ldots, z_L \mid x) = q(z_1 \mid x)\, q(z_2 \mid z_1) \cdots q(z_L \mid z_{L - 1})
 
     To code x, z_1 is *popped* from the stack by :math:`q(z_1 \mid x)`, which takes bits off it, and x is pushed by
     :math:`p(x \mid z_1)`; then z_2 is popped by :math:`q(z_2 \mid z_1)` and z_1 pushed by
@@ -74,7 +74,7 @@ class LatentChain:
     back what had been on the stack, bit for bit. In this order the stack needs the bits of one layer only, however many
     there are. A row costs
 
-    .. math:: -\log_2 p(x, z_1, \dots, z_L) + \log_2 q(z_1, \dots, z_L \mid x),
+    .. math:: -\log_2 p(x, z_1, \ldots, z_L) + \log_2 q(z_1, \ldots, z_L \mid x),
 
     on average the negative ELBO: a pad of hashes makes each z a draw from its posterior whatever the stack holds.
     (Without it the end of one row decides on the start of the next, and a model whose codes do not have the prior's

@@ -44,7 +44,11 @@ class Neighbourhood:
 
     @classmethod
     def within(cls, reach: int) -> Neighbourhood:
-        """Return all with |dx| + 2|dy| <= reach + 1 and |dx| <= reach, a wedge that is wider than high."""
+        r"""Return all with :math:`|x| + 2|y| \le r + 1` and :math:`|x| \le r`, a wedge that is wider than high.
+
+        Args:
+            reach: r, columns to each side, at least 2.
+        """
         reach = check_integer("reach", reach, low=2)
         rows, columns = range(-(reach + 1) // 2, 1), range(-reach, reach + 1)
         return cls(tuple((y, x) for y in rows for x in columns if (y < 0 or x < 0) and abs(x) - 2 * y <= reach + 1))

@@ -25,7 +25,7 @@ from latentkit.core.errors import (
 )
 from latentkit.core.files import storage_errors
 from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Stretch, restorers, shown
-from latentkit.tasks.compression.contents.pictures import Picture, read_picture, written_picture
+from latentkit.tasks.compression.contents.pictures import PngPicture, read_picture, written_picture
 
 __all__ = ["FolderContents", "FolderRestorer"]
 
@@ -55,7 +55,7 @@ class _Entry:
     n_bytes: int
     mode: int
     time: int
-    picture: Picture | None
+    picture: PngPicture | None
 
     def to_json(self) -> list[Any]:
         picture = None if self.picture is None else self.picture.to_json()
@@ -71,7 +71,7 @@ class _Entry:
             is_short = len(parts) <= _MOST_PARTS and all(len(os.fsencode(part)) <= _MOST_NAME for part in parts)
             if not parts or not is_plain or not is_short:
                 raise DamagedArchiveError(f"{shown(path)!r} is no name of a file inside a folder.")
-            found = None if picture is None else Picture.of(picture)
+            found = None if picture is None else PngPicture.of(picture)
             sizes = (n_bytes, mode, time)
             if not all(type(number) is int and number >= 0 for number in sizes) or time >= 1 << 63:
                 raise ValueError(sizes)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from latentkit.core.errors import DamagedArchiveError
 
-__all__ = ["Picture", "read_picture", "written_picture"]
+__all__ = ["PngPicture", "read_picture", "written_picture"]
 
 _MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}  # by the type of colour
@@ -31,7 +31,7 @@ _SAFE: Final = 32  # bit of the last letter of a chunk's name
 
 @final
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PngPicture:
     """A PNG file without its pixels.
 
     Attributes:
@@ -54,7 +54,7 @@ class Picture:
         return [list(self.shape), *(base64.b64encode(chunks).decode() for chunks in (self.before, self.after))]
 
     @classmethod
-    def of(cls, told: Sequence[Any]) -> Picture:
+    def of(cls, told: Sequence[Any]) -> PngPicture:
         """Return the picture of JSON values.
 
         Raises:
@@ -73,7 +73,7 @@ class Picture:
         return cls((height, width, n_channels), *chunks)
 
 
-def read_picture(path: Path, most_bytes: int) -> tuple[Picture, NDArray[np.uint8]] | None:
+def read_picture(path: Path, most_bytes: int) -> tuple[PngPicture, NDArray[np.uint8]] | None:
     """Return what a PNG file holds; None where it cannot be written again without loss, or is no PNG file.
 
     Args:
@@ -101,7 +101,7 @@ def read_picture(path: Path, most_bytes: int) -> tuple[Picture, NDArray[np.uint8
             return None
         if height * width * _CHANNELS[colour] > most_bytes:
             return None
-        picture = Picture(
+        picture = PngPicture(
             (height, width, _CHANNELS[colour]),
             b"".join(_chunk(*chunk) for chunk in chunks[1:first]),
             b"".join(_chunk(*chunk) for chunk in chunks[last + 1 : -1]),
@@ -113,7 +113,7 @@ def read_picture(path: Path, most_bytes: int) -> tuple[Picture, NDArray[np.uint8
     return (picture, pixels) if pixels.shape == picture.shape and pixels.dtype == np.uint8 else None
 
 
-def written_picture(picture: Picture, pixels: bytes) -> bytes:
+def written_picture(picture: PngPicture, pixels: bytes) -> bytes:
     """Return a PNG file of these pixels, with all that the picture holds besides."""
     from PIL import Image
 
