@@ -173,6 +173,7 @@ def test_autocast_and_gradients_are_left_outside() -> None:
     [
         ({"bias": [1, 2]}, "1 rows of weights, 2 of bias and 1 shifts do not agree"),
         ({"shifts": [31]}, "shifts lie between -30 and 30"),
+        ({"shifts": [-(1 << 63)]}, "shifts lie between -30 and 30"),
         ({"outputs": Span(0, 1 << 70)}, "outputs lie from a number to one that is no smaller"),
         ({"outputs": Span(1, 0)}, "outputs lie from a number to one that is no smaller"),
         ({"inputs": Span(-(1 << 70), 0)}, "inputs lie from a number to one that is no smaller"),

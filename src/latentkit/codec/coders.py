@@ -147,7 +147,7 @@ def coder_from_state(state: CoderState) -> Coder:
         return coders[state.name](state)
     except DamagedArchiveError:
         raise
-    except (LatentkitError, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+    except (LatentkitError, ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
         raise DamagedArchiveError(f"its model is no {state.name} coder: {error}") from error
 
 

@@ -98,7 +98,7 @@ class ExactLayer(nn.Module):
         w, b, s = self.integers
         if not len(w) == len(b) == len(s):
             raise InvalidParameterError(f"{len(w)} rows of weights, {len(b)} of bias and {len(s)} shifts do not agree.")
-        if np.abs(s).max(initial=0) > _MOST_SHIFT:
+        if not -_MOST_SHIFT <= int(s.min(initial=0)) <= int(s.max(initial=0)) <= _MOST_SHIFT:
             raise InvalidParameterError(
                 f"shifts lie between -{_MOST_SHIFT} and {_MOST_SHIFT}; got {s.min()}, {s.max()}."
             )

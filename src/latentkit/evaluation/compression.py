@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, final
 
 import numpy as np
@@ -102,7 +103,7 @@ def _picture_coders() -> Mapping[str, dict[str, Any]]:
         "WebP": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
     }
     try:
-        import pillow_jxl  # noqa: F401 (it makes itself known to Pillow)
+        import_module("pillow_jxl")  # it makes itself known to Pillow
     except ImportError:
         return found
     return {**found, "JPEG XL": {"format": "JXL", "lossless": True, "effort": 9}}
