@@ -9,7 +9,7 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
-from latentkit.cli.options import ArrayName, Json, Run
+from latentkit.cli.options import ArrayName, Json, Quiet, Run, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
 
@@ -59,11 +59,8 @@ def compress(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Decode and compare each block before it counts.")
     ] = True,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", help="Threads. [default: all processors]", show_default=False, min=1),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    workers: Workers = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compress data like those of the run, without loss.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.outputs import STDOUT
+from latentkit.cli.places import remove_part
 from latentkit.cli.printing import Printer
 from latentkit.core.errors import InvalidParameterError, RunError
 
@@ -79,14 +80,9 @@ class CompressorPlan:
 
 def remove_compressor(place: Path) -> None:
     """Remove the compressor of a run, where there is one."""
-    import shutil
-
     from latentkit.estimators.compressor import COMPRESSOR
-    from latentkit.estimators.runs import CONFIG, read_config
 
-    folder = place / COMPRESSOR_FOLDER
-    if (folder / CONFIG).exists() and read_config(folder).get("estimator") == COMPRESSOR:
-        shutil.rmtree(folder)
+    remove_part(place / COMPRESSOR_FOLDER, COMPRESSOR)
 
 
 def compressor_line(compressor: Compressor) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
-from latentkit.cli.options import Json
+from latentkit.cli.options import ArchiveRun, Json, Quiet, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
 
@@ -39,20 +39,12 @@ def decompress(
             show_default=False,
         ),
     ],
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            "--run", metavar="RUN", help="The run, where the archive was written with --no-model.", show_default=False
-        ),
-    ] = None,
+    run: ArchiveRun = None,
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Write what is left of a damaged archive, and tell what is lost.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", help="Threads. [default: all processors]", show_default=False, min=1),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    workers: Workers = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write what is in an archive, as it was.

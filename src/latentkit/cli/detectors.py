@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.columns import Unseen
 from latentkit.cli.opening import OpenedRun, open_run
+from latentkit.cli.places import remove_part
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, naming
 from latentkit.core.errors import DataError, InvalidParameterError, RunError
@@ -100,14 +101,9 @@ def fit_detector(
 
 def remove_detector(place: Path) -> None:
     """Remove the detector of a run, where there is one."""
-    import shutil
-
     from latentkit.estimators.detector_runs import DETECTOR
-    from latentkit.estimators.runs import CONFIG, read_config
 
-    folder = place / DETECTOR_FOLDER
-    if (folder / CONFIG).exists() and read_config(folder).get("estimator") == DETECTOR:
-        shutil.rmtree(folder)
+    remove_part(place / DETECTOR_FOLDER, DETECTOR)
 
 
 def detector_line(detector: AnomalyDetector) -> str:

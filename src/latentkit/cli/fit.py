@@ -19,6 +19,7 @@ from latentkit.cli.options import (
     Labels,
     LeaveOut,
     MissingValues,
+    Quiet,
     SkipBad,
     Tables,
     UnseenCategories,
@@ -145,7 +146,7 @@ def fit(
             help="Learn, in as much time again, what compress makes archives of images with.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Learn a model from data and keep it in a run folder.

@@ -10,7 +10,7 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.compressors import in_bytes, open_compressor
-from latentkit.cli.options import Json
+from latentkit.cli.options import ArchiveRun, Json
 from latentkit.cli.printing import Printer
 
 __all__ = ["inspect"]
@@ -24,12 +24,7 @@ __all__ = ["inspect"]
 def inspect(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Archive.", show_default=False)],
     check: Annotated[bool, typer.Option("--check", help="Decode all of it, too.")] = False,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            "--run", metavar="RUN", help="The run, where the archive was written with --no-model.", show_default=False
-        ),
-    ] = None,
+    run: ArchiveRun = None,
     as_json: Json = False,
 ) -> None:
     """Tell what an archive holds, and whether it is whole."""

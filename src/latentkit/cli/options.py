@@ -11,6 +11,7 @@ import typer
 from latentkit.cli.columns import Unseen
 
 __all__ = [
+    "ArchiveRun",
     "ArrayName",
     "Color",
     "Data",
@@ -23,6 +24,7 @@ __all__ = [
     "Output",
     "Pictures",
     "Prior",
+    "Quiet",
     "Run",
     "Seed",
     "SkipBad",
@@ -31,6 +33,7 @@ __all__ = [
     "Tables",
     "UnseenCategories",
     "Where",
+    "Workers",
 ]
 
 
@@ -105,6 +108,20 @@ ArrayName: TypeAlias = Annotated[
     str | None,
     typer.Option("--array", metavar="NAME", help="Member of the .npz that holds the data.", show_default=False),
 ]
+
+ArchiveRun: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", metavar="RUN", help="The run, where the archive was written with --no-model.", show_default=False
+    ),
+]
+
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", help="Threads. [default: all processors]", show_default=False, min=1),
+]
+
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 SkipBad: TypeAlias = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
 

@@ -1,4 +1,4 @@
-"""Where a run goes."""
+"""Where a run goes, and what of it is replaced."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from pathlib import Path
 
 from latentkit.core.errors import InvalidParameterError
 
-__all__ = ["choose_place", "has_run"]
+__all__ = ["choose_place", "has_run", "remove_part"]
 
 
 def has_run(folder: Path) -> bool:
     """Whether a training was begun in a folder."""
     return (folder / "config.yaml").exists()
+
+
+def remove_part(folder: Path, kind: str) -> None:
+    """Remove a folder, where ``config.yaml`` in it calls it that kind."""
+    import shutil
+
+    from latentkit.estimators.runs import CONFIG, read_config
+
+    if (folder / CONFIG).exists() and read_config(folder).get("estimator") == kind:
+        shutil.rmtree(folder)
 
 
 def choose_place(run: Path | None, data: str, *, overwrite: bool) -> Path:

@@ -23,7 +23,6 @@ from latentkit.core.files import sha256, write_bytes, write_json
 from latentkit.core.parameters import parse_duration
 from latentkit.core.version import __version__
 from latentkit.estimators.describing import RUN_FORMAT, environment, to_yaml
-from latentkit.estimators.detector_runs import check_place
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.runs import (
@@ -31,6 +30,7 @@ from latentkit.estimators.runs import (
     ENVIRONMENT,
     METRICS,
     check_content,
+    check_place,
     damaged_config,
     loaders,
     read_config,

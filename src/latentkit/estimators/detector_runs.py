@@ -38,6 +38,7 @@ from latentkit.estimators.runs import (
     SCHEMA,
     WEIGHTS,
     check_content,
+    check_place,
     damaged_config,
     load,
     read_config,
@@ -48,7 +49,7 @@ from latentkit.estimators.runs import (
 )
 from latentkit.tasks.detection import Calibration, OddnessScore, RowScale, build_ensemble
 
-__all__ = ["DETECTOR", "check_place", "load_detector", "save_detector"]
+__all__ = ["DETECTOR", "load_detector", "save_detector"]
 
 #: What ``config.yaml`` calls a detector, and the folder of one in the run of a model.
 DETECTOR = "anomaly_detector"
@@ -100,24 +101,6 @@ def save_detector(detector: Any, folder: Path, *, in_run: bool = False) -> Path:
         }
         write_config(stage, config)
     return folder
-
-
-def check_place(folder: Path, kind: str, thing: str) -> None:
-    """Refuse a folder that holds something else than what is to be replaced.
-
-    Args:
-        folder: Where something is to be written.
-        kind: What ``config.yaml`` calls it.
-        thing: What people call it.
-    Raises:
-        RunError: If it is a file, or holds something else.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file, not a folder. Choose another place for the {thing}.")
-    if folder.exists() and any(folder.iterdir()):
-        held = read_config(folder).get("estimator") if (folder / CONFIG).exists() else "other files"
-        if held != kind:
-            raise RunError(f"{folder} holds {held}, no {thing}. Choose an empty folder.")
 
 
 def load_detector(folder: Path, kind: Callable[..., Any]) -> Any:

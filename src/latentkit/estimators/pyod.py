@@ -20,12 +20,12 @@ from latentkit.core.files import sha256
 from latentkit.core.version import __version__
 from latentkit.estimators.describing import RUN_FORMAT
 from latentkit.estimators.detector import AnomalyDetector
-from latentkit.estimators.detector_runs import check_place
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.runs import (
     CONFIG,
     WEIGHTS,
     check_content,
+    check_place,
     damaged_config,
     load,
     loaders,

@@ -343,6 +343,24 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return result
 
 
+def check_place(folder: Path, kind: str, thing: str) -> None:
+    """Refuse a folder that holds something else than what is to be replaced.
+
+    Args:
+        folder: Where something is to be written.
+        kind: What ``config.yaml`` calls it.
+        thing: What people call it.
+    Raises:
+        RunError: If it is a file, or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, not a folder. Choose another place for the {thing}.")
+    if folder.exists() and any(folder.iterdir()):
+        held = read_config(folder).get("estimator") if (folder / CONFIG).exists() else "other files"
+        if held != kind:
+            raise RunError(f"{folder} holds {held}, no {thing}. Choose an empty folder.")
+
+
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write ``config.yaml``."""
     text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110)

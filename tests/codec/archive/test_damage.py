@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from latentkit.codec.archive import ArchiveReader, Block, Salvage
-from latentkit.codec.archive.frames import MAGIC, Frame, FrameKind, digits, end_frame, frame, read_frame
+from latentkit.codec.archive.frames import MAGIC, Frame, FrameKind, end_frame, frame, read_frame
 from latentkit.codec.archive.source import Source
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import ArchiveError
 from tests.codec.archive.examples import META, MIXED, ToyCoder, near, noise, text, toy, written
 
@@ -213,7 +214,7 @@ def twist(body: bytes, random: np.random.Generator) -> bytes:
     """A number near the start becomes another; or anything, anywhere."""
     if random.random() < 0.5:
         place = random.integers(min(len(body), 12) + 1)
-        hostile = digits(HOSTILE[random.integers(len(HOSTILE))])
+        hostile = written_numbers(HOSTILE[random.integers(len(HOSTILE))])
         return body[:place] + hostile + body[place + random.integers(0, 3) :]
     return CHANGES[random.integers(4)](body, random) if body else random.bytes(5)
 

@@ -17,13 +17,13 @@ from latentkit.codec.archive.frames import (
     Fields,
     Frame,
     FrameKind,
-    digits,
     end_frame,
     frame,
     read_frame,
     word,
 )
 from latentkit.codec.archive.source import Source
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import DamagedArchiveError
 from tests.codec.archive.examples import noise
 
@@ -44,10 +44,10 @@ def test_checksums_are_crc_32c() -> None:
 
 @given(value=st.integers(0, (1 << 63) - 1))
 def test_numbers_are_read(value: int) -> None:
-    fields = Fields(digits(value))
+    fields = Fields(written_numbers(value))
     assert fields.number() == value
     assert fields.is_empty
-    assert len(digits(value)) == max(1, -(-value.bit_length() // 7))
+    assert len(written_numbers(value)) == max(1, -(-value.bit_length() // 7))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80", b"\x80\0", b"\xff\0", b"\xff" * 9, b"\xff" * 9 + b"\1", b"\0"[:0]])

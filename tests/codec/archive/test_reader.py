@@ -15,8 +15,9 @@ import pytest
 from latentkit.codec import CoderState
 from latentkit.codec.archive import ArchiveReader, Method
 from latentkit.codec.archive import head as head_module
-from latentkit.codec.archive.frames import MAGIC, FrameKind, digits, end_frame, frame, word
+from latentkit.codec.archive.frames import MAGIC, FrameKind, end_frame, frame, word
 from latentkit.codec.archive.unpacking import Unpacker
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidParameterError, UnreadableDataError
 from tests.codec.archive.examples import META, MIXED, ToyCoder, near, noise, read, text, toy, written
 
@@ -128,7 +129,7 @@ def test_an_archive_may_stand_inside_another_file() -> None:
 def test_one_block_needs_no_index() -> None:
     for blocks in ([], MIXED[:1], MIXED[1:2]):
         content = written(blocks, coder=toy(), embeds_model=True)
-        assert b"I" + digits(0) not in content
+        assert b"I" + written_numbers(0) not in content
         reader = ArchiveReader(io.BytesIO(content))
         assert reader.n_items == sum(n for _, n in blocks)
         assert [entry.n_bytes for entry in reader.blocks] == [len(block) for block, _ in blocks]
@@ -289,7 +290,10 @@ def _block(body: bytes, head: bytes = HEAD_OF) -> bytes:
         (_archive_of(_block(b"\0")), "shorter than what it holds"),
         (_archive_of(_block(b"\x80\0\0\0")), "a number of it cannot be read"),
         (_archive_of(_block(b"\xff" * 9 + b"\0\0")), "a number of it cannot be read"),
-        (_archive_of(_block(b"\0\1\1" + digits((64 << 20) + 1) + word(0))), "67,108,865 bytes; one is of 67,108,864"),
+        (
+            _archive_of(_block(b"\0\1\1" + written_numbers((64 << 20) + 1) + word(0))),
+            "67,108,865 bytes; one is of 67,108,864",
+        ),
         (_archive_of(_block(b"\0\1\1\5" + word(0) + b"abc")), "items 0 to 0: its bytes cannot be unpacked"),
         (_archive_of(frame(FrameKind.MODEL, b"\2\0" + word(0), tag=_tag(HEAD_OF))), "its model is packed"),
         (_archive_of(*[frame(FrameKind.MODEL, b"\0", tag=_tag(HEAD_OF))] * 2), "it has two models"),
@@ -359,11 +363,14 @@ def _with_index(body: bytes, *blocks: bytes) -> bytes:
     [
         (_with_index(b"\0" + b"\x05\1\1\0" + word(0)), "where a frame should start|is not what was written"),
         (_with_index(b"\0" + b"\x08\1\1\0" + word(0)), "is another frame than its index says"),
-        (_with_index(b"\0" + digits(len(HEAD_OF) + 8) + b"\1\1\0" + word(0), _block(b"\0\1\0a")), "block 0 is another"),
-        (_with_index(b"\0" + digits(1 << 40) + b"\1\1\0" + word(0)), "its index cannot be read"),
-        (_with_index(digits(1 << 40)), "its index cannot be read"),
+        (
+            _with_index(b"\0" + written_numbers(len(HEAD_OF) + 8) + b"\1\1\0" + word(0), _block(b"\0\1\0a")),
+            "block 0 is another",
+        ),
+        (_with_index(b"\0" + written_numbers(1 << 40) + b"\1\1\0" + word(0)), "its index cannot be read"),
+        (_with_index(written_numbers(1 << 40)), "its index cannot be read"),
         (_with_index(b"\0\1\1\1\3" + word(0)), "its index cannot be read"),
-        (_with_index(b"\0\1\1" + digits(1 << 27) + b"\0" + word(0)), "its index cannot be read"),
+        (_with_index(b"\0\1\1" + written_numbers(1 << 27) + b"\0" + word(0)), "its index cannot be read"),
         (_with_index(b""), "shorter than what it holds"),
         (_archive_of(index_size=1 << 20), "its index is not where its end says"),
         (_archive_of(HEAD_OF, index_size=len(HEAD_OF)), "is another frame than its index says"),
@@ -383,7 +390,7 @@ def test_an_index_that_is_wrong_is_refused(content: bytes, message: str) -> None
 )
 def test_a_coder_is_not_asked_for_more_items_than_bytes(n_items: int, size: int) -> None:
     head = written([], coder=toy())[8:-16]
-    body = digits(0) + digits(n_items) + b"\2" + digits(size) + word(0)
+    body = written_numbers(0) + written_numbers(n_items) + b"\2" + written_numbers(size) + word(0)
     with pytest.raises(DamagedArchiveError, match="are none of a coder's"):
         read(_archive_of(_block(body, head), head=head), coder=toy())
 
@@ -416,7 +423,7 @@ def test_a_model_that_is_another_than_the_head_says_is_refused() -> None:
 
 def test_a_lying_length_takes_no_memory(tmp_path: Path) -> None:
     """Of a frame that says it has 64 MB, also in a file or a pipe, and of a block that becomes more than it says."""
-    content = _archive_of(FrameKind.BLOCK.marker + digits(64 << 20) + b"abc")
+    content = _archive_of(FrameKind.BLOCK.marker + written_numbers(64 << 20) + b"abc")
     (tmp_path / "a.lkz").write_bytes(content)
     out, into = os.pipe()
     os.write(into, content)
@@ -429,7 +436,7 @@ def test_a_lying_length_takes_no_memory(tmp_path: Path) -> None:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak < 3_000_000
-    bomb = _archive_of(_block(b"\0\1\1" + digits(1 << 20) + word(0) + _zeros_by_zstd(32 << 20)))
+    bomb = _archive_of(_block(b"\0\1\1" + written_numbers(1 << 20) + word(0) + _zeros_by_zstd(32 << 20)))
     tracemalloc.start()
     with pytest.raises(DamagedArchiveError, match="cannot be unpacked"):
         read(bomb)

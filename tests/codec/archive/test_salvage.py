@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from latentkit.codec.archive import ArchiveReader, Salvage
-from latentkit.codec.archive.frames import END_BYTES, MAGIC, FrameKind, digits, frame, word
+from latentkit.codec.archive.frames import END_BYTES, MAGIC, FrameKind, frame, word
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, UnreadableDataError
 from tests.codec.archive.examples import META, ToyCoder, near, noise, text, toy, written
 
@@ -169,7 +170,7 @@ def test_frames_that_lie_are_passed_over() -> None:
         frame(FrameKind.BLOCK, b"\0\1\7", tag=tag),
         frame(FrameKind.BLOCK, b"", tag=tag),
         frame(FrameKind.INDEX, b"\1\1\1\1", tag=tag),
-        frame(FrameKind.BLOCK, b"\0\1\1" + digits(65 << 20) + word(0), tag=tag),
+        frame(FrameKind.BLOCK, b"\0\1\1" + written_numbers(65 << 20) + word(0), tag=tag),
     ]
     content = WHOLE[: ENTRIES[0].offset] + b"".join(lies) + WHOLE[ENTRIES[0].offset :]
     left = Salvage(io.BytesIO(content), coder=toy())
@@ -223,7 +224,7 @@ def test_it_is_looked_through_in_windows(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_malice_costs_no_more_than_a_few_readings() -> None:
     """Marks everywhere, each of a frame of half the file: looking at all would take their number times its size."""
     head = written([])[:-END_BYTES]
-    mark = FrameKind.BLOCK.marker + digits(1 << 20)
+    mark = FrameKind.BLOCK.marker + written_numbers(1 << 20)
     content = head + mark * ((2 << 20) // len(mark))
     start = time.perf_counter()
     assert Salvage(io.BytesIO(content)).blocks == ()

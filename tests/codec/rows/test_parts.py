@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentkit.codec.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.lanes import WIDTHS, Reader, code_of_steps
 from latentkit.codec.rows.lines import LineFormat
 from latentkit.codec.rows.memory import MEMORY_PRECISION, RowMemory
-from latentkit.codec.rows.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.texts import packed, unpacked
 from latentkit.core.errors import DamagedArchiveError
 
@@ -159,7 +159,7 @@ def test_lanes_that_cannot_be_are_refused(left: list[int]) -> None:
 
 @given(values=st.lists(st.integers(0, (1 << 56) - 1)), rest=st.binary(max_size=5))
 def test_numbers_are_read_as_they_were_written(values: list[int], rest: bytes) -> None:
-    reader = NumberReader(written_numbers(values) + rest)
+    reader = NumberReader(written_numbers(*values) + rest)
     assert reader.several(len(values)) == values
     assert reader.rest(len(rest)) == (rest, b"")
 

@@ -8,8 +8,9 @@ from typing import Final, final
 
 import google_crc32c
 
-from latentkit.codec.archive.frames import Fields, Frame, FrameKind, digits, word
+from latentkit.codec.archive.frames import Fields, Frame, FrameKind, word
 from latentkit.codec.coders import Coder
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = [
@@ -104,7 +105,7 @@ class Packed:
 
     def parts(self) -> tuple[bytes, ...]:
         """Return the method; where it is not :attr:`Method.STORED`, size and checksum; and the payload."""
-        told = b"" if self.method is Method.STORED else digits(self.n_bytes) + word(self.checksum)
+        told = b"" if self.method is Method.STORED else written_numbers(self.n_bytes) + word(self.checksum)
         return bytes((self.method,)) + told, self.payload
 
     @property
@@ -168,7 +169,7 @@ class PackedBlock:
 
     def parts(self) -> tuple[bytes, ...]:
         """Return the body of its frame."""
-        return (digits(self.first) + digits(self.n_items), *self.packed.parts())
+        return (written_numbers(self.first) + written_numbers(self.n_items), *self.packed.parts())
 
     def unpacked(self, coder: Coder | None = None) -> Block:
         """Return the block as it was handed to the writer; see :meth:`Packed.unpacked`."""

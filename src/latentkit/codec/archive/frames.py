@@ -9,6 +9,7 @@ from typing import Final, final
 import google_crc32c
 
 from latentkit.codec.archive.source import Source
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "Fields",
     "Frame",
     "FrameKind",
-    "digits",
     "end_frame",
     "frame",
     "read_end",
@@ -113,7 +113,7 @@ class Fields:
         DamagedArchiveError: If there is no such field.
 
     Example:
-        >>> fields = Fields(digits(300) + word(7) + b"rest")
+        >>> fields = Fields(written_numbers(300) + word(7) + b"rest")
         >>> fields.number(), fields.word(), fields.rest()
         (300, 7, b'rest')
     """
@@ -156,21 +156,6 @@ def word(value: int) -> bytes:
     return value.to_bytes(_WORD, "little")
 
 
-def digits(value: int) -> bytes:
-    """Return a number in base 128, the lowest digit first; all but the last have their highest bit set (LEB128).
-
-    Example:
-        >>> digits(300).hex()
-        'ac02'
-    """
-    written = bytearray()
-    while value >= 128:
-        written.append(128 | value & 127)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
-
-
 def frame(kind: FrameKind, *body: bytes, tag: int = 0) -> bytes:
     """Return a frame: marker, size of the body, body, checksum.
 
@@ -180,7 +165,7 @@ def frame(kind: FrameKind, *body: bytes, tag: int = 0) -> bytes:
         tag: By which the checksum is exchanged (XOR), so that a frame of another archive is seen to be one: that of
             the head; 0 for a head.
     """
-    parts = [kind.marker + digits(sum(len(part) for part in body)), *body]
+    parts = [kind.marker + written_numbers(sum(len(part) for part in body)), *body]
     checksum = 0
     for part in parts:
         checksum = google_crc32c.extend(checksum, part)

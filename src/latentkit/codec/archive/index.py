@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from latentkit.codec.archive.blocks import MOST_BLOCK_BYTES, Method, PackedBlock
-from latentkit.codec.archive.frames import Fields, Frame, digits, word
+from latentkit.codec.archive.frames import Fields, Frame, word
+from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = ["LEAST_INDEXED_BLOCKS", "MOST_BLOCKS", "BlockEntry", "Index"]
@@ -94,12 +95,14 @@ class Index:
 
     def to_bytes(self) -> bytes:
         """Return the body of the index's frame."""
-        return digits(self.model_offset) + b"".join(self._written())
+        return written_numbers(self.model_offset) + b"".join(self._written())
 
     def _written(self) -> Iterator[bytes]:
         before = 0
         for entry in self.entries:
-            yield digits(entry.offset - before) + digits(entry.n_items) + digits(entry.n_bytes)
+            yield (
+                written_numbers(entry.offset - before) + written_numbers(entry.n_items) + written_numbers(entry.n_bytes)
+            )
             yield bytes((entry.method,)) + word(entry.checksum)
             before = entry.offset
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final, final
 
+from latentkit.codec.numbers import NumberReader, written_numbers
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = ["Round", "read", "written"]
 
-_MOST_DIGITS: Final = 56  # bits that come before the last digit of a number
+_MOST_DIGITS: Final = 9  # of a number
 
 
 @final
@@ -30,21 +31,12 @@ class Round:
 def written(rounds: list[Round]) -> bytes:
     """For each run of equal rounds: twice its number of rows, and 1 where bits are given back; how often. 0 ends it.
 
-    Whole numbers in base 128, the lowest digit first; all but the last have their highest bit set (LEB128).
-
     Example:
         >>> written([Round(1, gives_back=False), Round(200, gives_back=True), Round(200, gives_back=True)]).hex()
         '020191030200'
     """
-    digits = bytearray()
-    for these, run in groupby(rounds):
-        for value in (2 * these.n + these.gives_back, len(list(run))):
-            rest = value
-            while rest >= 128:
-                digits.append(128 | rest & 127)
-                rest >>= 7
-            digits.append(rest)
-    return bytes(digits) + b"\0"
+    runs = ((2 * these.n + these.gives_back, len(list(run))) for these, run in groupby(rounds))
+    return written_numbers(*chain.from_iterable(runs), 0)
 
 
 def read(content: bytes, n: int, most: int) -> tuple[list[Round], int]:
@@ -53,26 +45,14 @@ def read(content: bytes, n: int, most: int) -> tuple[list[Round], int]:
     Raises:
         DamagedArchiveError: If they do not tell that.
     """
-    place, rounds, left = 0, [], n
-
-    def number() -> int:
-        nonlocal place
-        value, shift = 0, 0
-        while place < len(content) and shift <= _MOST_DIGITS:
-            digit = content[place]
-            place += 1
-            value |= (digit & 127) << shift
-            if digit < 128:
-                return value
-            shift += 7
-        raise DamagedArchiveError("the sizes of its rounds cannot be read.")
-
-    while code := number():
-        these, times = Round(code >> 1, gives_back=bool(code & 1)), number()
+    numbers = NumberReader(content, most_digits=_MOST_DIGITS, message="the sizes of its rounds cannot be read.")
+    rounds, left = list[Round](), n
+    while code := numbers.next():
+        these, times = Round(code >> 1, gives_back=bool(code & 1)), numbers.next()
         left -= these.n * times
         if not 1 <= these.n <= most or not times or left < 0:
             raise DamagedArchiveError(f"its rounds are not of {n:,} rows in {most:,} lanes.")
         rounds += [these] * times
     if left:
         raise DamagedArchiveError(f"its rounds are not of {n:,} rows in {most:,} lanes.")
-    return rounds, place
+    return rounds, numbers.place

@@ -33,6 +33,7 @@ from latentkit.codec.lossy.latents import (
 )
 from latentkit.codec.lossy.sequences import MOST_LANES, SymbolReader, SymbolWriter
 from latentkit.codec.lossy.transforms import ExactTransform, whole_number
+from latentkit.codec.numbers import NumberReader, written_numbers
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
 from latentkit.core.parameters import check_integer, check_real
 
@@ -263,7 +264,7 @@ class LossyCoder(Coder):
         with self._exactly():
             known = [self._write(writer, x[group]).tobytes() for group in groups]
         content, n_lanes = writer.finish()
-        return _written(self.quality, n_lanes, self.height, self.width) + content, b"".join(known)
+        return written_numbers(self.quality, n_lanes, self.height, self.width) + content, b"".join(known)
 
     def decode(self, content: bytes, n: int, size: int) -> bytes:
         (quality, n_lanes, height, width), place = _read(content)
@@ -369,37 +370,15 @@ def _of_state(state: CoderState) -> LossyCoder:
     return LossyCoder(model, (height, width, channels), quality=settings["quality"])
 
 
-def _written(*numbers: int) -> bytes:
-    """Whole numbers in base 128, the lowest digit first; all but the last have their highest bit set (LEB128)."""
-    digits = bytearray()
-    for value in numbers:
-        while value >= 128:
-            digits.append(128 | value & 127)
-            value >>= 7
-        digits.append(value)
-    return bytes(digits)
-
-
 def _read(content: bytes) -> tuple[tuple[int, int, int, int], int]:
     """Quality, lanes, height and width, and how many bytes tell them.
 
     Raises:
         DamagedArchiveError: If they do not.
     """
-    numbers: list[int] = []
-    place, value, shift = 0, 0, 0
-    while len(numbers) < 4:
-        if place == len(content) or shift > 28:
-            raise DamagedArchiveError("the size of its images cannot be read.")
-        digit = content[place]
-        value |= (digit & 127) << shift
-        shift += 7
-        place += 1
-        if digit < 128:
-            numbers.append(value)
-            value, shift = 0, 0
-    quality, n_lanes, height, width = numbers
+    numbers = NumberReader(content, most_digits=5, message="the size of its images cannot be read.")
+    quality, n_lanes, height, width = numbers.several(4)
     limits = ((quality, MOST_QUALITY), (n_lanes, MOST_LANES), (height, _MOST_SIDE), (width, _MOST_SIDE))
     if not all(1 <= number <= most for number, most in limits):
         raise DamagedArchiveError("its quality, or the size of its images, cannot be.")
-    return (quality, n_lanes, height, width), place
+    return (quality, n_lanes, height, width), numbers.place

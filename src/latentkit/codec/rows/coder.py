@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.codec.coders import Coder, CoderState, coders
+from latentkit.codec.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.conditional import N_KIN
 from latentkit.codec.rows.lanes import WIDTHS, Reader, Step, code_of_steps
 from latentkit.codec.rows.lines import Lines
 from latentkit.codec.rows.memory import MEMORY_PRECISION, RowMemory
-from latentkit.codec.rows.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.softmax import PRECISION
 from latentkit.codec.rows.states import OFFSET_BITS, RowModel, model_of_state, state_of_model
 from latentkit.codec.rows.texts import packed, unpacked
@@ -72,7 +72,7 @@ class RowCoder(Coder):
         told_text = packed(text, self.model.known)
         gaps = np.diff([-1, *lines.odd]).tolist()
         code = (
-            written_numbers([lines.n_even, len(lines.odd), *gaps, len(left), *left, len(told_text)]) + told_text + stack
+            written_numbers(lines.n_even, len(lines.odd), *gaps, len(left), *left, len(told_text)) + told_text + stack
         )
         if len(code) > len(block):
             raise UnfitDataError(f"{len(block):,} bytes are not like the table that the coder was fitted on.")

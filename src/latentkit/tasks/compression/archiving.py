@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, final
@@ -15,8 +15,8 @@ from latentkit.codec.archive import MOST_BLOCK_BYTES, ArchiveReader, ArchiveSumm
 from latentkit.codec.coders import Coder
 from latentkit.core.errors import ArchiveError, DamagedArchiveError
 from latentkit.core.parameters import check_integer
-from latentkit.core.products import products_of
 from latentkit.tasks.compression.contents import Contents, Restorer, restorers
+from latentkit.training import Engine
 
 __all__ = ["BLOCK_BYTES", "Archived", "compress", "decompress", "restorer_of", "salvage"]
 
@@ -169,15 +169,9 @@ def _threads(n_workers: int | None) -> int:
     return os.cpu_count() or 1 if n_workers is None else check_integer("n_workers", n_workers, low=1)
 
 
-@contextmanager
-def _one_thread_each(n_workers: int) -> Iterator[None]:
-    """Let each of several workers compute on its own processor."""
-    before = torch.get_num_threads()
-    # set once, here: what one thread restores must not change what another computes
-    with products_of("highest"):
-        try:
-            if n_workers > 1:
-                torch.set_num_threads(1)
-            yield
-        finally:
-            torch.set_num_threads(before)
+def _one_thread_each(n_workers: int) -> AbstractContextManager[None]:
+    """Let each of several workers compute on its own processor.
+
+    Products are set once, here: what one thread restores must not change what another computes.
+    """
+    return Engine(threads=1 if n_workers > 1 else torch.get_num_threads()).applied()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, final
+from typing import final
 
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = ["NumberReader", "written_numbers"]
 
-_MOST_SHIFT: Final = 56
 
-
-def written_numbers(numbers: Sequence[int]) -> bytes:
+def written_numbers(*numbers: int) -> bytes:
     """Return the bytes of whole numbers, at least 0, one after the other.
 
     Each is written in base 128, the lowest digit first; all digits but the last have their highest bit set (LEB128).
 
     Example:
-        >>> written_numbers([5, 300]).hex()
+        >>> written_numbers(5, 300).hex()
         '05ac02'
     """
     digits = bytearray()
@@ -36,10 +33,16 @@ class NumberReader:
 
     Args:
         content: Bytes.
+        most_digits: Of a number.
+        message: What is said where a number cannot be read.
+
+    Attributes:
+        place: How many bytes have been read.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._content, self._place = content, 0
+    def __init__(self, content: bytes, *, most_digits: int = 8, message: str = "its numbers cannot be read.") -> None:
+        self._content, self._most_digits, self._message = content, most_digits, message
+        self.place = 0
 
     def next(self) -> int:
         """Return the next number.
@@ -47,15 +50,13 @@ class NumberReader:
         Raises:
             DamagedArchiveError: If there is none.
         """
-        value, shift = 0, 0
-        while self._place < len(self._content) and shift < _MOST_SHIFT:
-            digit = self._content[self._place]
-            self._place += 1
-            value |= (digit & 127) << shift
+        value = 0
+        for number, digit in enumerate(self._content[self.place : self.place + self._most_digits]):
+            value |= (digit & 127) << 7 * number
             if digit < 128:
+                self.place += number + 1
                 return value
-            shift += 7
-        raise DamagedArchiveError("its numbers cannot be read.")
+        raise DamagedArchiveError(self._message)
 
     def several(self, n: int) -> list[int]:
         """Return the next n numbers.
@@ -64,7 +65,7 @@ class NumberReader:
             DamagedArchiveError: If there are fewer.
         """
         if n > len(self._content):
-            raise DamagedArchiveError("its numbers cannot be read.")
+            raise DamagedArchiveError(self._message)
         return [self.next() for _ in range(n)]
 
     def rest(self, n: int) -> tuple[bytes, bytes]:
@@ -73,7 +74,7 @@ class NumberReader:
         Raises:
             DamagedArchiveError: If there are fewer.
         """
-        end = self._place + n
+        end = self.place + n
         if end > len(self._content):
             raise DamagedArchiveError("it ends before what is written in full.")
-        return self._content[self._place : end], self._content[end:]
+        return self._content[self.place : end], self._content[end:]
