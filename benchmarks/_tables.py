@@ -257,10 +257,13 @@ def of_archives(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str,
         ours, (coder, bits) = row["ours"], min(row["classic"].items(), key=lambda item: item[1])
         what = words["packed"].format(IMAGE_SETS[name], row["seconds"] / 60)
         rows.append((what, f"{ours['mean bits']:.3f}; {ours['bits with the model']:.3f}", f"{coder}: {bits:.3f}"))
-    for name, row in figures.get("compression_images", {}).items():
-        rates = (f"{row['ours'][f'MB/s {way}']:.2f} MB" for way in ("written", "read"))
-        threads = found["compression_images"]["machine"]["cores"]
-        rows.append((words["packed_speed"].format(IMAGE_SETS[name], threads), ", ".join(rates), ""))
+    for name, row in figures.get("compression_speed", {}).items():
+        threads = found["compression_speed"]["machine"]["threads"]
+        ours, theirs = (
+            ", ".join(f"{row[who][f'MB/s {way}']:.2f} MB" for way in ("written", "read"))
+            for who in (f"{threads} threads", "xz -9")
+        )
+        rows.append((words["packed_speed"].format(IMAGE_SETS[name], threads), ours, f"xz: {theirs}"))
     if row := figures.get("compression_bits_back"):
         rates = (f"{row['megapixels_per_second'][way]} Mpx" for way in ("encode", "decode"))
         ours = f"{row['bits_per_pixel']:.4f}; {', '.join(rates)}"
