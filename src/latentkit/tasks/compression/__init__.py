@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
 from latentkit.tasks.compression.bits_back import bits_back_coder
-from latentkit.tasks.compression.comparing import compare, compare_rates
+from latentkit.tasks.compression.comparing import compare, compare_rates, rates_at_equal_psnr
 from latentkit.tasks.compression.contents import Contents, open_contents
 from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder, learn_lossy_coder
 from latentkit.tasks.compression.lossy import TrainedEncoder, fit_lossy_coder
@@ -32,6 +32,7 @@ __all__ = [
     "learn_coder",
     "learn_lossy_coder",
     "open_contents",
+    "rates_at_equal_psnr",
     "restorer_of",
     "salvage",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,19 @@ from latentkit.codec.coders import Coder
 from latentkit.codec.images import Pixels
 from latentkit.codec.lossy import LossyCoder
 from latentkit.core.errors import DataError
-from latentkit.evaluation import Distortion, PackedSize, RatePoint, classic_rates, classic_sizes, even_stacks
+from latentkit.evaluation import (
+    Distortion,
+    PackedSize,
+    RatePoint,
+    bjontegaard_rate,
+    classic_rates,
+    classic_sizes,
+    even_stacks,
+)
 from latentkit.tasks.compression.archiving import BLOCK_BYTES, compress, distortion_of
 from latentkit.tasks.compression.contents import Contents
 
-__all__ = ["OURS", "compare", "compare_rates"]
+__all__ = ["OURS", "compare", "compare_rates", "rates_at_equal_psnr"]
 
 #: What the archive without its model is called.
 OURS = "latentkit"
@@ -71,6 +80,30 @@ def compare_rates(contents: Contents, coder: LossyCoder) -> list[RatePoint]:
     n_pixels = sum(math.prod(image.shape[:2]) for image in images)
     some = images[:: math.ceil(n_pixels / _MOST_PIXELS)]
     return [*(_rate(coder.of(quality=quality), some) for quality in _QUALITIES), *classic_rates(some)]
+
+
+def rates_at_equal_psnr(points: Sequence[RatePoint]) -> dict[str, float]:
+    """Return how much more than each classic coder ours takes at equal PSNR, as a share; negative is less.
+
+    Coders whose PSNR ours never reaches, or the other way round, are left out; see
+    :func:`~latentkit.evaluation.bjontegaard_rate`.
+
+    Args:
+        points: As :func:`compare_rates` gives them.
+    """
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for point in sorted(points, key=lambda point: point.bits_per_pixel):
+        curve = curves.setdefault(point.name, [])
+        is_better = not curve or point.distortion.psnr > curve[-1][1]
+        if is_better and math.isfinite(point.distortion.psnr):
+            curve.append((point.bits_per_pixel, point.distortion.psnr))
+    ours, found = curves.pop(OURS, []), {}
+    for name, curve in curves.items():
+        if min(len(ours), len(curve)) > 1 and max(ours[0][1], curve[0][1]) < min(ours[-1][1], curve[-1][1]):
+            rates, decibels = zip(*curve, strict=True)
+            own_rates, own_decibels = zip(*ours, strict=True)
+            found[name] = bjontegaard_rate(rates, decibels, own_rates, own_decibels)
+    return found
 
 
 def _rate(coder: LossyCoder, images: list[NDArray[np.uint8]]) -> RatePoint:
