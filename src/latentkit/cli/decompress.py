@@ -47,7 +47,7 @@ def decompress(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write what is in an archive, as it was; of compress --quality, as near as that.
+    """Write what is in an archive, as it was, or as compress --quality has kept it.
 
     Every block is checked before and after it is decoded. The file or folder gets its name when all of it is written.
     """

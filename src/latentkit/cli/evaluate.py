@@ -12,10 +12,10 @@ from latentkit.cli.application import command
 from latentkit.cli.compressors import in_bytes, open_compressor
 from latentkit.cli.options import ArrayName, Json, Run
 from latentkit.cli.printing import Printer
-from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
+from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from latentkit.evaluation import RatePoint
+    from latentkit.evaluation import PackedSize, RatePoint
 
 __all__ = ["evaluate"]
 
@@ -68,8 +68,31 @@ def evaluate(
     from latentkit.tasks.compression import compare, compare_rates, open_contents
 
     contents = open_contents(data, array=array)
+    points = [] if compressor.lossy_coder_ is None else compare_rates(contents, compressor.lossy_coder_)
+    if plot is not None and not points:
+        raise DataError(f"{data}: no image in it has as many channels as {run} approximates. Leave --plot out.")
     found = compare(contents, compressor.coder_)
-    rows: list[dict[str, Any]] = [asdict(size) for size in found]
+    n_bytes = _tell_sizes(found, data, printer)
+    savings = _tell_rates(points, printer) if points else {}
+    if plot is not None:
+        _draw(points, plot)
+        printer.written("curves", [plot])
+    rates = [
+        {
+            "name": point.name,
+            "quality": point.quality,
+            "bits_per_pixel": point.bits_per_pixel,
+            "psnr": point.distortion.psnr,
+            "ms_ssim": point.distortion.ms_ssim,
+        }
+        for point in points
+    ]
+    values: dict[str, Any] = {"data": data, "n_bytes": n_bytes, "coders": [asdict(size) for size in found]}
+    printer.document({**values, "rates": rates, "rate_at_equal_psnr": savings} if points else values)
+
+
+def _tell_sizes(found: list[PackedSize], data: str, printer: Printer) -> float:
+    """Print a table of sizes without loss, and return how many bytes the data are."""
     n_bytes = found[0].n_bytes * 8.0 / max(1e-12, found[0].bits_per_byte)
     printer.line(f"{data}: {in_bytes(n_bytes)}", style="bold")
     printer.table(
@@ -85,23 +108,7 @@ def evaluate(
             for size in found
         ],
     )
-    points = [] if compressor.lossy_coder_ is None else compare_rates(contents, compressor.lossy_coder_)
-    savings = _tell_rates(points, printer) if points else {}
-    if plot is not None:
-        _draw(points, plot)
-        printer.written("curves", [plot])
-    rates = [
-        {
-            "name": point.name,
-            "quality": point.quality,
-            "bits_per_pixel": point.bits_per_pixel,
-            "psnr": point.distortion.psnr,
-            "ms_ssim": point.distortion.ms_ssim,
-        }
-        for point in points
-    ]
-    values: dict[str, Any] = {"data": data, "n_bytes": n_bytes, "coders": rows}
-    printer.document({**values, "rates": rates, "rate_at_equal_psnr": savings} if points else values)
+    return n_bytes
 
 
 def _tell_rates(points: list[RatePoint], printer: Printer) -> dict[str, float]:

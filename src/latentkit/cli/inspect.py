@@ -59,7 +59,9 @@ def inspect(
     exactness = []
     if "quality" in holds:
         is_exact = "no block needed it: every byte is exact"
-        told = f"{methods['coder']:,} blocks have approximate pixels" if values["is_approximate"] else is_exact
+        n = methods["coder"]
+        is_near = f"{n:,} block{' has' if n == 1 else 's have'} approximate pixels"
+        told = is_near if values["is_approximate"] else is_exact
         exactness = [("quality", f"{holds['quality']} of 100: {told}")]
     becomes = "what was checked when it was written" if values["is_approximate"] else "what it was"
     printer.pairs(

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from latentkit.codec.coders import Coder
 from latentkit.codec.images import Pixels
 from latentkit.codec.lossy import LossyCoder
-from latentkit.core.errors import DataError
 from latentkit.evaluation import (
     Distortion,
     PackedSize,
@@ -71,12 +70,12 @@ def compare_rates(contents: Contents, coder: LossyCoder) -> list[RatePoint]:
     Args:
         contents: Of whose images about four million pixels are taken, evenly spread.
         coder: Learnt from other data.
-    Raises:
-        DataError: If there is no image of as many channels as the coder takes.
+    Returns:
+        The coder's figures, and those of the others; none where no image has as many channels as the coder takes.
     """
     images = [image for image in contents.images() if image.shape[2] == coder.model.channels]
     if not images:
-        raise DataError(f"{contents.name}: there is no image of {coder.model.channels} channels in it, to approximate.")
+        return []
     n_pixels = sum(math.prod(image.shape[:2]) for image in images)
     some = images[:: math.ceil(n_pixels / _MOST_PIXELS)]
     return [*(_rate(coder.of(quality=quality), some) for quality in _QUALITIES), *classic_rates(some)]
