@@ -23,7 +23,7 @@ def test_each_coder_is_a_line_from_few_bits_to_many(n_similar: int) -> None:
     for axes in figure.axes:
         assert [line.get_label() for line in axes.lines] == ["ours", "JPEG"]
         assert axes.lines[0].get_xdata().tolist() == [0.25, 0.5, 0.75]
-        assert [text.get_text() for text in axes.texts] == ["10", "20", "30"]
+        assert [text.get_text() for text in axes.texts] == ["quality 10", "20", "30"]
     assert draw_png(figure).startswith(b"\x89PNG")
 
 

@@ -68,6 +68,8 @@ def _line(points: Sequence[RatePoint], figure_of: str) -> list[tuple[float, floa
 
 
 def _draw(axes: Axes, lines: Mapping[str, list[tuple[float, float, int]]], ours: str) -> None:
+    from matplotlib.patheffects import withStroke
+
     tidy(axes, size=10)
     axes.grid(axis="x", color=INKS["line"], linewidth=0.8)
     roles = iter(_ROLES)
@@ -75,19 +77,23 @@ def _draw(axes: Axes, lines: Mapping[str, list[tuple[float, float, int]]], ours:
         is_ours = name == ours
         role = "first" if is_ours else next(roles, "quiet")
         rates, values, qualities = zip(*line, strict=True) if line else ((), (), ())
-        look: dict[str, Any] = {"linewidth": 2.4, "markersize": 6, "zorder": 4} if is_ours else {"linewidth": 1.4}
-        axes.plot(rates, values, color=INKS[role], marker="o", label=name, **{"markersize": 3.5, **look})
-        for rate, value, quality in zip(rates, values, qualities, strict=True) if is_ours else ():
-            axes.annotate(
-                str(quality),
+        look: dict[str, Any] = {"linewidth": 1.4, "markersize": 4.5}
+        if is_ours:
+            look = {"linewidth": 2.4, "markersize": 7.5, "zorder": 4}
+        axes.plot(rates, values, color=INKS[role], marker="o", markeredgecolor=INKS["paper"], label=name, **look)
+        for number, (rate, value, quality) in enumerate(zip(rates, values, qualities, strict=True) if is_ours else ()):
+            label = axes.annotate(
+                str(quality) if number else f"quality {quality}",
                 (rate, value),
                 xytext=(-6, 5),
                 textcoords="offset points",
                 ha="right",
                 color=INKS[role],
                 fontsize=9,
+                zorder=5,
             )
+            label.set_path_effects([withStroke(linewidth=3, foreground=INKS["paper"])])  # lines may pass behind it
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("bits a pixel")
-    axes.margins(x=0.08, y=0.08)
+    axes.margins(x=0.14, y=0.1)
