@@ -185,7 +185,7 @@ def test_inspect_tells_what_an_archive_holds(
     values = _json(latentkit("inspect", archive, "--check", "--run", packing_run, "--json"))
     assert set(values) == {
         *("archive", "format", "holds", "n_items", "raw_bytes", "file_bytes", "ratio", "blocks", "model"),
-        *("fingerprint", "is_checked"),
+        *("fingerprint", "is_checked", "is_approximate"),
     }
     config = yaml.safe_load((packing_run / "compressor" / "config.yaml").read_text())
     assert values["fingerprint"] == config["fitted"]["fingerprint"]
