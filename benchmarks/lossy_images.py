@@ -126,11 +126,11 @@ def photographs(images: list[Pixels], code: Callable[[Pixels], tuple[int, Pixels
 def learned_block(coder: Any, images: Pixels, quality: int) -> dict[str, float]:
     own = coder.of(quality=quality)
     start = time.perf_counter()
-    content, known = own.encode_known(images.tobytes(), len(images))
+    content, known = own.encode_known(block_of(images), len(images))
     middle = time.perf_counter()
-    assert own.decode(content, len(images), images.size) == known
+    assert own.decode(content, len(images), len(known)) == known
     end = time.perf_counter()
-    shown = np.frombuffer(known, np.uint8).reshape(images.shape)
+    shown = shown_by(known, images)
     return {
         "quality": quality,
         "bpp": 8 * len(content) / images[..., 0].size,
@@ -141,9 +141,19 @@ def learned_block(coder: Any, images: Pixels, quality: int) -> dict[str, float]:
 
 
 def learned_photograph(coder: Any, image: Pixels, quality: int) -> tuple[int, Pixels]:
-    own = coder.of(shape=image.shape, quality=quality)
-    content, known = own.encode_known(image.tobytes(), 1)
-    return len(content), np.frombuffer(known, np.uint8).reshape(image.shape)
+    content, known = coder.of(quality=quality).encode_known(block_of(image[None]), 1)
+    return len(content), shown_by(known, image)
+
+
+def block_of(images: Pixels) -> bytes:
+    from latentkit.codec.images import Pixels
+
+    return Pixels.block(images)
+
+
+def shown_by(known: bytes, images: Pixels) -> Pixels:
+    """What a block shows in place of images."""
+    return np.frombuffer(known, np.uint8, offset=8).reshape(images.shape)
 
 
 def cost_of_whole_numbers(coder: Any, images: Pixels) -> dict[str, float]:
@@ -153,7 +163,7 @@ def cost_of_whole_numbers(coder: Any, images: Pixels) -> dict[str, float]:
     found = {}
     for quality in (10, 50, 90):
         own = coder.of(quality=quality, bit_worth=0.0)
-        shown = np.frombuffer(own.reconstruct(images.tobytes(), len(images)), np.uint8).reshape(images.shape)
+        shown = shown_by(own.reconstruct(block_of(images), len(images)), images)
         real = coder.encoder.reconstruct(torch.from_numpy(images).permute(0, 3, 1, 2), quality)
         found[str(quality)] = psnr(images, real.permute(0, 2, 3, 1).numpy()) - psnr(images, shown)
     return found
@@ -266,8 +276,8 @@ def run() -> None:
             {"quality": quality, **photographs(photos, lambda image, q=quality: learned_photograph(coder, image, q))}
         )
     figures["kodak_encode_seconds"] = (time.perf_counter() - start) / len(PHOTO_QUALITIES) / len(photos)
-    own = coder.of(shape=photos[0].shape, quality=55)
-    content, known = own.encode_known(photos[0].tobytes(), 1)
+    own = coder.of(quality=55)
+    content, known = own.encode_known(block_of(photos[0][None]), 1)
     start = time.perf_counter()
     assert own.decode(content, 1, len(known)) == known
     figures["kodak_decode_seconds"] = time.perf_counter() - start

@@ -84,7 +84,7 @@ def test_what_compress_tells_as_json(latentkit: Command, packing_run: Path, imag
         values = _json(latentkit(*line, *options))
         assert set(values) == {
             *("archive", "source_bytes", "raw_bytes", "file_bytes", "model_bytes", "ratio", "bits_per_byte"),
-            *("n_items", "blocks", "seconds"),
+            *("n_items", "blocks", "seconds", "quality", "approximated", "psnr", "ms_ssim"),
         }
         assert values["archive"] == str(tmp_path / "x.lkz")
         assert (values["source_bytes"], values["raw_bytes"]) == (images_npy.stat().st_size, 60 * 64 + 8)
@@ -185,7 +185,7 @@ def test_inspect_tells_what_an_archive_holds(
     values = _json(latentkit("inspect", archive, "--check", "--run", packing_run, "--json"))
     assert set(values) == {
         *("archive", "format", "holds", "n_items", "raw_bytes", "file_bytes", "ratio", "blocks", "model"),
-        *("fingerprint", "is_checked"),
+        *("fingerprint", "is_checked", "is_approximate"),
     }
     config = yaml.safe_load((packing_run / "compressor" / "config.yaml").read_text())
     assert values["fingerprint"] == config["fitted"]["fingerprint"]

@@ -57,6 +57,7 @@ def compressor() -> Compressor:
 def of_toy(background: str = "background") -> Compressor:
     """A compressor that is quick, since its coder is that of the tests."""
     made = Compressor(random_state=0)
+    made.lossy_coder_ = None
     made.coder_, made.seed_, made.bits_, made.history_ = toy(background), 0, 1.0, [{"epoch": 1, "seconds": 0.1}]
     return made
 
@@ -269,7 +270,15 @@ def test_tables_are_learnt_and_come_back_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_parameters_are_those_of_scikit_learn(compressor: Compressor) -> None:
-    given = {"max_time": "90s", "max_epochs": 3, "keeps_rows": True, "device": "cpu", "random_state": 5, "verbose": 1}
+    given = {
+        "max_time": "90s",
+        "max_epochs": 3,
+        "keeps_rows": True,
+        "lossy": True,
+        "device": "cpu",
+        "random_state": 5,
+        "verbose": 1,
+    }
     assert Compressor(**given).get_params() == given  # type: ignore[arg-type]
     assert clone(Compressor(**given)).get_params() == given  # type: ignore[arg-type]
     assert not hasattr(clone(compressor), "coder_")
@@ -278,6 +287,7 @@ def test_parameters_are_those_of_scikit_learn(compressor: Compressor) -> None:
         ("max_time", 0),
         ("max_epochs", 0),
         ("keeps_rows", "no"),
+        ("lossy", "no"),
         ("device", 3),
         ("random_state", "x"),
         ("verbose", "loud"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
+from latentkit.cli.compressors import errors, in_bytes, open_compressor, place_of, telling_bytes
 from latentkit.cli.options import ArrayName, Json, Quiet, Run, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
@@ -25,6 +25,7 @@ __all__ = ["compress"]
     "latentkit compress run images.npy -o images.lkz",
     "latentkit compress run images.npz --array x_test -o x.lkz",
     "latentkit compress run today.npy -o today.lkz --no-model",
+    "latentkit compress run photos/ -o photos.lkz --quality 60",
     "cat images.npy | latentkit compress run - -o - > images.lkz",
 )
 def compress(
@@ -48,6 +49,18 @@ def compress(
         ),
     ],
     array: ArrayName = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--quality",
+            metavar="Q",
+            min=1,
+            max=100,
+            help="Approximate images: 1 is smallest, 100 nearest. The run has to be fitted with --lossy. Without it "
+            "every pixel is kept.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         bool,
         typer.Option(
@@ -63,7 +76,7 @@ def compress(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Compress data like those of the run, without loss.
+    """Compress data like those of the run, without loss unless --quality is given.
 
     Images cost what the run's compressor finds improbable in them (latentkit fit --compressor). What does not fit it is
     compressed by zstd. Of images in PNG files the pixels are kept, with names, times and permissions; of all other
@@ -71,7 +84,7 @@ def compress(
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
     target = place_of(output, as_json=as_json)
-    compressor = open_compressor(run)
+    coder = open_compressor(run).coder_of(quality)
     from latentkit.tasks.compression import compress as write_archive
     from latentkit.tasks.compression import open_contents
 
@@ -80,17 +93,17 @@ def compress(
         archived = write_archive(
             contents,
             target,
-            compressor.coder_,
+            coder,
             embeds_model=model,
             verify=verify,
             n_workers=workers,
             progress=progress,
         )
-    _tell(archived, data, output, printer, has_model=model)
+    _tell(archived, quality, output, printer, has_model=model)
 
 
-def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_model: bool) -> None:
-    summary = archived.summary
+def _tell(archived: Archived, quality: int | None, output: str, printer: Printer, *, has_model: bool) -> None:
+    summary, lost = archived.summary, archived.distortion
     share = f"{archived.ratio:.2f} times smaller, {archived.bits_per_byte:.3f} bits a byte"
     printer.line(f"{in_bytes(summary.raw_bytes)} -> {in_bytes(summary.file_bytes)}: {share}", style="bold")
     methods = {method.name.lower(): n for method, n in summary.n_blocks_by.items() if n}
@@ -103,6 +116,8 @@ def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_m
     ]
     if archived.source_bytes is not None and archived.source_bytes != summary.raw_bytes:
         pairs.insert(0, ("data", f"{in_bytes(archived.source_bytes)} where they lie"))
+    if quality is not None and lost is not None:
+        pairs.insert(0, ("quality", f"{quality} of 100: {errors(lost)}"))
     printer.pairs(pairs)
     coded = sum(size for method, size in summary.bytes_by.items() if method.name == "CODER")
     if summary.forgone_bytes:
@@ -110,6 +125,8 @@ def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_m
             f"the model is larger than what it saves here, {in_bytes(summary.forgone_bytes)}: --no-model saves that, "
             "and the archive then needs the run"
         )
+    elif not coded and quality is not None:
+        printer.note("warning: nothing in these data is an image that the run approximates; all of it is kept exactly")
     elif not coded and summary.raw_bytes:
         printer.note("warning: nothing in these data fits the run's compressor; zstd took all of it")
     if summary.n_mismatches:
@@ -124,6 +141,10 @@ def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_m
             "ratio": archived.ratio,
             "bits_per_byte": archived.bits_per_byte,
             "n_items": summary.n_items,
+            "quality": quality,
+            "approximated": None if lost is None else lost.n_images,
+            "psnr": None if lost is None else lost.psnr,
+            "ms_ssim": None if lost is None else lost.ms_ssim,
             "blocks": methods,
             "seconds": summary.seconds,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from latentkit.core.errors import InvalidParameterError, RunError
 
 if TYPE_CHECKING:
     from latentkit.estimators import Compressor
+    from latentkit.evaluation import Distortion
 
 __all__ = [
     "COMPRESSOR_FOLDER",
     "COMPRESSOR_TIME",
     "CompressorPlan",
     "compressor_line",
+    "errors",
     "in_bytes",
     "open_compressor",
     "place_of",
@@ -44,12 +47,14 @@ class CompressorPlan:
         array: Member of a .npz.
         max_time: To learn.
         seed: Of everything random.
+        lossy: Whether it learns to approximate images, too.
     """
 
     source: str
     array: str | None
     max_time: float | str
     seed: int
+    lossy: bool = False
 
     def check(self) -> None:
         """See, before a long training, that there is something to learn from.
@@ -65,14 +70,16 @@ class CompressorPlan:
                 f"--compressor learns from files as they lie: a folder of PNG files, .npy, .npz, idx or .csv; got "
                 f"{self.source}. Leave it out, or write the data to a file first."
             )
-        check_learnable(open_contents(self.source, array=self.array))
+        check_learnable(open_contents(self.source, array=self.array), lossy=self.lossy)
 
     def fit(self, place: Path, printer: Printer) -> Compressor:
         """Fit a compressor and keep it in a run."""
         from latentkit.estimators import Compressor
 
         printer.note("learning to compress")
-        compressor = Compressor(max_time=self.max_time, random_state=self.seed, verbose=int(not printer.quiet))
+        compressor = Compressor(
+            max_time=self.max_time, lossy=self.lossy, random_state=self.seed, verbose=int(not printer.quiet)
+        )
         compressor.fit(self.source, array=self.array)
         compressor.save(place / COMPRESSOR_FOLDER)
         return compressor
@@ -89,8 +96,24 @@ def compressor_line(compressor: Compressor) -> str:
     """A compressor in words."""
     import pyarrow as pa
 
-    packed = pa.Codec("zstd", 19).compress(compressor.coder_.state().to_bytes())
-    return f"{compressor.bits_:.3f} bits a byte of held-out data; its model takes {in_bytes(len(packed))} of an archive"
+    zstd = pa.Codec("zstd", 19)
+    sizes = [in_bytes(len(zstd.compress(coder.state().to_bytes()))) for coder in compressor.coders]
+    lossy = f", that of loss {sizes[1]}" if len(sizes) > 1 else ""
+    return f"{compressor.bits_:.3f} bits a byte of held-out data; its model takes {sizes[0]} of an archive{lossy}"
+
+
+def errors(lost: Distortion) -> str:
+    """What is lost of images, in words."""
+    from latentkit.evaluation import MS_SSIM_LEAST_SIDE
+
+    if not lost.n_images:
+        return "no image is approximated"
+    of = f"{lost.n_images:,} image{'' if lost.n_images == 1 else 's'} approximated"
+    decibels = "no error" if math.isinf(lost.psnr) else f"PSNR {lost.psnr:.2f} dB"
+    if lost.ms_ssim is None:
+        return f"{of}, {decibels} (MS-SSIM takes sides of {MS_SSIM_LEAST_SIDE} pixels and more)"
+    larger = "" if lost.n_similar == lost.n_images else f" of the {lost.n_similar:,} large ones"
+    return f"{of}, {decibels}, MS-SSIM {lost.ms_ssim:.4f}{larger}"
 
 
 def open_compressor(run: Path) -> Compressor:

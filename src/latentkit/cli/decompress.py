@@ -47,7 +47,7 @@ def decompress(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Write what is in an archive, as it was.
+    """Write what is in an archive, as it was, or as compress --quality has kept it.
 
     Every block is checked before and after it is decoded. The file or folder gets its name when all of it is written.
     """
@@ -56,7 +56,7 @@ def decompress(
     from latentkit.tasks.compression import decompress as write_contents
     from latentkit.tasks.compression import salvage as write_rest
 
-    coder = None if run is None else open_compressor(run).coder_
+    coder = None if run is None else open_compressor(run).coders
     source: Any = sys.stdin.buffer if archive == "-" else Path(archive).expanduser()
     if salvage:
         files, left = write_rest(source, target, coder)

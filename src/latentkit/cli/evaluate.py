@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +12,10 @@ from latentkit.cli.application import command
 from latentkit.cli.compressors import in_bytes, open_compressor
 from latentkit.cli.options import ArrayName, Json, Run
 from latentkit.cli.printing import Printer
-from latentkit.core.errors import InvalidParameterError
+from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from latentkit.evaluation import PackedSize, RatePoint
 
 __all__ = ["evaluate"]
 
@@ -20,6 +24,7 @@ __all__ = ["evaluate"]
     "evaluate",
     "latentkit evaluate run test.npz --array x_test --compression",
     "latentkit evaluate run scans/ --compression --json",
+    "latentkit evaluate run photos/ --compression --plot curves.png",
 )
 def evaluate(
     run: Run,
@@ -33,22 +38,61 @@ def evaluate(
         bool,
         typer.Option("--compression", help="Compress DATA, read it back, and do the same with classic coders."),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="PNG",
+            help="Draw errors over bits, of a run that was fitted with --lossy.",
+            show_default=False,
+        ),
+    ] = None,
     array: ArrayName = None,
     as_json: Json = False,
 ) -> None:
     """Measure how good a run is on data that it has not learnt.
 
     --compression: bits for each byte, with the model and without, beside gzip, bz2, xz, zstd, brotli, PNG, WebP and,
-    where pillow-jxl-plugin is installed, JPEG XL. They get the same bytes, or all images as one picture.
+    where pillow-jxl-plugin is installed, JPEG XL. They get the same bytes, or all images as one picture. Of a run
+    that was fitted with --lossy: bits for each pixel, PSNR and MS-SSIM at five qualities, too, beside JPEG and WebP.
     """
     if not compression:
         raise InvalidParameterError("evaluate measures one thing so far: give --compression.")
     printer = Printer(as_json=as_json)
     compressor = open_compressor(run)
-    from latentkit.tasks.compression import compare, open_contents
+    if plot is not None and compressor.lossy_coder_ is None:
+        raise UnsupportedOperationError(
+            f"--plot draws what loss costs, and {run} has not learnt to approximate. Fit again with --compressor "
+            "--lossy, or leave --plot out."
+        )
+    from latentkit.tasks.compression import compare, compare_rates, open_contents
 
-    found = compare(open_contents(data, array=array), compressor.coder_)
-    rows: list[dict[str, Any]] = [asdict(size) for size in found]
+    contents = open_contents(data, array=array)
+    points = [] if compressor.lossy_coder_ is None else compare_rates(contents, compressor.lossy_coder_)
+    if plot is not None and not points:
+        raise DataError(f"{data}: no image in it has as many channels as {run} approximates. Leave --plot out.")
+    found = compare(contents, compressor.coder_)
+    n_bytes = _tell_sizes(found, data, printer)
+    savings = _tell_rates(points, printer) if points else {}
+    if plot is not None:
+        _draw(points, plot)
+        printer.written("curves", [plot])
+    rates = [
+        {
+            "name": point.name,
+            "quality": point.quality,
+            "bits_per_pixel": point.bits_per_pixel,
+            "psnr": point.distortion.psnr,
+            "ms_ssim": point.distortion.ms_ssim,
+        }
+        for point in points
+    ]
+    values: dict[str, Any] = {"data": data, "n_bytes": n_bytes, "coders": [asdict(size) for size in found]}
+    printer.document({**values, "rates": rates, "rate_at_equal_psnr": savings} if points else values)
+
+
+def _tell_sizes(found: list[PackedSize], data: str, printer: Printer) -> float:
+    """Print a table of sizes without loss, and return how many bytes the data are."""
     n_bytes = found[0].n_bytes * 8.0 / max(1e-12, found[0].bits_per_byte)
     printer.line(f"{data}: {in_bytes(n_bytes)}", style="bold")
     printer.table(
@@ -64,4 +108,43 @@ def evaluate(
             for size in found
         ],
     )
-    printer.document({"data": data, "n_bytes": n_bytes, "coders": rows})
+    return n_bytes
+
+
+def _tell_rates(points: list[RatePoint], printer: Printer) -> dict[str, float]:
+    """Print a table of rates and errors, and return how much more than each other coder ours takes, as a share."""
+    from latentkit.evaluation import MS_SSIM_LEAST_SIDE
+    from latentkit.tasks.compression import rates_at_equal_psnr
+
+    n_similar = points[0].distortion.n_similar
+    printer.line()
+    printer.line(f"with loss: {points[0].distortion.n_images:,} images", style="bold")
+    printer.table(
+        ("coder", "quality", "bits a pixel", "PSNR, dB", "MS-SSIM"),
+        [
+            (
+                point.name,
+                str(point.quality),
+                f"{point.bits_per_pixel:.3f}",
+                f"{point.distortion.psnr:.2f}",
+                "-" if point.distortion.ms_ssim is None else f"{point.distortion.ms_ssim:.4f}",
+            )
+            for point in points
+        ],
+    )
+    if not n_similar:
+        printer.note(f"MS-SSIM takes images with sides of {MS_SSIM_LEAST_SIDE} pixels and more")
+    savings = rates_at_equal_psnr(points)
+    for name, share in savings.items():
+        more = "more" if share > 0 else "fewer"
+        printer.line(f"at equal PSNR {abs(share):.0%} {more} bits than {name}")
+    return savings
+
+
+def _draw(points: list[RatePoint], file: Path) -> None:
+    from latentkit.core.files import write_bytes
+    from latentkit.report.rates import rate_curves
+    from latentkit.report.style import draw_png
+    from latentkit.tasks.compression.comparing import OURS
+
+    write_bytes(file, draw_png(rate_curves(points, OURS)))

@@ -46,6 +46,7 @@ __all__ = ["fit"]
     "latentkit fit table.csv --labels species --preset fast",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit scans/ -o run --time 5m --compressor",
+    "latentkit fit photos/ -o run --time 9m --compressor --lossy",
     "latentkit fit --resume -o run",
     panel=START,
 )
@@ -146,6 +147,10 @@ def fit(
             help="Learn, in as much time again, what compress makes archives of images with.",
         ),
     ] = False,
+    lossy: Annotated[
+        bool,
+        typer.Option("--lossy", help="Have --compressor learn to approximate images, too, for compress --quality."),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -168,6 +173,8 @@ def fit(
         where=tuple(where or ()),
         leave_out=parse_columns("--leave-out", leave_out or ()),
     )
+    if lossy and not compressor:
+        raise InvalidParameterError("--lossy is about archives: give --compressor, too.")
     read_where(reading.where)  # what cannot be read is told before anything else is
     if resume and run is None:
         raise InvalidParameterError("--resume needs the run to go on with: latentkit fit --resume -o RUN.")
@@ -178,7 +185,15 @@ def fit(
         if seed is not None or "random_state" in given:
             explicit["random_state"] = given.get("random_state", seed)
         resume_run(
-            run, data, reading, explicit, printer, report=report, detector=detector, compressor=compressor
+            run,
+            data,
+            reading,
+            explicit,
+            printer,
+            report=report,
+            detector=detector,
+            compressor=compressor,
+            lossy=lossy,
         )  # conditional or not: the run says so
         return
     if data is None:
@@ -190,7 +205,8 @@ def fit(
     dataset = read_to_learn(data, reading, printer)
     plan = None
     if compressor:
-        plan = CompressorPlan(data, array, chosen.get("max_time") or COMPRESSOR_TIME, chosen.get("random_state", 0))
+        time_to_learn, first = chosen.get("max_time") or COMPRESSOR_TIME, chosen.get("random_state", 0)
+        plan = CompressorPlan(data, array, time_to_learn, first, lossy=lossy)
     fit_run(
         model,
         chosen,

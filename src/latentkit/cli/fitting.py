@@ -60,7 +60,7 @@ def fit_run(
                 overwrite=True,
             )
     except (KeyboardInterrupt, TrainingInterrupted):
-        also = "" if compressor is None else " --compressor"
+        also = "" if compressor is None else " --compressor --lossy" if compressor.lossy else " --compressor"
         printer.note(f"go on with: latentkit fit --resume -o {place}{also}")
         raise
     remove_detector(place)  # of a run that this one has replaced
@@ -124,7 +124,11 @@ def tell_outcome(
         values["detector"] = describe_detector(found, place)
         figures.append(("detector", detector_line(found)))
     if packer is not None:
-        values["compressor"] = {"bits": packer.bits_, "coder": packer.coder_.name}
+        values["compressor"] = {
+            "bits": packer.bits_,
+            "coder": packer.coder_.name,
+            "lossy": packer.lossy_coder_ is not None,
+        }
         figures.append(("compressor", compressor_line(packer)))
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
     is_images = estimator.schema_.kind == "images"
@@ -136,7 +140,9 @@ def tell_outcome(
             f"latentkit score {place} DATA -o scores.csv",
         ]
     lines += [f"latentkit detect {place} DATA -o anomalies.csv --explain"] if found is not None else []
-    lines += [f"latentkit compress {place} DATA -o x.lkz"] if packer is not None else []
+    if packer is not None:
+        quality = "" if packer.lossy_coder_ is None else " --quality 60"
+        lines.append(f"latentkit compress {place} DATA -o x.lkz{quality}")
     printer.commands("next", lines)
     printer.document(values)
 

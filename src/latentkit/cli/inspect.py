@@ -31,7 +31,7 @@ def inspect(
     from latentkit.codec.archive import FORMAT_VERSION, ArchiveReader
 
     printer = Printer(as_json=as_json)
-    coder = None if run is None else open_compressor(run).coder_
+    coder = None if run is None else open_compressor(run).coders
     with ArchiveReader(archive, coder=coder) as reader:
         file_bytes, blocks, model = archive.stat().st_size, reader.blocks, reader.model()
         methods = Counter(block.method.name.lower() for block in blocks)
@@ -51,17 +51,27 @@ def inspect(
             "model": None if model is None else model.name,
             "fingerprint": fingerprint or None,
             "is_checked": check,
+            "is_approximate": "quality" in reader.meta and methods["coder"] > 0,
         }
     holds = values["holds"]
     printer.line(f"{archive}: {holds.get('name', 'a stream')}, {holds.get('kind', 'bytes')}", style="bold")
     needs = f"not in it: give --run; fingerprint {fingerprint[:12]}" if methods["coder"] else "none, no block needs it"
+    exactness = []
+    if "quality" in holds:
+        is_exact = "no block needed it: every byte is exact"
+        n = methods["coder"]
+        is_near = f"{n:,} block{' has' if n == 1 else 's have'} approximate pixels"
+        told = is_near if values["is_approximate"] else is_exact
+        exactness = [("quality", f"{holds['quality']} of 100: {told}")]
+    becomes = "what was checked when it was written" if values["is_approximate"] else "what it was"
     printer.pairs(
         [
             ("items", f"{values['n_items']:,} in {len(blocks):,} blocks"),
             ("size", f"{in_bytes(reader.n_bytes)} in {in_bytes(file_bytes)}: {values['ratio']:.2f} times smaller"),
+            *exactness,
             ("packed by", ", ".join(f"{name}: {n:,}" for name, n in methods.items()) or "nothing"),
             ("model", needs if model is None else f"{model.name}, in it; fingerprint {fingerprint[:12]}"),
-            ("whole", "yes: every block becomes what it was" if check else "its ends are; --check decodes all of it"),
+            ("whole", f"yes: every block becomes {becomes}" if check else "its ends are; --check decodes all of it"),
         ]
     )
     printer.document(values)

@@ -28,6 +28,7 @@ def resume_run(
     report: bool | None,
     detector: bool | None = None,
     compressor: bool = False,
+    lossy: bool = False,
 ) -> None:
     """Finish the training in a run folder.
 
@@ -40,6 +41,7 @@ def resume_run(
         report: Whether to write the report at the end; None leaves it to the training.
         detector: Whether to fit a detector at the end; None leaves it to the training and the model.
         compressor: Whether to fit a compressor at the end.
+        lossy: Whether that learns to approximate images, too.
     Raises:
         RunError: If there is no run, or it does not say where its data are.
         InvalidParameterError: If a given setting differs from the run's.
@@ -60,7 +62,7 @@ def resume_run(
     if compressor:
         given = config["parameters"]
         time, seed = given.get("max_time") or COMPRESSOR_TIME, given.get("random_state") or 0
-        plan = CompressorPlan(source, recorded.array, time, seed)
+        plan = CompressorPlan(source, recorded.array, time, seed, lossy=lossy)
     if "fitted" in config:
         printer.note(f"{folder} is trained to the end already")
         estimator = load(folder)

@@ -96,11 +96,14 @@ class Coder(ABC):
 
     A block is bytes: those of n items, such as the pixels of n images one after the other, or n lines of a table.
     What `decode` gives is what `encode` was given, to the byte, on every machine; and both take time and memory in
-    proportion to the size of the block, whatever the bytes are.
+    proportion to the size of the block, whatever the bytes are. A coder that approximates gives another block of that
+    size instead, the same on every machine, which :meth:`encode_known` tells beforehand.
     """
 
     #: Under which it is registered.
     name: ClassVar[str]
+    #: From 1 to 100, how well a coder that approximates does so; None where each byte comes back.
+    quality: int | None = None
 
     @abstractmethod
     def state(self) -> CoderState:
@@ -116,6 +119,17 @@ class Coder(ABC):
         Raises:
             UnfitDataError: If they are not what this coder can code; another method is taken then.
         """
+
+    def encode_known(self, block: bytes, n: int) -> tuple[bytes, bytes]:
+        """Return the code of a block, and what :meth:`decode` gives for it: the block, unless that is approximated.
+
+        Args:
+            block: As for :meth:`encode`.
+            n: How many items it has.
+        Raises:
+            UnfitDataError: As :meth:`encode` does.
+        """
+        return self.encode(block, n), block
 
     @abstractmethod
     def decode(self, content: bytes, n: int, size: int) -> bytes:

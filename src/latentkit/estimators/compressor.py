@@ -1,4 +1,4 @@
-"""Compression: a model learnt from data makes archives of data like them, and gives them back to the byte."""
+"""Compression: a model learnt from data makes archives of data like them, and gives them back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Final, Self, final
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -18,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted
 from latentkit.codec.archive import ArchiveReader
 from latentkit.codec.archive.source import extent
 from latentkit.codec.coders import Coder, CoderState, coder_from_state
-from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, RunError
+from latentkit.codec.lossy import LossyCoder
+from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, RunError, UnsupportedOperationError
 from latentkit.core.files import sha256, write_bytes, write_json
 from latentkit.core.parameters import parse_duration
 from latentkit.core.version import __version__
@@ -38,17 +41,28 @@ from latentkit.estimators.runs import (
     staged,
     write_config,
     write_metrics,
+    write_tensors,
 )
-from latentkit.tasks.compression import compress, decompress, learn_coder, open_contents, restorer_of
+from latentkit.tasks.compression import (
+    TrainedEncoder,
+    compress,
+    decompress,
+    learn_coder,
+    learn_lossy_coder,
+    open_contents,
+    restorer_of,
+)
 from latentkit.tasks.compression.contents.files import FileRestorer
 from latentkit.training import Engine
 from latentkit.training.progress import make_reporter
 
 __all__ = ["COMPRESSOR", "Compressor"]
 
-#: What ``config.yaml`` calls a compressor, and the file of its coder.
+#: What ``config.yaml`` calls a compressor, and the files of its coders.
 COMPRESSOR: Final = "compressor"
 CODER: Final = "coder.bin"
+LOSSY_CODER: Final = "lossy.bin"
+LOSSY_ENCODER: Final = "lossy.safetensors"
 
 Source = str | os.PathLike[str] | IO[bytes]
 
@@ -56,7 +70,7 @@ Source = str | os.PathLike[str] | IO[bytes]
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class Compressor(BaseEstimator):  # type: ignore[misc]
-    r"""Compresses data like those that it has learnt, without loss.
+    r"""Compresses data like those that it has learnt, without loss unless a quality is asked for.
 
     What costs few bits is what a model finds probable: data x take about
 
@@ -68,18 +82,24 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     counts.
     What does not fit the model is compressed by zstd, so that nothing grows.
 
+    With `lossy` a second model is learnt, which approximates images (:class:`~latentkit.codec.lossy.LossyCoder`): what
+    comes back is near to what was given, and the same on any machine.
+
     Args:
         max_time: Time to learn, seconds or text such as ``"5m"``; None for no limit. With a limit of time the same seed
             need not give the same model.
         max_epochs: Passes over images, at most; None for no limit.
         keeps_rows: Whether the model of a table holds the rows that it has learnt from, where that helps: archives are
             smaller, and the model is much larger, so that it pays with ``embed=False``.
+        lossy: Whether to learn to approximate images, too, for ``compress(quality=)``. Each model has half of
+            `max_time` then; bringing the second one into whole numbers comes on top of it.
         device: To learn on.
         random_state: Seed; None draws one.
         verbose: 0 is silent, 1 shows progress.
 
     Attributes:
         coder_: What turns blocks into bytes and back.
+        lossy_coder_: What approximates images; None without `lossy`.
         history_: How learning went, a record per epoch.
         bits_: What a byte of held-out data costs by the model, bits.
         seed_: The seed.
@@ -99,6 +119,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     max_time: float | str | None = 300.0
     max_epochs: int | None = None
     keeps_rows: bool = False
+    lossy: bool = False
     device: str = "cpu"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
@@ -107,6 +128,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         "max_time": [str, None, Interval(Real, 0, None, closed="neither")],
         "max_epochs": [None, Interval(Integral, 1, None, closed="left")],
         "keeps_rows": ["boolean"],
+        "lossy": ["boolean"],
         "device": [str],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -123,14 +145,29 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             array: Member of the .npz.
         Raises:
             InvalidParameterError: If a parameter has a value that it cannot have.
-            DataError: If there is nothing to learn from.
+            DataError: If there is nothing to learn from; with `lossy`, if there are no images, or not of one or three
+                channels.
         """
         validate(self)
         self.seed_ = draw_seed(self.random_state)
+        contents = open_contents(X, array=array)
+        max_time = None if self.max_time is None else parse_duration("max_time", self.max_time)
+        if max_time is not None and self.lossy:
+            max_time /= 2
+        self.lossy_coder_: LossyCoder | None = None
+        if self.lossy:  # first, since it takes fewer kinds of data
+            self.lossy_coder_ = learn_lossy_coder(
+                contents,
+                seed=self.seed_,
+                max_time=max_time,
+                max_epochs=self.max_epochs,
+                device=self.device,
+                reporter=make_reporter(self.verbose),
+            )
         learnt = learn_coder(
-            open_contents(X, array=array),
+            contents,
             seed=self.seed_,
-            max_time=None if self.max_time is None else parse_duration("max_time", self.max_time),
+            max_time=max_time,
             max_epochs=self.max_epochs,
             keeps_rows=self.keeps_rows,
             engine=Engine(device=self.device, matmul="medium"),
@@ -141,11 +178,33 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         self.bits_ = learnt.bits
         return self
 
+    @property
+    def coders(self) -> tuple[Coder, ...]:
+        """What reads the archives that this compressor has written."""
+        return (self.coder_,) if self.lossy_coder_ is None else (self.coder_, self.lossy_coder_)
+
+    def coder_of(self, quality: int | None) -> Coder:
+        """Return what writes archives of a quality; None gives back each byte.
+
+        Raises:
+            InvalidParameterError: If the quality is not from 1 to 100.
+            UnsupportedOperationError: If this compressor has not learnt to approximate.
+        """
+        if quality is None:
+            return self.coder_
+        if self.lossy_coder_ is None:
+            raise UnsupportedOperationError(
+                f"quality={quality!r} asks for loss, which this compressor has not learnt. Fit with "
+                "Compressor(lossy=True), or latentkit fit DATA -o RUN --compressor --lossy; or leave quality out."
+            )
+        return self.lossy_coder_.of(quality=quality)
+
     def compress(
         self,
         X: Any,
         path: str | os.PathLike[str] | IO[bytes] | None = None,
         *,
+        quality: int | None = None,
         array: str | None = None,
         embed: bool = True,
         verify: bool = True,
@@ -158,6 +217,8 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             X: An array, a folder, a file of any kind, or a binary stream.
             path: Where to: a path, which gets its name when the archive is whole, or a binary stream. None returns the
                 archive as bytes.
+            quality: None gives back each byte. From 1, smallest, to 100, nearest, images are approximated where that
+                takes fewer bytes; whatever is no image of as many channels as were learnt stays as it is.
             array: Member of a .npz.
             embed: Whether the archive holds the model, so that anybody can open it. Without it an archive is smaller,
                 and lost with the model.
@@ -166,13 +227,16 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             progress: Called with the bytes done.
         Returns:
             What became of the data (:class:`~latentkit.tasks.compression.Archived`); the archive where `path` is None.
+        Raises:
+            UnsupportedOperationError: If `quality` is given, and this compressor was fitted without `lossy`.
         """
         check_is_fitted(self)
+        coder = self.coder_of(quality)
         target = io.BytesIO() if path is None else path
         archived = compress(
             open_contents(X, array=array),
             _place(target),
-            self.coder_,
+            coder,
             embeds_model=embed,
             verify=verify,
             n_workers=n_workers,
@@ -195,26 +259,26 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         source = io.BytesIO(archive) if isinstance(archive, bytes) else _place(archive)
-        coder = self._coder_for(source)
+        coders = self._coders_for(source)
         if path is not None:
-            return decompress(source, _place(path), coder)
-        with ArchiveReader(source, coder=coder) as reader:
+            return decompress(source, _place(path), coders)
+        with ArchiveReader(source, coder=coders) as reader:
             restorer = restorer_of(reader.meta)
             if not isinstance(restorer, FileRestorer):
                 raise InvalidParameterError("the archive is of a folder: say where to write it, with path=.")
             return restorer.array(reader)
 
-    def _coder_for(self, source: Any) -> Coder | None:
-        """The coder of this compressor, unless the archive holds another model itself; pipes cannot be looked into."""
+    def _coders_for(self, source: Any) -> tuple[Coder, ...] | None:
+        """The coders of this compressor, unless the archive holds another model itself; pipes cannot be looked into."""
         start, n_bytes = (0, 0) if isinstance(source, Path) else extent(source)
         if n_bytes is None:
-            return self.coder_
+            return self.coders
         with ArchiveReader(source) as reader:
-            is_own = reader.fingerprint in (None, self.coder_.state().fingerprint)
-            coder = self.coder_ if is_own or reader.model() is None else None
+            is_own = reader.fingerprint in (None, *(coder.state().fingerprint for coder in self.coders))
+            coders = self.coders if is_own or reader.model() is None else None
         if not isinstance(source, Path):
             source.seek(start)
-        return coder
+        return coders
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a folder from which :func:`latentkit.load` gives this compressor back; no pickle is in it."""
@@ -223,6 +287,8 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         check_place(folder, COMPRESSOR, "compressor")
         with staged(folder) as stage:
             write_bytes(stage / CODER, self.coder_.state().to_bytes())
+            lossy = {} if self.lossy_coder_ is None else {"lossy": _written_lossy(stage, self.lossy_coder_)}
+            sums = {file.name: sha256(file) for file in sorted(stage.iterdir())}
             write_json(stage / ENVIRONMENT, environment())
             write_metrics(stage, self.history_)
             config = {
@@ -235,11 +301,29 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
                     "bits": self.bits_,
                     "coder": self.coder_.name,
                     "fingerprint": self.coder_.state().fingerprint.hex(),
-                    "sha256": {CODER: sha256(stage / CODER)},
+                    **lossy,
+                    "sha256": sums,
                 },
             }
             write_config(stage, config)
         return folder
+
+
+def _written_lossy(folder: Path, coder: LossyCoder) -> dict[str, Any]:
+    """Write what approximates, and return what the configuration tells of it."""
+    assert isinstance(coder.encoder, TrainedEncoder), "it was learnt here"
+    write_bytes(folder / LOSSY_CODER, coder.state().to_bytes())
+    write_tensors(folder / LOSSY_ENCODER, coder.encoder.network.state_dict())
+    return {"fingerprint": coder.state().fingerprint.hex(), "encoder": coder.encoder.describe()}
+
+
+def _read_lossy(folder: Path, told: Mapping[str, Any], sums: Mapping[str, str]) -> LossyCoder:
+    for name in (LOSSY_CODER, LOSSY_ENCODER):
+        check_content(folder / name, sums[name])
+    coder = coder_from_state(CoderState.from_bytes((folder / LOSSY_CODER).read_bytes()))
+    if not isinstance(coder, LossyCoder):
+        raise TypeError(f"{LOSSY_CODER} is of another coder, {coder.name}")
+    return coder.of(encoder=TrainedEncoder.of(told["encoder"], load_file(folder / LOSSY_ENCODER)))
 
 
 def _place(target: Any) -> Any:
@@ -255,9 +339,11 @@ def _load(folder: Path) -> Compressor:
         known = Compressor().get_params()
         compressor = Compressor(**{name: value for name, value in config["parameters"].items() if name in known})
         compressor.coder_ = coder_from_state(CoderState.from_bytes((folder / CODER).read_bytes()))
+        told = fitted.get("lossy")
+        compressor.lossy_coder_ = None if told is None else _read_lossy(folder, told, fitted["sha256"])
         compressor.seed_, compressor.bits_ = int(fitted["seed"]), float(fitted["bits"])
         compressor.history_ = read_metrics(folder / METRICS)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
         if isinstance(error, RunError) and not isinstance(error, DamagedArchiveError):
             raise
         raise damaged_config(folder / CONFIG, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentkit.evaluation.classic_rates import RatePoint, classic_rates, even_stacks
 from latentkit.evaluation.classifier import ClassifierFeatures
 from latentkit.evaluation.code_quality import disentanglement_metrics, measure_disentanglement
 from latentkit.evaluation.column_shapes import ColumnShapes, column_shapes
@@ -24,6 +25,7 @@ from latentkit.evaluation.disentanglement import (
     mutual_information_gap,
     sap_score,
 )
+from latentkit.evaluation.distortion import Distortion
 from latentkit.evaluation.drift import ColumnDrift, Drift, measure_drift
 from latentkit.evaluation.features import (
     FeatureMap,
@@ -50,7 +52,7 @@ from latentkit.evaluation.memorisation import CopyRate, copy_rate
 from latentkit.evaluation.mixed_table import MixedTable, mixed_tables
 from latentkit.evaluation.mixture_posteriors import MixtureEstimate, miselbo
 from latentkit.evaluation.pair_trends import PairTrends, pair_associations, pair_trends
-from latentkit.evaluation.pairs import ms_ssim, psnr, ssim
+from latentkit.evaluation.pairs import MS_SSIM_LEAST_SIDE, ms_ssim, psnr, ssim
 from latentkit.evaluation.rate_distortion import bjontegaard_rate
 from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
 from latentkit.evaluation.table_efficacy import LearnerScore, train_synthetic_test_real
@@ -60,6 +62,7 @@ from latentkit.evaluation.table_quality import measure_table, table_metrics, tab
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
 
 __all__ = [
+    "MS_SSIM_LEAST_SIDE",
     "AttributeControl",
     "AttributeRecognizer",
     "AttributeRegressor",
@@ -72,6 +75,7 @@ __all__ = [
     "Dci",
     "DensityCoverage",
     "DetectionQuality",
+    "Distortion",
     "Drift",
     "FactorVaeScore",
     "FeatureMap",
@@ -92,14 +96,16 @@ __all__ = [
     "PrecisionRecall",
     "PrincipalComponentFeatures",
     "RandomFeatures",
+    "RatePoint",
     "RowFeatures",
     "SapScore",
     "TwoSampleAuc",
     "active_units",
     "attribute_control",
     "bits_per_dimension",
-    "classic_sizes",
     "bjontegaard_rate",
+    "classic_rates",
+    "classic_sizes",
     "classification_accuracy_score",
     "closest_records",
     "codebook_perplexity",
@@ -108,25 +114,26 @@ __all__ = [
     "copy_rate",
     "dci",
     "density_coverage",
+    "detection_quality",
     "disentanglement_metrics",
+    "even_stacks",
     "factor_vae_score",
     "frechet_distance",
     "importance_bound",
     "kernel_distance",
     "measure_disentanglement",
-    "detection_quality",
     "measure_drift",
     "measure_samples",
     "measure_table",
     "miselbo",
-    "mosaic",
     "mixed_tables",
+    "mosaic",
+    "ms_ssim",
     "mutual_information",
     "mutual_information_gap",
     "pair_associations",
     "pair_trends",
     "precision_recall",
-    "ms_ssim",
     "psnr",
     "random_convolution_features",
     "reconstruction_likelihood",

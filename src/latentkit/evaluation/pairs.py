@@ -12,10 +12,13 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer, check_real
 from latentkit.evaluation.inputs import Numbers, check_pair
 
-__all__ = ["ms_ssim", "psnr", "ssim"]
+__all__ = ["MS_SSIM_LEAST_SIDE", "ms_ssim", "psnr", "ssim"]
 
 #: Exponents of the scales, the finest first, as published.
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_WINDOW = 11  # pixels
+#: Sides of images below which the last scale of MS-SSIM has no place for a window.
+MS_SSIM_LEAST_SIDE = _WINDOW << (len(_SCALES) - 1)
 _BLOCK = 1 << 16  # pixels per pass: maps of 512 KiB in float64 stay in the cache
 
 
@@ -132,11 +135,11 @@ def ms_ssim(images: Numbers, others: Numbers, *, data_range: float = 1.0) -> Ten
     """
     check_real("data_range", data_range, low=0.0, inclusive=(False, True))
     x, y = _planes(images, others)
-    window = _window(11, 1.5, x)
-    least = len(window) << (len(_SCALES) - 1)
-    if min(x.shape[-2:]) < least:
+    window = _window(_WINDOW, 1.5, x)
+    if min(x.shape[-2:]) < MS_SSIM_LEAST_SIDE:
         raise InvalidParameterError(
-            f"images must have sides of at least {least}, for five scales; got {x.shape[-2]} x {x.shape[-1]}. Use ssim."
+            f"images must have sides of at least {MS_SSIM_LEAST_SIDE}, for five scales; got {x.shape[-2]} x "
+            f"{x.shape[-1]}. Use ssim."
         )
     found = []
     for a, b in _parts(x, y):

@@ -61,6 +61,32 @@ class ToyCoder(Coder):
         return np.resize(self.background, n)
 
 
+class CoarseCoder(Coder):
+    """Approximates: keeps the upper half of each byte, and says so beforehand."""
+
+    name: ClassVar[str] = "coarse"
+    quality = 50
+
+    def state(self) -> CoderState:
+        return CoderState(self.name)
+
+    def encode(self, block: bytes, n: int) -> bytes:
+        values = np.frombuffer(block + bytes(len(block) % 2), np.uint8)
+        return (values[::2] & 0xF0 | values[1::2] >> 4).tobytes()
+
+    def encode_known(self, block: bytes, n: int) -> tuple[bytes, bytes]:
+        return self.encode(block, n), coarse(block)
+
+    def decode(self, content: bytes, n: int, size: int) -> bytes:
+        values = np.frombuffer(content, np.uint8)
+        return np.stack([values & 0xF0, values << 4], 1).tobytes()[:size]
+
+
+def coarse(block: bytes) -> bytes:
+    """What a coarse coder keeps of bytes."""
+    return (np.frombuffer(block, np.uint8) & 0xF0).tobytes()
+
+
 def noise(n: int, name: str = "") -> bytes:
     """Bytes that nothing makes shorter."""
     return hashlib.shake_128(name.encode()).digest(n)

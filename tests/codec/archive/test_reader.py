@@ -451,6 +451,18 @@ def _zeros_by_zstd(n: int) -> bytes:
     return pa.Codec("zstd").compress(bytes(n), asbytes=True)
 
 
+def test_of_several_coders_the_one_is_taken_that_wrote_the_archive() -> None:
+    blocks = [(near(1000), 7)]
+    content = written(blocks, coder=toy())
+    for coders in ([toy("another"), toy()], [toy(), toy("another")], (toy(),)):
+        assert read(content, coder=coders)[0].content == near(1000)
+    names = [toy(name).state().fingerprint.hex()[:12] for name in ("another", "third")]
+    with pytest.raises(ArchiveError, match=f"and those given are {names[0]}, {names[1]}. Give the run"):
+        read(content, coder=[toy("another"), toy("third")])
+    with pytest.raises(ArchiveError, match="which it does not hold"):
+        read(content, coder=[])
+
+
 def test_unpacking_names_the_items() -> None:
     content = written([(text(600), 3), (text(600, "b"), 4)])
     reader = ArchiveReader(io.BytesIO(content))

@@ -12,7 +12,7 @@ from latentkit.codec.archive import ArchiveReader, Salvage
 from latentkit.codec.archive.frames import END_BYTES, MAGIC, FrameKind, frame, word
 from latentkit.codec.numbers import written_numbers
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, UnreadableDataError
-from tests.codec.archive.examples import META, ToyCoder, near, noise, text, toy, written
+from tests.codec.archive.examples import META, CoarseCoder, ToyCoder, coarse, near, noise, text, toy, written
 
 BLOCKS = [(noise(300, "a"), 5), (near(900), 4), (text(700), 3), (noise(200, "b"), 2), (near(1000, "c"), 10)]
 WHOLE = written(BLOCKS, coder=toy())
@@ -243,3 +243,11 @@ def test_blocks_without_items_are_found_beside_those_that_start_where_they_do() 
     whole = written(blocks)
     for content in (whole, whole[:-END_BYTES]):
         assert blocks_of(Salvage(io.BytesIO(content))) == [block for block, _ in blocks]
+
+
+def test_what_is_left_of_approximations_is_what_was_kept() -> None:
+    whole = written([(noise(300, str(number)), 2) for number in range(4)], coder=CoarseCoder())
+    entries = ArchiveReader(io.BytesIO(whole)).blocks
+    left = Salvage(io.BytesIO(spoilt(whole, entries[1].offset + 20)), coder=[toy(), CoarseCoder()])
+    assert blocks_of(left) == [coarse(noise(300, str(number))) for number in (0, 2, 3)]
+    assert left.lost_items == (range(2, 4),)

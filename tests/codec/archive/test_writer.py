@@ -25,7 +25,19 @@ from latentkit.core.errors import (
     UnfitDataError,
     UnsupportedOperationError,
 )
-from tests.codec.archive.examples import META, MIXED, ToyCoder, near, noise, read, text, toy, written
+from tests.codec.archive.examples import (
+    META,
+    MIXED,
+    CoarseCoder,
+    ToyCoder,
+    coarse,
+    near,
+    noise,
+    read,
+    text,
+    toy,
+    written,
+)
 
 
 class LyingCoder(Coder):
@@ -103,6 +115,57 @@ def test_a_coder_is_not_asked_for_blocks_of_fewer_bytes_than_items() -> None:
             archive.write(block, n_items)
     assert archive.summary.n_mismatches == 0
     assert read(stream.getvalue())[3].n_items == 5
+
+
+# Approximations
+
+
+def compared(block: bytes, kept: bytes, n_items: int) -> tuple[bytes, bytes, int]:
+    return block, kept, n_items
+
+
+@pytest.mark.parametrize("n_workers", [0, 1, 3])
+def test_a_block_that_is_approximated_is_what_the_coder_makes_of_it(n_workers: int) -> None:
+    """Where that is smaller than what zstd makes of the block itself, which is kept else."""
+    blocks = [(noise(400, str(number)), number + 1) for number in range(5)]
+    blocks.insert(2, (text(600), 3))
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=CoarseCoder(), compare=compared) as archive:
+        if n_workers:
+            assert list(archive.write_all(blocks, n_workers=n_workers))[-1] == 2600
+        else:
+            for block in blocks:
+                archive.write(*block)
+    found = read(stream.getvalue(), coder=CoarseCoder())
+    assert [block.method for block in found].count(Method.CODER) == 5
+    wanted = [(coarse(block), n) if len(block) == 400 else (block, n) for block, n in blocks]
+    assert [(block.content, block.n_items) for block in found] == wanted
+    assert archive.comparisons == [(block, coarse(block), n) for block, n in blocks if len(block) == 400]
+    assert archive.summary.n_mismatches == 0
+    assert archive.summary.raw_bytes == 2600
+
+
+def test_an_approximation_that_is_not_what_was_said_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CoarseCoder, "encode_known", lambda self, block, n: (self.encode(block, n), block))
+    stream = io.BytesIO()
+    with ArchiveWriter(stream, META, coder=CoarseCoder(), compare=compared) as archive:
+        archive.write(noise(400), 5)
+    assert archive.summary.n_mismatches == 1
+    assert archive.comparisons == []
+    assert read(stream.getvalue())[0].content == noise(400)
+
+
+def test_nothing_is_approximated_whose_model_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = CoderState("coarse", {"padding": noise(2000).hex()})
+    monkeypatch.setattr(CoarseCoder, "state", lambda self: state)
+    for n, pays in ((400, False), (20_000, True)):
+        stream = io.BytesIO()
+        options = {"coder": CoarseCoder(), "embeds_model": "if it pays", "compare": compared}
+        with ArchiveWriter(stream, META, **options) as archive:  # type: ignore[arg-type]
+            archive.write(noise(n), 5)
+        assert len(archive.comparisons) == pays
+        found = read(stream.getvalue(), coder=CoarseCoder() if pays else None)
+        assert found[0].content == (coarse(noise(n)) if pays else noise(n))
 
 
 def test_what_cannot_be_written_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,9 +82,9 @@ def encoder(pixels: torch.Tensor, quality: int) -> tuple[torch.Tensor, torch.Ten
     return y, z.round()
 
 
-def coder(shape: tuple[int, int, int] = (24, 16, 1), quality: int = 50, **settings) -> LossyCoder:
-    """A coder by the model for images of a shape."""
-    return LossyCoder(model(shape[2], **settings), shape, quality=quality, encoder=encoder)
+def coder(channels: int = 1, quality: int = 50, **settings) -> LossyCoder:
+    """A coder by the model for images of so many channels."""
+    return LossyCoder(model(channels, **settings), quality=quality, encoder=encoder)
 
 
 def images(n: int, shape: tuple[int, int, int], kind: str = "smooth") -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from latentkit.codec.archive import ArchiveReader, ArchiveWriter
+from latentkit.codec.images import Pixels
 from latentkit.core.errors import (
     ArchiveError,
     DamagedArchiveError,
@@ -381,3 +382,17 @@ def test_what_became_of_contents_is_told() -> None:
     assert archived.summary.file_bytes == len(stream.getvalue())
     assert archived.ratio == (array.nbytes + 8) / len(stream.getvalue())
     assert archived.bits_per_byte == pytest.approx(8 / archived.ratio)
+
+
+def test_only_blocks_of_pixels_say_that_they_are(tmp_path: Path) -> None:
+    """What does not may never be approximated: numbers, truth values, and bytes that look like pixels."""
+    x = images(n=3, channels=3)
+    looks_alike = tmp_path / "alike.bin"
+    looks_alike.write_bytes(Pixels.block(x))
+    for source, says in ((x, True), (x > 99, False), (x.astype(np.int8), False), (x[0], True), (looks_alike, False)):
+        blocks = [block for block, _ in open_contents(source).blocks(1 << 20)]
+        assert [isinstance(block, Pixels) for block in blocks] == [says]
+    assert Pixels.block(x).size == x.shape[1:3]
+    assert (Pixels.content(Pixels.block(x)), Pixels.block(x)[:8]) == (x.tobytes(), Pixels.head(*x.shape[1:3]))
+    with pytest.raises(DamagedArchiveError, match="a block of images has no size"):
+        Pixels.content(b"1234567")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,8 +39,8 @@ class ArchiveReader:
     Args:
         source: A path, or a stream of bytes, which stays open. One that can be read anywhere is read from where it
             stands.
-        coder: By which the archive was written, where it has blocks that a coder coded; None takes the model that the
-            archive holds, where it does.
+        coder: By which the archive was written, where it has blocks that a coder coded, or several, of which one is;
+            None takes the model that the archive holds, where it does.
         n_workers: Threads that decode blocks, each one block at a time.
 
     Attributes:
@@ -65,7 +65,13 @@ class ArchiveReader:
         ({'kind': 'lines'}, 2, b'or not to be')
     """
 
-    def __init__(self, source: str | Path | IO[bytes], *, coder: Coder | None = None, n_workers: int = 1) -> None:
+    def __init__(
+        self,
+        source: str | Path | IO[bytes],
+        *,
+        coder: Coder | Sequence[Coder] | None = None,
+        n_workers: int = 1,
+    ) -> None:
         self._n_workers = check_integer("n_workers", n_workers, low=1)
         self._name = str(source) if isinstance(source, (str, Path)) else "the archive"
         with reading(self._name), ExitStack() as exits:

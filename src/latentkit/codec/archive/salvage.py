@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,8 @@ class Salvage:
 
     Args:
         source: A path, or a stream of bytes, which stays open and is read from where it stands.
-        coder: By which the archive was written; None takes the model that it holds, where that is left.
+        coder: By which the archive was written, or several, of which one is it; None takes the model that it holds,
+            where that is left.
 
     Attributes:
         meta: What the bytes are; None where both copies of the head are lost.
@@ -66,7 +67,7 @@ class Salvage:
         ((range(0, 1),), [b'or not to be'])
     """
 
-    def __init__(self, source: str | Path | IO[bytes], *, coder: Coder | None = None) -> None:
+    def __init__(self, source: str | Path | IO[bytes], *, coder: Coder | Sequence[Coder] | None = None) -> None:
         self._name = str(source) if isinstance(source, (str, Path)) else "the archive"
         with reading(self._name), ExitStack() as exits:
             stream = exits.enter_context(Path(source).open("rb")) if isinstance(source, (str, Path)) else source

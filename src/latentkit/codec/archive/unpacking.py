@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, final
 
 from latentkit.codec.archive.blocks import Block, Method, Packed, PackedBlock
@@ -20,25 +21,26 @@ class Unpacker:
 
     Args:
         fingerprint: Of the state of the coder that the archive was written with; None where there was none.
-        coder: The one that is given.
+        coder: The one that is given, or several, of which one may be its.
 
     Attributes:
         model: The packed model that the archive holds, as soon as it has been read.
 
     Raises:
-        ArchiveError: If the archive was written with another coder than the one that is given.
+        ArchiveError: If the archive was written with another coder than those that are given.
     """
 
-    def __init__(self, fingerprint: bytes | None, coder: Coder | None) -> None:
-        self._fingerprint, self._coder = fingerprint, coder
+    def __init__(self, fingerprint: bytes | None, coder: Coder | Sequence[Coder] | None) -> None:
+        given = [] if coder is None else [coder] if isinstance(coder, Coder) else list(coder)
+        known = {each.state().fingerprint: each for each in given}
+        self._fingerprint = fingerprint
+        self._coder = given[0] if given and fingerprint is None else known.get(fingerprint or b"")
         self.model: Packed | None = None
-        if coder is None or fingerprint is None:
-            return
-        given = coder.state().fingerprint
-        if given != fingerprint:
+        if given and self._coder is None and fingerprint is not None:
+            one = "the one given is" if len(known) == 1 else "those given are"
             raise ArchiveError(
-                f"it was written with the model {_shown(fingerprint)}, and the one given is {_shown(given)}. Give the "
-                "run that it was written with."
+                f"it was written with the model {_shown(fingerprint)}, and {one} {', '.join(map(_shown, known))}. Give "
+                "the run that it was written with."
             )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,13 +85,14 @@ class _Refusal(Enum):
 @final
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """A block, packed."""
+    """A block, packed, and what was told of its approximation."""
 
     block: bytes
     n_items: int
     packed: Packed
     plain: Packed
     refusal: _Refusal | None
+    told: Any
 
 
 @final
@@ -111,6 +112,11 @@ class ArchiveWriter:
             that has come to nothing else then is as if there had been no coder.
         level: Of zstd, from 1, which is fast, to 22; None does without.
         verify: Whether each block that the coder codes is decoded and compared before it is written.
+        compare: What to tell of a block that a coder approximates: called, by any thread, with the block, what it
+            becomes and how many items it has. :attr:`comparisons` has what it returned.
+
+    Attributes:
+        comparisons: What `compare` returned for the blocks that were written as approximations, in order.
 
     Raises:
         InvalidParameterError: If an option cannot be had.
@@ -134,12 +140,15 @@ class ArchiveWriter:
         embeds_model: bool | Literal["if it pays"] = False,
         level: int | None = 19,
         verify: bool = True,
+        compare: Callable[[bytes, bytes, int], Any] | None = None,
     ) -> None:
         if embeds_model and coder is None:
             raise InvalidParameterError("embeds_model asks for a coder, whose model it is; got coder=None.")
         if level is not None:
             check_integer("level", level, low=_LEAST_LEVEL, high=_MOST_LEVEL)
         self._target, self._coder, self._level, self._verify = target, coder, level, verify
+        self._compare = compare
+        self.comparisons: list[Any] = []
         state = None if coder is None else coder.state()
         self._model = None if state is None or not embeds_model else _packed_model(state.to_bytes(), level)
         self._has_to_pay = embeds_model == "if it pays"
@@ -181,7 +190,7 @@ class ArchiveWriter:
             self._stream = None
 
     def write(self, block: bytes, n_items: int) -> Method:
-        """Write a block.
+        """Write a block; a coder that approximates decides what the archive holds of it.
 
         Args:
             block: Bytes of items.
@@ -194,7 +203,7 @@ class ArchiveWriter:
             InvalidParameterError: If the block is too large, or one too many.
             StorageError: If the file cannot be written.
         """
-        return self._accept(self._packed(bytes(block), n_items))
+        return self._accept(self._packed(block if isinstance(block, bytes) else bytes(block), n_items))
 
     def write_all(self, blocks: Iterable[tuple[bytes, int]], *, n_workers: int = 1) -> Iterator[int]:
         """Write blocks in their order, packed by several threads at once; memory holds one block a thread, and one.
@@ -229,9 +238,14 @@ class ArchiveWriter:
             )
         check_integer("n_items", n_items, high=_MOST_ITEMS)
         plain = fewest(Packed.stored(block), None if self._level is None else packed_by_zstd(block, self._level))
-        outcome = self._coded(block, n_items)
-        packed = fewest(plain, outcome if isinstance(outcome, Packed) else None)
-        return _Outcome(block, n_items, packed, plain, outcome if isinstance(outcome, _Refusal) else None)
+        coded = self._coded(block, n_items)
+        if coded is None or isinstance(coded, _Refusal):
+            return _Outcome(block, n_items, plain, plain, coded, None)
+        packed, kept = fewest(plain, coded[0]), coded[1]
+        told = None
+        if self._compare is not None and packed is not plain and kept is not block:
+            told = self._compare(block, kept, n_items)
+        return _Outcome(block, n_items, packed, plain, None, told)
 
     def _accept(self, outcome: _Outcome) -> Method:
         assert self._stream is not None, "an archive is written to inside its `with` statement"
@@ -299,23 +313,24 @@ class ArchiveWriter:
             seconds=self._seconds or time.perf_counter() - self._started,
         )
 
-    def _coded(self, block: bytes, n_items: int) -> Packed | _Refusal | None:
-        """The block as the coder packs it, or why it does not."""
+    def _coded(self, block: bytes, n_items: int) -> tuple[Packed, bytes] | _Refusal | None:
+        """The block as the coder packs it, and what it becomes then; or why the coder does not."""
         coder = self._coder  # once: another thread may do without it from now on
         if coder is None or not 1 <= n_items <= len(block):
             return None
         try:
-            packed = Packed.of(block, Method.CODER, coder.encode(block, n_items))
+            code, kept = coder.encode_known(block, n_items)
+            packed = Packed.of(kept, Method.CODER, code)
         except UnfitDataError:
             return _Refusal.UNFIT
         if self._verify:
             try:
-                is_given_back = packed.unpacked(coder, n_items) == block
+                is_given_back = packed.unpacked(coder, n_items) == kept
             except DamagedArchiveError:
                 is_given_back = False
             if not is_given_back:
                 return _Refusal.MISMATCH
-        return packed
+        return packed, kept
 
     # Frames
 
@@ -336,6 +351,8 @@ class ArchiveWriter:
     def _write_block(self, outcome: _Outcome, packed: Packed) -> None:
         self._begin()
         self._sizes[packed.method].append(packed.size)
+        if packed.method is Method.CODER and outcome.told is not None:
+            self.comparisons.append(outcome.told)
         block = PackedBlock(self._index.n_items, outcome.n_items, packed)
         content = frame(FrameKind.BLOCK, *block.parts(), tag=self._tag)
         self._index.append(BlockEntry.of(block, self._n_written, int.from_bytes(content[-4:], "little")))

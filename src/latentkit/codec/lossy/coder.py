@@ -15,6 +15,7 @@ from torch import Tensor
 from latentkit.codec.coders import Coder, CoderState, coders
 from latentkit.codec.exact import Span, exact_arithmetic
 from latentkit.codec.frequencies import FrequencyTables
+from latentkit.codec.images import Pixels
 from latentkit.codec.lossy.latents import (
     LATENTS,
     LEVELS,
@@ -40,7 +41,7 @@ from latentkit.core.parameters import check_integer, check_real
 __all__ = ["ImageEncoder", "LossyCoder", "LossyModel"]
 
 Integers = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 
 #: Takes pixels, in whole numbers, shape (n, channels, height, width), sides multiples of 8, and a quality; gives
 #: latents, in finest steps, shape (n, height, width, channels), and hyper-latents in that layout, whole numbers.
@@ -118,11 +119,11 @@ class LossyModel:
         self.predictions.verify()
         self.synthesis.verify()
 
-    def pixels(self, y: Integers, quality: int, size: tuple[int, int]) -> Pixels:
+    def pixels(self, y: Integers, quality: int, size: tuple[int, int]) -> Images:
         """Return the images of latents, shape (n, height, width, channels)."""
         latents = torch.from_numpy(y).float()
         found = self.synthesis(torch.cat([latents, quality_plane(latents, quality)], -1))
-        pixels: Pixels = found[:, : size[0], : size[1]].numpy().astype(np.uint8)
+        pixels: Images = found[:, : size[0], : size[1]].numpy().astype(np.uint8)
         return pixels
 
     def hyper_size(self, height: int, width: int) -> tuple[int, int]:
@@ -141,8 +142,10 @@ class LossyCoder(Coder):
     r"""Codes images by a learned transform: what it decodes *approximates* what it was given.
 
     Unlike other coders it does not give back what it was given, but an image near it: decode(encode(x)) is the same to
-    the bit on every machine, and :meth:`reconstruct` tells it beforehand, so that it is this that an archive has to
+    the bit on every machine, and :meth:`encode_known` tells it beforehand, so that it is this that an archive has to
     check. A quality from 1 to 100, kept with each block, trades bytes for errors with one and the same model.
+
+    A block is one of :class:`~latentkit.codec.images.Pixels`, of images of any size; other bytes are refused.
 
     Hyper-latents are coded by tables; they and the latents before tell mean and standard deviation of each latent, of
     which whole steps are coded:
@@ -153,15 +156,13 @@ class LossyCoder(Coder):
 
     Args:
         model: What decoding takes.
-        shape: Height, width and channels of the images that :meth:`encode` is given. What it gives tells the height and
-            width itself.
         quality: From 1, fewest bytes, to 100, least errors.
         encoder: Gives latents of images; without it, there is only decoding.
         bit_worth: Error that saving a bit is worth to :meth:`encode`, in squares of a step; 0 keeps each latent to the
             nearest step. Where steps are fine, :math:`\ln(2) / 6` is what one more bit saves in error.
 
     Raises:
-        InvalidParameterError: If these do not fit together.
+        InvalidParameterError: If an option cannot be had.
 
     References:
         Balle et al., 2018, Variational image compression with a scale hyperprior, arXiv:1802.01436. Balle et al., 2019,
@@ -170,38 +171,27 @@ class LossyCoder(Coder):
     """
 
     name: ClassVar[str] = "lossy"
+    quality: int
 
     def __init__(
         self,
         model: LossyModel,
-        shape: tuple[int, int, int],
         *,
         quality: int = 50,
         encoder: ImageEncoder | None = None,
         bit_worth: float = BIT_WORTH,
     ) -> None:
-        height, width, channels = shape
-        if channels != model.channels:
-            raise InvalidParameterError(f"images must have {model.channels} channels; got shape {shape}.")
-        self.height = check_integer("height", height, low=1, high=_MOST_SIDE)
-        self.width = check_integer("width", width, low=1, high=_MOST_SIDE)
         self.quality = check_integer("quality", quality, low=1, high=MOST_QUALITY)
         self.bit_worth = check_real("bit_worth", bit_worth, low=0.0)
         self.model, self.encoder = model, encoder
         self._is_verified = False
 
     def of(
-        self,
-        *,
-        shape: tuple[int, int, int] | None = None,
-        quality: int | None = None,
-        encoder: ImageEncoder | None = None,
-        bit_worth: float | None = None,
+        self, *, quality: int | None = None, encoder: ImageEncoder | None = None, bit_worth: float | None = None
     ) -> LossyCoder:
         """Return a coder by the same model with other settings, such as the encoder that one from a file lacks."""
         return LossyCoder(
             self.model,
-            shape or (self.height, self.width, self.model.channels),
             quality=self.quality if quality is None else quality,
             encoder=self.encoder if encoder is None else encoder,
             bit_worth=self.bit_worth if bit_worth is None else bit_worth,
@@ -210,6 +200,7 @@ class LossyCoder(Coder):
     # What is kept
 
     def state(self) -> CoderState:
+        """Return what decoding takes; coders of all qualities have the same."""
         of = self.model.predictions
         transforms = {"synthesis": self.model.synthesis, "hyper_synthesis": of.hyper_synthesis}
         transforms.update({f"predictor_{number}": each for number, each in enumerate(of.predictors)})
@@ -224,8 +215,6 @@ class LossyCoder(Coder):
             "residual_frequencies": self.model.residual_tables.frequencies,
         }
         settings: dict[str, Any] = {
-            "shape": [self.height, self.width, self.model.channels],
-            "quality": self.quality,
             "passes": [[each.first, each.last, each.parity] for each in of.passes],
             "precisions": [self.model.hyper_tables.precision, self.model.residual_tables.precision],
             "transforms": described,
@@ -245,30 +234,29 @@ class LossyCoder(Coder):
         """Return the code of a block, and what :meth:`decode` gives for it.
 
         Args:
-            block: Pixels of n images of the coder's shape, one after the other.
+            block: Of n images.
             n: How many.
 
         Raises:
-            UnfitDataError: If they are not, or there is no encoder.
+            UnfitDataError: If they are not, or not such as the model is of, or there is no encoder.
             UnsupportedOperationError: If this machine does not compute the networks exactly.
         """
         if self.encoder is None:
             raise UnfitDataError(
                 "this coder comes from an archive, which keeps what decodes; images need one with an encoder."
             )
-        shape = (n, self.height, self.width, self.model.channels)
-        if len(block) != int(np.prod(shape)):
-            raise UnfitDataError(f"{len(block):,} bytes are not {n:,} images of shape {shape[1:]}.")
-        x = np.frombuffer(block, np.uint8).reshape(shape)
-        writer, groups = SymbolWriter(), _groups(n, self.height, self.width)
+        x = self._images(block, n)
+        height, width = x.shape[1:3]
+        writer, groups = SymbolWriter(), _groups(n, height, width)
         with self._exactly():
             known = [self._write(writer, x[group]).tobytes() for group in groups]
         content, n_lanes = writer.finish()
-        return written_numbers(self.quality, n_lanes, self.height, self.width) + content, b"".join(known)
+        told = written_numbers(self.quality, n_lanes, height, width)
+        return told + content, Pixels.head(height, width) + b"".join(known)
 
     def decode(self, content: bytes, n: int, size: int) -> bytes:
         (quality, n_lanes, height, width), place = _read(content)
-        if n * height * width * self.model.channels != size:
+        if n < 1 or size != Pixels.HEAD + n * height * width * self.model.channels:
             raise DamagedArchiveError(f"{n:,} images of {height:,} x {width:,} pixels do not have {size:,} bytes.")
         reader, groups = SymbolReader(content[place:], n_lanes), _groups(n, height, width)
         with self._exactly():
@@ -277,9 +265,19 @@ class LossyCoder(Coder):
             ]
         if not reader.is_done:
             raise DamagedArchiveError("something is left after the last image.")
-        return b"".join(found)
+        return Pixels.head(height, width) + b"".join(found)
 
-    def _write(self, writer: SymbolWriter, x: Pixels) -> Pixels:
+    def _images(self, block: bytes, n: int) -> Images:
+        if not isinstance(block, Pixels):
+            raise UnfitDataError("these bytes are not known to be pixels, and what is none must come back as it is.")
+        shape = (n, *block.size, self.model.channels)
+        if n < 1 or not 1 <= min(block.size) <= max(block.size) <= _MOST_SIDE:
+            raise UnfitDataError(f"{n:,} images of {block.size} pixels cannot be coded.")
+        if len(block) - Pixels.HEAD != int(np.prod(shape)):
+            raise UnfitDataError(f"{len(block):,} bytes are not {n:,} images of shape {shape[1:]}, and their size.")
+        return np.frombuffer(block, np.uint8, offset=Pixels.HEAD).reshape(shape)
+
+    def _write(self, writer: SymbolWriter, x: Images) -> Images:
         """Put the symbols of images, and return their reconstruction."""
         height, width = x.shape[1:3]
         edges = (0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0)
@@ -310,7 +308,7 @@ class LossyCoder(Coder):
         others = whole[symbols > 2 * REACH] - OUTLIERS.low
         writer.put(_RAW, np.zeros_like(others), others)
 
-    def _take(self, reader: SymbolReader, quality: int, shape: tuple[int, int, int]) -> Pixels:
+    def _take(self, reader: SymbolReader, quality: int, shape: tuple[int, int, int]) -> Images:
         n, height, width = shape
         of = self.model.predictions
         z_shape = (n, *self.model.hyper_size(height, width), of.n_hyper_latents)
@@ -366,8 +364,7 @@ def _of_state(state: CoderState) -> LossyCoder:
         FrequencyTables(arrays["hyper_frequencies"], precisions[0]),
         FrequencyTables(arrays["residual_frequencies"], precisions[1], least=0),
     )
-    height, width, channels = settings["shape"]
-    return LossyCoder(model, (height, width, channels), quality=settings["quality"])
+    return LossyCoder(model)
 
 
 def _read(content: bytes) -> tuple[tuple[int, int, int, int], int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
 from latentkit.tasks.compression.bits_back import bits_back_coder
-from latentkit.tasks.compression.comparing import compare
+from latentkit.tasks.compression.comparing import compare, compare_rates, rates_at_equal_psnr
 from latentkit.tasks.compression.contents import Contents, open_contents
-from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder
+from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder, learn_lossy_coder
 from latentkit.tasks.compression.lossy import TrainedEncoder, fit_lossy_coder
 from latentkit.tasks.compression.lossy_network import LossyNetwork, LossySizes
 from latentkit.tasks.compression.pixels import PixelSettings, fit_pixel_coder
@@ -23,13 +23,16 @@ __all__ = [
     "bits_back_coder",
     "check_learnable",
     "compare",
+    "compare_rates",
     "compress",
     "decompress",
     "fit_lossy_coder",
     "fit_pixel_coder",
     "fit_row_coder",
     "learn_coder",
+    "learn_lossy_coder",
     "open_contents",
+    "rates_at_equal_psnr",
     "restorer_of",
     "salvage",
 ]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, final
 
+import numpy as np
 import torch
 
 from latentkit.codec.archive import MOST_BLOCK_BYTES, ArchiveReader, ArchiveSummary, ArchiveWriter, Block, Salvage
 from latentkit.codec.coders import Coder
+from latentkit.codec.images import Pixels
 from latentkit.core.errors import ArchiveError, DamagedArchiveError
 from latentkit.core.parameters import check_integer
+from latentkit.evaluation import Distortion
 from latentkit.tasks.compression.contents import Contents, Restorer, restorers
 from latentkit.training import Engine
 
-__all__ = ["BLOCK_BYTES", "Archived", "compress", "decompress", "restorer_of", "salvage"]
+__all__ = ["BLOCK_BYTES", "Archived", "compress", "decompress", "distortion_of", "restorer_of", "salvage"]
 
 #: Bytes of a block: what has to be read to get at one item, and what one thread works on.
 BLOCK_BYTES: Final = 4 << 20
@@ -34,10 +37,12 @@ class Archived:
     Attributes:
         summary: Of the archive.
         source_bytes: How many bytes the contents took where they lay; None where that is not known.
+        distortion: Of the images that the archive approximates; None where the coder gives back each byte.
     """
 
     summary: ArchiveSummary
     source_bytes: int | None
+    distortion: Distortion | None = None
 
     @property
     def ratio(self) -> float:
@@ -66,7 +71,8 @@ def compress(
     Args:
         contents: What to compress.
         target: A path, which gets its name when the archive is whole; or a stream.
-        coder: By which blocks become smaller; None for a classic one.
+        coder: By which blocks become smaller; None for a classic one. One that approximates takes images alone, where
+            that makes them smaller, and the archive tells its quality.
         embeds_model: Whether the archive holds what reading it takes, and does without the coder where that would take
             more than it saves; else whoever reads it needs the coder.
         verify: Whether each block is decoded and compared before it counts.
@@ -76,24 +82,27 @@ def compress(
     """
     check_integer("block_bytes", block_bytes, low=1 << 10, high=MOST_BLOCK_BYTES)
     n_workers = _threads(n_workers)
+    quality = None if coder is None else coder.quality
     writer = ArchiveWriter(
         target,
-        contents.meta(),
+        contents.meta() if quality is None else {**contents.meta(), "quality": quality},
         coder=coder,
         embeds_model="if it pays" if embeds_model and coder is not None else False,
         verify=verify,
+        compare=distortion_of,
     )
     with _one_thread_each(n_workers), writer as archive:
         for n_done in archive.write_all(contents.blocks(block_bytes), n_workers=n_workers):
             if progress is not None:
                 progress(n_done)
-    return Archived(writer.summary, contents.n_bytes)
+    distortion = None if quality is None else sum(writer.comparisons, Distortion())
+    return Archived(writer.summary, contents.n_bytes, distortion)
 
 
 def decompress(
     source: Path | IO[bytes],
     target: Path | IO[bytes],
-    coder: Coder | None = None,
+    coder: Coder | Sequence[Coder] | None = None,
     *,
     n_workers: int | None = None,
     progress: Progress | None = None,
@@ -104,7 +113,7 @@ def decompress(
         source: The archive: a path, or a stream.
         target: A path, which gets its name when all of it has been read and checked; or a stream, which has the bytes
             before that.
-        coder: By which the archive was written, where it does not hold its model.
+        coder: By which the archive was written, or several, of which one is it, where it does not hold its model.
         n_workers: Threads; None for as many as there are processors.
         progress: Hears of bytes done.
     Raises:
@@ -117,14 +126,14 @@ def decompress(
 
 
 def salvage(
-    source: Path | IO[bytes], target: Path | IO[bytes], coder: Coder | None = None
+    source: Path | IO[bytes], target: Path | IO[bytes], coder: Coder | Sequence[Coder] | None = None
 ) -> tuple[list[Path], Salvage]:
     """Write what is left of a damaged archive; of a file, what is lost is left out.
 
     Args:
         source: The archive: a path, or a stream.
         target: A path or a stream.
-        coder: By which the archive was written, where it does not hold its model.
+        coder: By which the archive was written, or several, of which one is it, where it does not hold its model.
     Returns:
         What was written; and what was found, which tells what is lost.
     Raises:
@@ -147,6 +156,13 @@ def restorer_of(meta: Mapping[str, Any]) -> Restorer:
     if not isinstance(kind, str) or kind not in restorers:
         raise ArchiveError(f"it holds {kind!r}, which this version cannot write; it knows: {', '.join(restorers)}.")
     return restorers[kind](meta)
+
+
+def distortion_of(block: bytes, kept: bytes, n: int) -> Distortion:
+    """Return that of n images, of which `kept` is what a coder makes of their block."""
+    shape = (n, *Pixels(block[: Pixels.HEAD]).size, -1)
+    images, others = (np.frombuffer(part, np.uint8, offset=Pixels.HEAD).reshape(shape) for part in (block, kept))
+    return Distortion.between(images, others)
 
 
 def _restored(restorer: Restorer, blocks: Iterable[Block], target: Path | IO[bytes]) -> list[Path]:

@@ -9,17 +9,22 @@ from typing import Any, Final, final
 import numpy as np
 
 from latentkit.codec.coders import Coder
-from latentkit.core.errors import DataError, UnfitDataError
+from latentkit.codec.lossy import LossyCoder
+from latentkit.core.errors import DataError, InvalidParameterError, UnfitDataError
+from latentkit.core.seeds import derive_seed
 from latentkit.tasks.compression.contents import Contents
+from latentkit.tasks.compression.lossy import fit_lossy_coder, steps_of_an_epoch
 from latentkit.tasks.compression.pixels import fit_pixel_coder
 from latentkit.tasks.compression.rows import fit_row_coder
 from latentkit.training import Engine, EpochRecord
-from latentkit.training.progress import Reporter
+from latentkit.training.progress import Reporter, Silent
 
-__all__ = ["LearntCoder", "check_learnable", "learn_coder"]
+__all__ = ["LearntCoder", "check_learnable", "learn_coder", "learn_lossy_coder"]
 
 
 _MOST_LINE_BYTES: Final = 1 << 26  # of a table, that are learnt from
+_UNLIMITED: Final = 1 << 62  # steps
+_TOLD: Final = 1000  # steps, after which a line tells of them
 
 
 @final
@@ -71,12 +76,62 @@ def learn_coder(
     return LearntCoder(fitted.coder, fitted.training.history, fitted.bits)
 
 
-def check_learnable(contents: Contents) -> None:
+def learn_lossy_coder(
+    contents: Contents,
+    *,
+    seed: int,
+    max_time: float | None,
+    max_epochs: int | None = None,
+    device: str = "cpu",
+    reporter: Reporter | None = None,
+) -> LossyCoder:
+    """Learn to approximate what is like the images of these contents.
+
+    Args:
+        contents: Grey images, or images of three colours.
+        seed: Of everything random.
+        max_time: Seconds of training; None for no limit. Bringing the model into whole numbers comes on top of it.
+        max_epochs: Passes over the pixels at most; None for no limit.
+        device: To learn on.
+        reporter: Hears how it goes.
+    Raises:
+        DataError: If there are no images, or others.
+        InvalidParameterError: If nothing ends the training.
+    """
+    check_learnable(contents, lossy=True)
+    if max_time is None and max_epochs is None:
+        raise InvalidParameterError("max_time=None and max_epochs=None would train for ever. Give one of them.")
+    images, hears = contents.images(), reporter or Silent()
+
+    def tell(step: int, objective: float) -> None:
+        if step % _TOLD == 0:
+            hears.note(f"lossy compression: step {step:,}, objective {objective:.4g}")
+
+    return fit_lossy_coder(
+        images,
+        seed=derive_seed(seed, "lossy"),
+        n_steps=_UNLIMITED if max_epochs is None else max_epochs * steps_of_an_epoch(images),
+        max_seconds=max_time,
+        device=device,
+        report=tell,
+    )
+
+
+def check_learnable(contents: Contents, *, lossy: bool = False) -> None:
     """See that a model can learn from contents.
+
+    Args:
+        contents: What is to be learnt from.
+        lossy: Whether to approximate, too, which images alone can be.
 
     Raises:
         DataError: If there is nothing to learn: a classic coder would do as well.
     """
+    if lossy and not contents.has_images:
+        raise DataError(
+            f"{contents.name}: there are no images of 8 bits in it, and nothing else is compressed with loss. Fit "
+            "without lossy, or give a folder of PNG files or an array of bytes (n, height, width)."
+        )
     if not (contents.has_images or contents.has_lines):
         raise DataError(
             f"{contents.name}: there are no images of 8 bits and no lines of a table in it to learn from. Give a "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ from latentkit.tasks.compression.lossy_network import (
     Trial,
 )
 
-__all__ = ["TrainedEncoder", "fit_lossy_coder", "trade_off"]
+__all__ = ["TrainedEncoder", "fit_lossy_coder", "steps_of_an_epoch", "trade_off"]
 
 Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -67,6 +67,11 @@ def trade_off(quality: Tensor, n_anchors: int) -> Tensor:
     """Return bits a pixel that a unit of mean squared error, of 256 grey levels, is worth at a quality."""
     share = quality / (n_anchors - 1)
     return _COARSEST * (_FINEST / _COARSEST) ** share
+
+
+def steps_of_an_epoch(images: Sequence[Pixels]) -> int:
+    """Return how many steps of :func:`fit_lossy_coder` see as many pixels as images have."""
+    return math.ceil(sum(math.prod(image.shape[:2]) for image in images) / _PIXELS)
 
 
 @final
@@ -96,6 +101,27 @@ class TrainedEncoder:
             trial: Trial = self.network(pixels.float() / 255.0, self._anchors(pixels, quality))
         return (255.0 * trial.reconstruction).round().clamp(0, 255).to(torch.uint8)
 
+    def describe(self) -> dict[str, Any]:
+        """Return what, besides the weights of the network, :meth:`of` takes, as JSON knows it."""
+        return {"n_anchors": self.network.n_anchors, "sizes": asdict(self.network.sizes)}
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> TrainedEncoder:
+        """Return the encoder of a description and weights; memory is taken for those alone.
+
+        Raises:
+            KeyError: If a part of the description is missing.
+            RuntimeError: If the weights are not those of such a network.
+            TypeError: If the description is none.
+            ValueError: If it says what cannot be.
+        """
+        told = dict(described["sizes"])
+        told["passes"] = tuple(LatentPass(**each) for each in told["passes"])
+        with torch.device("meta"):
+            network = LossyNetwork(LossySizes(**told), n_anchors=described["n_anchors"])
+        network.load_state_dict(weights, assign=True)
+        return cls(network)
+
     def _anchors(self, pixels: Tensor, quality: int) -> Tensor:
         return torch.full((len(pixels),), (quality - 1) * (self.network.n_anchors - 1) / (MOST_QUALITY - 1))
 
@@ -110,6 +136,7 @@ def fit_lossy_coder(
     sizes: LossySizes | None = None,
     network: LossyNetwork | None = None,
     learning_rate: float = 2e-3,
+    device: str = "cpu",
     report: Callable[[int, float], None] | None = None,
 ) -> LossyCoder:
     r"""Return a coder for images like these.
@@ -133,6 +160,7 @@ def fit_lossy_coder(
         network: A trained one, such as that of another coder's encoder, of which a copy is trained
             further; `sizes` are its own.
         learning_rate: At the most.
+        device: To train on; what comes of it is brought back.
         report: Called every 100 steps with the step and the mean objective since.
 
     Raises:
@@ -155,12 +183,12 @@ def fit_lossy_coder(
             raise UnfitDataError(f"the network is for images of {network.sizes.channels} channels, not {channels}.")
         else:
             network = copy.deepcopy(network)
-        _train(network, examples, random, n_steps, max_seconds, learning_rate, report)
+        _train(network.to(device), examples, random, n_steps, max_seconds, learning_rate, report)
+        network.to("cpu")
     encoder = TrainedEncoder(network)
     several = [_batch(examples, random, _PIXELS) for _ in range(_N_EXAMPLES // _PIXELS)]
     model = _with_tables(_exact_model(network, several), encoder, several)
-    height, width = examples[0].shape[:2]
-    return LossyCoder(model, (height, width, channels), quality=quality, encoder=encoder)
+    return LossyCoder(model, quality=quality, encoder=encoder)
 
 
 def _checked(images: Pixels | Sequence[Pixels]) -> list[Pixels]:
@@ -219,8 +247,8 @@ def _train(
             break
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / _WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * progress))
-        x = _batch(examples, random, _PIXELS)
-        quality = torch.rand(len(x)) * (network.n_anchors - 1)
+        x = _batch(examples, random, _PIXELS).to(network.log_steps.device)
+        quality = (torch.rand(len(x)) * (network.n_anchors - 1)).to(x.device)
         trial = network(x, quality)
         worth = trade_off(quality, network.n_anchors)
         error = 255.0**2 * (trial.reconstruction - x).square().mean((1, 2, 3))

@@ -227,7 +227,7 @@ class LossyNetwork(nn.Module):
         seen, bits = torch.zeros_like(y), hyper_bits
         for number, each in enumerate(self.sizes.passes):
             channels = slice(each.first, each.last)
-            places = torch.from_numpy(each.places(height, width)).to(y.dtype)
+            places = torch.from_numpy(each.places(height, width)).to(y)
             given = torch.cat([features, seen[:, : self.n_seen(number)] / SEEN_UNIT], 1)
             mean, log_scale = self.predictors[number](given).chunk(2, 1)
             mean, steps = MEAN_UNIT * mean, log_steps[:, channels].exp2()

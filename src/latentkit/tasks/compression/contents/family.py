@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias, final
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.codec.archive import Block
-from latentkit.core.errors import DamagedArchiveError
+from latentkit.codec.images import Pixels
 from latentkit.core.registry import Registry
 
 __all__ = ["Contents", "Pixels", "Restorer", "Stretch", "restorers", "shown"]
@@ -86,27 +86,3 @@ def shown(name: str) -> str:
 
 #: By the kind that the meta of an archive names.
 restorers: Registry[Callable[[Mapping[str, Any]], Restorer]] = Registry("kind of contents")
-
-
-@final
-class Pixels:
-    """Blocks of images of one size: height and width in 32 bits each, little-endian, and the pixels."""
-
-    HEAD: Final = 8
-
-    @classmethod
-    def block(cls, images: NDArray[Any]) -> bytes:
-        """Return a block of images, shape (n, height, width, ...), of one byte a number."""
-        height, width = images.shape[1:3]
-        return b"".join([int(height).to_bytes(4, "little"), int(width).to_bytes(4, "little"), images.tobytes()])
-
-    @classmethod
-    def content(cls, block: bytes) -> bytes:
-        """Return the pixels of a block.
-
-        Raises:
-            DamagedArchiveError: If it is none.
-        """
-        if len(block) < cls.HEAD:
-            raise DamagedArchiveError("a block of images has no size.")
-        return block[cls.HEAD :]

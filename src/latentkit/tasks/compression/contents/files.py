@@ -60,7 +60,13 @@ class ArrayContents(Contents):
         n_blocks = -(-n // step)
         for number in range(n_blocks):
             rows = self._array[number * n // n_blocks : (number + 1) * n // n_blocks]
-            yield Pixels.block(rows) if self.has_images else rows.tobytes(), len(rows)
+            yield self._block(rows), len(rows)
+
+    def _block(self, rows: NDArray[Any]) -> bytes:
+        if not self.has_images:
+            return rows.tobytes()
+        block = Pixels.block(rows)
+        return block if rows.dtype == np.uint8 else bytes(block)  # what is true or false is nothing in between
 
     def images(self) -> list[NDArray[np.uint8]]:
         if not self.has_images:
