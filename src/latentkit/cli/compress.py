@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
+from latentkit.cli.compressors import coder_of_run, in_bytes, place_of, telling_bytes
 from latentkit.cli.options import ArrayName, Json, Quiet, Run, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
@@ -65,13 +65,13 @@ def compress(
 ) -> None:
     """Compress data like those of the run, without loss.
 
-    Images cost what the run's compressor finds improbable in them (latentkit fit --compressor). What does not fit it is
-    compressed by zstd. Of images in PNG files the pixels are kept, with names, times and permissions; of all other
-    files each byte.
+    Images cost what the run's compressor finds improbable in them (latentkit fit --compressor), or, where it has none,
+    its variational autoencoder. What does not fit is compressed by zstd. Of images in PNG files the pixels are kept,
+    with names, times and permissions; of all other files each byte.
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
     target = place_of(output, as_json=as_json)
-    compressor = open_compressor(run)
+    coder = coder_of_run(run, printer, is_needed=not model)
     from latentkit.tasks.compression import compress as write_archive
     from latentkit.tasks.compression import open_contents
 
@@ -80,7 +80,7 @@ def compress(
         archived = write_archive(
             contents,
             target,
-            compressor.coder_,
+            coder,
             embeds_model=model,
             verify=verify,
             n_workers=workers,
@@ -111,7 +111,8 @@ def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_m
             "and the archive then needs the run"
         )
     elif not coded and summary.raw_bytes:
-        printer.note("warning: nothing in these data fits the run's compressor; zstd took all of it")
+        reason = "fits the run" if summary.n_unfit else "takes less by the run's model"
+        printer.note(f"warning: nothing in these data {reason}; zstd took all of it")
     if summary.n_mismatches:
         printer.note(f"warning: {summary.n_mismatches:,} blocks did not come back as they were, and zstd took them")
     printer.document(

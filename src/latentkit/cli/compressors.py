@@ -1,4 +1,4 @@
-"""The compressor of a run: fitting one beside a model, and opening one; what archives are, in words."""
+"""What a run compresses by: its compressor, fitted beside the model, or the model; what archives are, in words."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.places import remove_part
 from latentkit.cli.printing import Printer
-from latentkit.core.errors import InvalidParameterError, RunError
+from latentkit.core.errors import InvalidParameterError, RunError, StorageError
 
 if TYPE_CHECKING:
+    from latentkit.codec import Coder
     from latentkit.estimators import Compressor
 
 __all__ = [
     "COMPRESSOR_FOLDER",
     "COMPRESSOR_TIME",
     "CompressorPlan",
+    "coder_of_run",
     "compressor_line",
     "in_bytes",
-    "open_compressor",
+    "open_coder",
     "place_of",
     "remove_compressor",
     "telling_bytes",
@@ -93,26 +95,63 @@ def compressor_line(compressor: Compressor) -> str:
     return f"{compressor.bits_:.3f} bits a byte of held-out data; its model takes {in_bytes(len(packed))} of an archive"
 
 
-def open_compressor(run: Path) -> Compressor:
-    """Open the compressor of a run, or a folder that is one.
+def open_coder(run: Path) -> Coder:
+    """Open what the archives of a run were written by: its compressor, or its model as it has coded.
 
     Raises:
-        RunError: If there is none.
+        RunError: If there is neither.
     """
-    from latentkit.estimators import load
-    from latentkit.estimators.compressor import COMPRESSOR
-    from latentkit.estimators.runs import read_config
+    coder: Coder | None = _opened(run).coder_
+    if coder is None:
+        raise RunError(
+            f"{run} has no coder: it has not compressed anything, so that no archive needs it. Leave out --run if the "
+            "archive holds its model, or give the run that wrote it."
+        )
+    return coder
 
-    folder = run
-    if read_config(run).get("estimator") != COMPRESSOR:
-        folder = run / COMPRESSOR_FOLDER
-        if not folder.is_dir():
-            raise RunError(
-                f"{run} has no compressor: it was fitted without one. Fit again: latentkit fit DATA -o {run} "
-                "--overwrite --compressor"
-            )
-    compressor: Compressor = load(folder)
-    return compressor
+
+def coder_of_run(run: Path, printer: Printer, *, is_needed: bool) -> Coder:
+    """Return what a run compresses by: its compressor, or else its model, which is brought into whole numbers once.
+
+    Args:
+        run: The run, or a folder that is a compressor.
+        printer: Where to tell.
+        is_needed: Whether archives will need the coder, so that it has to be kept in the run.
+
+    Raises:
+        UnsupportedOperationError: If there is no compressor, and the model cannot code.
+        StorageError: If it is needed and cannot be kept.
+    """
+    from latentkit.estimators.archives import made_coder
+    from latentkit.estimators.runs import CODER, keep_coder
+
+    opened = _opened(run)
+    kept: Coder | None = opened.coder_
+    if kept is not None:
+        return kept
+    printer.note("bringing the model into whole numbers, once")
+    coder = made_coder(opened)
+    try:
+        keep_coder(run, coder)
+    except StorageError as error:
+        if is_needed:
+            raise StorageError(
+                error.errno,
+                f"{error.strerror} Without its model in it the archive would need {CODER} in that run. Leave out "
+                "--no-model, or copy the run to where it can be written.",
+            ) from error
+        printer.note(f"it is not kept: {run} cannot be written")
+    else:
+        printer.note(f"kept as {run / CODER}, by which archives without their model open")
+    return coder
+
+
+def _opened(run: Path) -> Any:
+    """The compressor of a run, or else its model."""
+    from latentkit.estimators import load
+
+    folder = run / COMPRESSOR_FOLDER
+    return load(folder if folder.is_dir() else run)
 
 
 def place_of(output: str, *, as_json: bool) -> Any:

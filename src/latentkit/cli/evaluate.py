@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor
+from latentkit.cli.compressors import coder_of_run, in_bytes
 from latentkit.cli.options import ArrayName, Json, Run
 from latentkit.cli.printing import Printer
 from latentkit.core.errors import InvalidParameterError
@@ -44,10 +44,10 @@ def evaluate(
     if not compression:
         raise InvalidParameterError("evaluate measures one thing so far: give --compression.")
     printer = Printer(as_json=as_json)
-    compressor = open_compressor(run)
+    coder = coder_of_run(run, printer, is_needed=False)
     from latentkit.tasks.compression import compare, open_contents
 
-    found = compare(open_contents(data, array=array), compressor.coder_)
+    found = compare(open_contents(data, array=array), coder)
     rows: list[dict[str, Any]] = [asdict(size) for size in found]
     n_bytes = found[0].n_bytes * 8.0 / max(1e-12, found[0].bits_per_byte)
     printer.line(f"{data}: {in_bytes(n_bytes)}", style="bold")
