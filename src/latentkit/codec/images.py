@@ -33,6 +33,7 @@ Arrays: TypeAlias = Mapping[str, Integers]
 #: Bits behind the point of a standardised number, and of the reciprocal of what it is divided by.
 STANDARD_BITS: Final = 12
 _RECIPROCAL_BITS: Final = 40
+_MOST_PLACES: Final = 20
 #: Bits behind the point of what is added to a variance.
 FLOOR_BITS: Final = 16
 _MOST_GROUP: Final = 1 << 20  # numbers that are standardised together
@@ -55,9 +56,9 @@ class ExactPointwise(nn.Module):
     group normalisation does. Whole numbers do it: with the sums S of x and Q of its squares,
 
     .. math:: V = n Q - S^2 + \lfloor 2^{-16} n^2 e \rfloor, \qquad
-              u = \left\lfloor 2^{-28} (n x - S) \lfloor 2^{40} / \lfloor \sqrt{V} \rfloor \rfloor \right\rfloor
+              u = \left\lfloor 2^{-28} (n x - S) \lfloor 2^{40 + k} / \lfloor 2^k \sqrt{V} \rfloor \rfloor \right\rfloor
 
-    is 2^12 times the standardised number. Products and sums are of floating-point numbers of 64 bits, which hold all of
+    is 2^12 times the standardised number; k is the largest number up to 20 with which the root of any V has room. Products and sums are of floating-point numbers of 64 bits, which hold all of
     them; the root is corrected by whole numbers.
 
     Args:
@@ -96,9 +97,7 @@ class ExactPointwise(nn.Module):
         self.shift, self.n_groups, self.floor = shift, n_groups, floor
         self.inputs, self.outputs, self.codes = inputs, outputs, None if table is None else np.asarray(table, np.int64)
         self.n_inputs = self.n_outputs = len(self.integers[0])
-        too_large = any(
-            int(np.abs(part).max(initial=0)) > most for part, most in zip(self.integers, _MOST, strict=True)
-        )
+        too_large = any(_largest(part) > most for part, most in zip(self.integers, _MOST, strict=True))
         is_one = all(part.ndim == 1 and 1 <= len(part) == self.n_inputs for part in self.integers)
         if not is_one or too_large or not 0 <= shift <= _MOST_SHIFT or not 0 <= floor <= 1 << 40:
             raise InvalidParameterError("gain and bias are a whole number below 2^24 and 2^45 for each channel.")
@@ -126,11 +125,17 @@ class ExactPointwise(nn.Module):
         groups = x.reshape(n_images, height * width, self.n_groups, n_channels // self.n_groups)
         n = height * width * groups.shape[3]
         sums = groups.sum((1, 3), keepdim=True)
-        s, q = sums.long(), groups.square().sum((1, 3), keepdim=True).long()
-        roots = _whole_roots(n * q - s * s + (n * n * self.floor >> FLOOR_BITS)).clamp_min_(1)
-        reciprocals = torch.div(1 << _RECIPROCAL_BITS, roots, rounding_mode="floor").double()
+        s, q, floor = sums.long(), groups.square().sum((1, 3), keepdim=True).long(), n * n * self.floor >> FLOOR_BITS
+        places = self._places(n, floor)
+        roots = _whole_roots((n * q - s * s + floor) << 2 * places).clamp_min_(1)
+        reciprocals = torch.div(1 << _RECIPROCAL_BITS + places, roots, rounding_mode="floor").double()
         u = (groups * n).sub_(sums).mul_(reciprocals).mul_(2.0 ** (STANDARD_BITS - _RECIPROCAL_BITS)).floor_()
         return u.reshape(x.shape)
+
+    def _places(self, n: int, floor: int) -> int:
+        """Bits behind the point that roots have, which are of variances of n numbers: as many as there is room for."""
+        rooms = 30 - (n * self.inputs.largest).bit_length(), 30 - (floor.bit_length() + 1) // 2, _MOST_PLACES
+        return max(0, min(rooms))
 
     def size(self, size: Size) -> Size:
         """Return height and width of what it gives for those of what it takes.
@@ -271,7 +276,7 @@ class ExactPixelBias(nn.Module):
     def __init__(self, bias: Integers, shift: int, *, inputs: Span, outputs: Span) -> None:
         super().__init__()
         self.bias, self.shift, self.inputs, self.span = bias, shift, inputs, outputs
-        largest = int(np.abs(bias).max(initial=0))
+        largest = _largest(bias)
         if bias.ndim != 3 or not bias.size or not 0 <= shift <= _MOST_SHIFT:
             raise InvalidParameterError("a bias is a whole number for each number of an image.")
         if largest + inputs.largest >= _MOST_LARGENESS or outputs.largest > _MOST_LARGENESS:
@@ -393,14 +398,15 @@ class ExactImageNetwork(nn.Module):
             x = x.view(n, n_channels, height, width).permute(0, 2, 3, 1) if self.channels_first else x
             x = x.reshape(n, *self.shape)
         else:
-            x = self.dense(x).view(n, *self.grid, -1)
+            x = self.dense(x).view(n, *self.grid, self.dense.n_outputs // math.prod(self.grid))
         for stage in self.stages:
             x = stage(x)
         if self.is_encoder:
-            return self.dense(x.reshape(n, -1))  # type: ignore[no-any-return]
-        x = x.view(n, height, width, -1, n_channels)
+            flat: Tensor = self.dense(x.reshape(n, self.dense.n_inputs))
+            return flat
+        x = x.view(n, height, width, x.shape[3] // n_channels, n_channels)
         x = x.permute(0, 3, 4, 1, 2) if self.channels_first else x.permute(0, 3, 1, 2, 4)
-        return x.reshape(n, -1)
+        return x.reshape(n, self.n_outputs)
 
     def verify(self) -> None:
         """See that this machine computes it exactly; see :meth:`ExactNetwork.verify`."""
@@ -463,6 +469,11 @@ def network_of(told: Any, arrays: Arrays) -> RowNetwork:
         InvalidParameterError: If they tell of none.
     """
     return ExactImageNetwork.of(told, arrays) if isinstance(told, Mapping) else ExactNetwork.of(told, arrays)
+
+
+def _largest(values: Integers) -> int:
+    """The largest magnitude, by whole numbers of Python: that of the lowest one of 64 bits has no room in these."""
+    return max(int(values.max(initial=0)), -int(values.min(initial=0)))
 
 
 def _whole_roots(values: Tensor) -> Tensor:

@@ -182,8 +182,8 @@ class _Precision:
 
     @property
     def of_convolutions(self) -> ConvolutionBits:
-        """A bit more of each, since sums of a few places leave room for it."""
-        return ConvolutionBits(weight=self.weight_bits + 1, activation=self.activation_bits + 1)
+        """The same of convolutions; what residual blocks add to has two bits more."""
+        return ConvolutionBits(self.weight_bits, self.activation_bits + 2, self.activation_bits)
 
 
 def _grid(posterior: DiagonalGaussian, z: Tensor) -> GaussianLatents:

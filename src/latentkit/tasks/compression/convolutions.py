@@ -50,9 +50,9 @@ class ConvolutionBits:
         activation: Of what comes out of an activation.
     """
 
-    weight: int = 9
-    stream: int = 11
-    activation: int = 9
+    weight: int
+    stream: int
+    activation: int
 
 
 def exact_conv_encoder(
