@@ -105,6 +105,7 @@ def test_a_run_keeps_the_coder(vae: VAE, tmp_path: Path) -> None:
         assert (again.decompress(archive) == IMAGES).all()
     before.save(tmp_path / "run")
     assert load(tmp_path / "run").coder_ is None, "of the model that was there"
+    assert not (tmp_path / "run" / "coder.bin").exists()
 
 
 def test_another_model_has_another_coder(vae: VAE) -> None:

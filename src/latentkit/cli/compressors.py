@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.opening import open_run
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.places import remove_part
 from latentkit.cli.printing import Printer
@@ -147,11 +148,15 @@ def coder_of_run(run: Path, printer: Printer, *, is_needed: bool) -> Coder:
 
 
 def _opened(run: Path) -> Any:
-    """The compressor of a run, or else its model."""
+    """The compressor of a run, or a folder that is one, or else the model."""
     from latentkit.estimators import load
+    from latentkit.estimators.compressor import COMPRESSOR
+    from latentkit.estimators.runs import read_config
 
     folder = run / COMPRESSOR_FOLDER
-    return load(folder if folder.is_dir() else run)
+    if folder.is_dir():
+        return load(folder)
+    return load(run) if read_config(run).get("estimator") == COMPRESSOR else open_run(run).estimator
 
 
 def place_of(output: str, *, as_json: bool) -> Any:

@@ -58,8 +58,9 @@ class ExactPointwise(nn.Module):
     .. math:: V = n Q - S^2 + \lfloor 2^{-16} n^2 e \rfloor, \qquad
               u = \left\lfloor 2^{-28} (n x - S) \lfloor 2^{40 + k} / \lfloor 2^k \sqrt{V} \rfloor \rfloor \right\rfloor
 
-    is 2^12 times the standardised number; k is the largest number up to 20 with which the root of any V has room. Products and sums are of floating-point numbers of 64 bits, which hold all of
-    them; the root is corrected by whole numbers.
+    is 2^12 times the standardised number; k is the largest number up to 20 with which the root of any V has room.
+    Products and sums are of floating-point numbers of 64 bits, which hold all of them; the root is corrected by whole
+    numbers.
 
     Args:
         gain: g, whole numbers, shape (channels,).

@@ -170,7 +170,7 @@ class RunWriter:
             write_json(stage / ENVIRONMENT, environment())
             write_config(stage, self._config)
         if not self.resume:
-            for name in (WEIGHTS, METRICS, CODER):
+            for name in (WEIGHTS, METRICS):
                 (self.folder / name).unlink(missing_ok=True)
             self.checkpoint_path.unlink(missing_ok=True)
 
@@ -184,6 +184,7 @@ class RunWriter:
         """Write what training gave."""
         with staged(self.folder) as stage:
             write_fitted(stage, estimator, self._config)
+        _remove_coder_of_another(self.folder, estimator)
         if estimator.privacy_ is not None:
             self.checkpoint_path.unlink(missing_ok=True)  # it holds what the noise was drawn from
 
@@ -201,6 +202,7 @@ def save(estimator: BaseEstimator, folder: str | os.PathLike[str]) -> Path:
         write_json(stage / ENVIRONMENT, environment())
         write_fitted(stage, estimator, config)
     writer.checkpoint_path.unlink(missing_ok=True)  # of another training
+    _remove_coder_of_another(target, estimator)
     return target
 
 
@@ -436,6 +438,11 @@ def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any])
         fitted["sha256"][CODER] = sha256(folder / CODER)
     write_text(folder / "README.md", model_card(estimator, config, fitted))
     write_config(folder, {**config, "fitted": fitted})
+
+
+def _remove_coder_of_another(folder: Path, estimator: BaseEstimator) -> None:
+    if estimator.coder_ is None:
+        (folder / CODER).unlink(missing_ok=True)
 
 
 def write_coder(folder: Path, coder: Coder) -> None:

@@ -123,7 +123,7 @@ def check_codable(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[
     if isinstance(model, LadderAutoencoder):
         raise UnsupportedOperationError(
             "a hierarchical model finds its latent variables from the top down, by gates and skip connections, which "
-            "are not brought into whole numbers. Fit a VAE with perceptrons to compress by it."
+            "are not brought into whole numbers. Fit a VAE to compress by it."
         )
     if not isinstance(model, VariationalAutoencoder):
         raise UnsupportedOperationError(
