@@ -14,7 +14,7 @@ from latentkit.codec.ans import AnsStack
 from latentkit.codec.bits_back.latents import GaussianLatents
 from latentkit.codec.bits_back.likelihoods import Likelihood
 from latentkit.codec.exact import Span, exact_arithmetic
-from latentkit.codec.images import RowNetwork
+from latentkit.codec.image_networks import RowNetwork
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError
 from latentkit.core.seeds import row_keys
 

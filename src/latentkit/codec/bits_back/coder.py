@@ -16,7 +16,7 @@ from latentkit.codec.bits_back.likelihoods import likelihood_of
 from latentkit.codec.bits_back.rounds import Round, read, written
 from latentkit.codec.coders import Coder, CoderState, coders
 from latentkit.codec.exact import Span
-from latentkit.codec.images import RowNetwork, network_of
+from latentkit.codec.image_networks import RowNetwork, network_of
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
 
 __all__ = ["BitsBackCoder"]

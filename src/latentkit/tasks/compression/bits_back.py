@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from latentkit.codec import BitsBackCoder, GaussianLatents, Span, exact_perceptron
 from latentkit.codec.bits_back import LatentChain, LatentLayer
 from latentkit.codec.bits_back.latents import LEVELS_PER_UNIT
-from latentkit.codec.images import RowNetwork
+from latentkit.codec.image_networks import RowNetwork
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_integer
 from latentkit.core.seeds import generator

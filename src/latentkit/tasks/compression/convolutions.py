@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentkit.codec.exact import ExactNetwork, Span, exact_layer, tabulated, usual
-from latentkit.codec.images import (
+from latentkit.codec.image_networks import (
     FLOOR_BITS,
     STANDARD_BITS,
     ExactBranch,

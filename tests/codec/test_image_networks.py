@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional
 
 from latentkit.codec import ExactLayer, ExactNetwork, Span, exact_arithmetic
-from latentkit.codec import images as module
-from latentkit.codec.images import (
+from latentkit.codec import image_networks as module
+from latentkit.codec.image_networks import (
     ExactBranch,
     ExactImageNetwork,
     ExactPixelBias,
