@@ -16,10 +16,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from latentkit import VAE
 from latentkit.cli import compressors, main
 from latentkit.codec.archive import ArchiveWriter
 from latentkit.codec.pixels import PixelCoder
-from latentkit.estimators import Compressor
+from latentkit.core.errors import StorageError
+from latentkit.estimators import Compressor, runs
 from latentkit.tasks.compression import archiving, open_contents
 from tests.cli.conftest import ALONE, Command, make_images
 
@@ -133,9 +135,7 @@ def test_a_model_that_pays_is_told(
 def test_data_that_do_not_fit_are_told(latentkit: Command, packing_run: Path, table_file: Path, tmp_path: Path) -> None:
     outcome = latentkit("compress", packing_run, table_file, "-o", tmp_path / "x.lkz", "--no-model")
     assert outcome.code == 0
-    assert "warning: nothing in these data fits the run's compressor; zstd took all of it" in " ".join(
-        outcome.err.split()
-    )
+    assert "warning: nothing in these data fits the run; zstd took all of it" in " ".join(outcome.err.split())
     assert latentkit("decompress", tmp_path / "x.lkz", "-o", tmp_path / "t.csv").code == 0, "which needs no run"
     assert (tmp_path / "t.csv").read_bytes() == table_file.read_bytes()
     (tmp_path / "empty").write_bytes(b"")
@@ -207,6 +207,43 @@ def test_inspect_of_an_archive_that_needs_nothing(
         assert "yes: every block becomes what it was" in outcome.out
 
 
+def test_a_run_without_a_compressor_compresses_by_its_model(latentkit: Command, tmp_path: Path) -> None:
+    """Which it learns to once, and keeps, so that archives without the model open."""
+    random, run, file = np.random.default_rng(0), tmp_path / "run", tmp_path / "x.npy"
+    np.save(file, (random.random((400, 8, 8)) < random.random((8, 8)) ** 4).astype(np.uint8))
+    VAE(2, encoder=(8,), decoder=(8,), max_epochs=1, ex_post="none", random_state=0).fit(np.load(file)).save(run)
+    first = latentkit("compress", run, file, "-o", tmp_path / "x.lkz", "--no-model")
+    assert first.code == 0, first.err
+    assert "1 by the model" in first.out
+    assert "bringing the model into whole numbers, once" in first.err
+    assert f"kept as {run / 'coder.bin'}, by which archives without their model open" in " ".join(first.err.split())
+    again = latentkit("compress", run, file, "-o", tmp_path / "y.lkz", "--no-model")
+    assert (again.code, again.err) == (0, "")
+    assert (tmp_path / "x.lkz").read_bytes() == (tmp_path / "y.lkz").read_bytes()
+    assert latentkit("decompress", tmp_path / "x.lkz", "-o", tmp_path / "z.npy").code == 3
+    assert latentkit("decompress", tmp_path / "x.lkz", "-o", tmp_path / "z.npy", "--run", run).code == 0
+    assert (tmp_path / "z.npy").read_bytes() == file.read_bytes()
+    assert latentkit("info", run).code == 0
+
+
+def test_a_run_that_cannot_be_written_is_told(
+    latentkit: Command, images_run: Path, images_npy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, coder: object) -> None:
+        raise StorageError(28, f"cannot write {folder}: No space left on device.")
+
+    monkeypatch.setattr(runs, "keep_coder", full)
+    outcome = latentkit("compress", images_run, images_npy, "-o", tmp_path / "x.lkz")
+    assert outcome.code == 0, outcome.err
+    assert f"it is not kept: {images_run} cannot be written" in " ".join(outcome.err.split())
+    outcome = latentkit("compress", images_run, images_npy, "-o", tmp_path / "y.lkz", "--no-model")
+    assert outcome.code == 1
+    assert "No space left on device. Without its model in it the archive would need coder.bin in that run" in " ".join(
+        outcome.err.split()
+    )
+    assert not (tmp_path / "y.lkz").exists()
+
+
 # What is refused
 
 
@@ -218,7 +255,7 @@ def test_an_archive_without_its_model_needs_the_run(
     assert "Give the run that it was written with." in outcome.err
     outcome = latentkit("decompress", archive, "-o", tmp_path / "x.npy", "--run", images_run)
     assert outcome.code == 3
-    assert f"{images_run} has no compressor: it was fitted without one." in outcome.err
+    assert f"{images_run} has no coder: it has not compressed anything" in outcome.err
     Compressor(max_time=0.1, random_state=9).fit(make_images(30)).save(tmp_path / "other")
     outcome = latentkit("decompress", archive, "-o", tmp_path / "x.npy", "--run", tmp_path / "other")
     assert outcome.code == 3
@@ -241,7 +278,16 @@ def test_an_archive_without_its_model_needs_the_run(
         (("compress", "RUN", "DATA", "-o", "OUT", "--array", "x"), 2, "chooses a member of a .npz, and this is none"),
         (("compress", "RUN", "NONE", "-o", "OUT"), 3, "there is no such file or folder"),
         (("compress", "NONE", "DATA", "-o", "OUT"), 3, "there is no run at"),
-        (("compress", "BARE", "DATA", "-o", "OUT"), 3, "has no compressor: it was fitted without one. Fit again:"),
+        (
+            ("compress", "TABLE", "DATA", "-o", "OUT"),
+            2,
+            "Or learn to compress beside the model: latentkit fit --compressor",
+        ),
+        (
+            ("evaluate", "TABLE", "DATA", "--compression"),
+            2,
+            "only data of at most 256 values on an even grid are coded",
+        ),
         (("compress", "RUN", "DATA", "-o", "DATA/x.lkz"), 1, "cannot write"),
         (("decompress", "ARCHIVE"), 2, "missing option '--output'"),
         (("decompress", "ARCHIVE", "-o", "-", "--json"), 2, "--json and -o - both take standard output"),
@@ -257,7 +303,7 @@ def test_an_archive_without_its_model_needs_the_run(
 def test_what_is_refused(
     latentkit: Command,
     packing_run: Path,
-    images_run: Path,
+    table_run: Path,
     images_npy: Path,
     archive: Path,
     tmp_path: Path,
@@ -265,7 +311,7 @@ def test_what_is_refused(
     code: int,
     message: str,
 ) -> None:
-    places = {"RUN": packing_run, "BARE": images_run, "DATA": images_npy, "ARCHIVE": archive}
+    places = {"RUN": packing_run, "TABLE": table_run, "DATA": images_npy, "ARCHIVE": archive}
     places |= {"OUT": tmp_path / "out", "NONE": tmp_path / "none"}
     words = [str(places[word]) if word in places else word.replace("DATA/", f"{images_npy}/") for word in line]
     outcome = latentkit(*words)

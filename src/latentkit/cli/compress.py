@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import errors, in_bytes, open_compressor, place_of, telling_bytes
+from latentkit.cli.compressors import coder_of_run, errors, in_bytes, place_of, telling_bytes
 from latentkit.cli.options import ArrayName, Json, Quiet, Run, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
@@ -78,13 +78,13 @@ def compress(
 ) -> None:
     """Compress data like those of the run, without loss unless --quality is given.
 
-    Images cost what the run's compressor finds improbable in them (latentkit fit --compressor). What does not fit it is
-    compressed by zstd. Of images in PNG files the pixels are kept, with names, times and permissions; of all other
-    files each byte.
+    Images cost what the run's compressor finds improbable in them (latentkit fit --compressor), or, where it has none,
+    its variational autoencoder. What does not fit is compressed by zstd. Of images in PNG files the pixels are kept,
+    with names, times and permissions; of all other files each byte.
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
     target = place_of(output, as_json=as_json)
-    coder = open_compressor(run).coder_of(quality)
+    coder = coder_of_run(run, printer, quality=quality, is_needed=not model)
     from latentkit.tasks.compression import compress as write_archive
     from latentkit.tasks.compression import open_contents
 
@@ -128,7 +128,8 @@ def _tell(archived: Archived, quality: int | None, output: str, printer: Printer
     elif not coded and quality is not None:
         printer.note("warning: nothing in these data is an image that the run approximates; all of it is kept exactly")
     elif not coded and summary.raw_bytes:
-        printer.note("warning: nothing in these data fits the run's compressor; zstd took all of it")
+        reason = "fits the run" if summary.n_unfit else "takes less by the run's model"
+        printer.note(f"warning: nothing in these data {reason}; zstd took all of it")
     if summary.n_mismatches:
         printer.note(f"warning: {summary.n_mismatches:,} blocks did not come back as they were, and zstd took them")
     printer.document(

@@ -1,4 +1,4 @@
-"""The compressor of a run: fitting one beside a model, and opening one; what archives are, in words."""
+"""What a run compresses by: its compressor, fitted beside the model, or the model; what archives are, in words."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentkit.cli.opening import open_run
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.places import remove_part
 from latentkit.cli.printing import Printer
-from latentkit.core.errors import InvalidParameterError, RunError
+from latentkit.core.errors import InvalidParameterError, RunError, StorageError, UnsupportedOperationError
 
 if TYPE_CHECKING:
+    from latentkit.codec import Coder, LossyCoder
     from latentkit.estimators import Compressor
     from latentkit.evaluation import Distortion
 
@@ -23,10 +25,12 @@ __all__ = [
     "COMPRESSOR_FOLDER",
     "COMPRESSOR_TIME",
     "CompressorPlan",
+    "coder_of_run",
     "compressor_line",
     "errors",
     "in_bytes",
-    "open_compressor",
+    "lossy_coder_of",
+    "open_coders",
     "place_of",
     "remove_compressor",
     "telling_bytes",
@@ -116,26 +120,88 @@ def errors(lost: Distortion) -> str:
     return f"{of}, {decibels}, MS-SSIM {lost.ms_ssim:.4f}{larger}"
 
 
-def open_compressor(run: Path) -> Compressor:
-    """Open the compressor of a run, or a folder that is one.
+def open_coders(run: Path) -> tuple[Coder, ...]:
+    """Open what the archives of a run were written by: its compressor, or its model as it has coded.
 
     Raises:
-        RunError: If there is none.
+        RunError: If there is neither.
     """
+    opened = _opened(run)
+    if opened.coder_ is None:
+        raise RunError(
+            f"{run} has no coder: it has not compressed anything, so that no archive needs it. Leave out --run if the "
+            "archive holds its model, or give the run that wrote it."
+        )
+    return opened.coders if _is_compressor(opened) else (opened.coder_,)
+
+
+def lossy_coder_of(run: Path) -> LossyCoder | None:
+    """Return what approximates images for a run; None where nothing does."""
+    opened = _opened(run)
+    return opened.lossy_coder_ if _is_compressor(opened) else None
+
+
+def coder_of_run(run: Path, printer: Printer, *, is_needed: bool, quality: int | None = None) -> Coder:
+    """Return what a run compresses by: its compressor, or else its model, which is brought into whole numbers once.
+
+    Args:
+        run: The run, or a folder that is a compressor.
+        printer: Where to tell.
+        is_needed: Whether archives will need the coder, so that it has to be kept in the run.
+        quality: With which images are approximated; None gives back each byte.
+
+    Raises:
+        UnsupportedOperationError: If there is no compressor, and the model cannot code; or none that approximates.
+        StorageError: If it is needed and cannot be kept.
+    """
+    from latentkit.estimators.archives import made_coder
+    from latentkit.estimators.runs import CODER, keep_coder
+
+    opened = _opened(run)
+    if _is_compressor(opened):
+        learnt: Coder = opened.coder_of(quality)
+        return learnt
+    if quality is not None:
+        raise UnsupportedOperationError(
+            f"--quality {quality} asks for loss, and {run} has no compressor that has learnt it. Fit again: latentkit "
+            f"fit DATA -o {run} --overwrite --compressor --lossy; or leave it out."
+        )
+    kept: Coder | None = opened.coder_
+    if kept is not None:
+        return kept
+    printer.note("bringing the model into whole numbers, once")
+    coder = made_coder(opened)
+    try:
+        keep_coder(run, coder)
+    except StorageError as error:
+        if is_needed:
+            raise StorageError(
+                error.errno,
+                f"{error.strerror} Without its model in it the archive would need {CODER} in that run. Leave out "
+                "--no-model, or copy the run to where it can be written.",
+            ) from error
+        printer.note(f"it is not kept: {run} cannot be written")
+    else:
+        printer.note(f"kept as {run / CODER}, by which archives without their model open")
+    return coder
+
+
+def _opened(run: Path) -> Any:
+    """The compressor of a run, or a folder that is one, or else the model."""
     from latentkit.estimators import load
     from latentkit.estimators.compressor import COMPRESSOR
     from latentkit.estimators.runs import read_config
 
-    folder = run
-    if read_config(run).get("estimator") != COMPRESSOR:
-        folder = run / COMPRESSOR_FOLDER
-        if not folder.is_dir():
-            raise RunError(
-                f"{run} has no compressor: it was fitted without one. Fit again: latentkit fit DATA -o {run} "
-                "--overwrite --compressor"
-            )
-    compressor: Compressor = load(folder)
-    return compressor
+    folder = run / COMPRESSOR_FOLDER
+    if folder.is_dir():
+        return load(folder)
+    return load(run) if read_config(run).get("estimator") == COMPRESSOR else open_run(run).estimator
+
+
+def _is_compressor(opened: Any) -> bool:
+    from latentkit.estimators import Compressor
+
+    return isinstance(opened, Compressor)
 
 
 def place_of(output: str, *, as_json: bool) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor, place_of, telling_bytes
+from latentkit.cli.compressors import in_bytes, open_coders, place_of, telling_bytes
 from latentkit.cli.options import ArchiveRun, Json, Quiet, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
@@ -56,7 +56,7 @@ def decompress(
     from latentkit.tasks.compression import decompress as write_contents
     from latentkit.tasks.compression import salvage as write_rest
 
-    coder = None if run is None else open_compressor(run).coders
+    coder = None if run is None else open_coders(run)
     source: Any = sys.stdin.buffer if archive == "-" else Path(archive).expanduser()
     if salvage:
         files, left = write_rest(source, target, coder)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import in_bytes, open_compressor
+from latentkit.cli.compressors import in_bytes, open_coders
 from latentkit.cli.options import ArchiveRun, Json
 from latentkit.cli.printing import Printer
 
@@ -31,7 +31,7 @@ def inspect(
     from latentkit.codec.archive import FORMAT_VERSION, ArchiveReader
 
     printer = Printer(as_json=as_json)
-    coder = None if run is None else open_compressor(run).coders
+    coder = None if run is None else open_coders(run)
     with ArchiveReader(archive, coder=coder) as reader:
         file_bytes, blocks, model = archive.stat().st_size, reader.blocks, reader.model()
         methods = Counter(block.method.name.lower() for block in blocks)

@@ -19,7 +19,16 @@ from latentkit.core.errors import InvalidParameterError, UnsupportedOperationErr
 from latentkit.core.parameters import check_integer
 from latentkit.core.products import products_of
 
-__all__ = ["ExactLayer", "ExactNetwork", "Span", "exact_arithmetic", "exact_layer", "exact_perceptron"]
+__all__ = [
+    "ExactLayer",
+    "ExactNetwork",
+    "Span",
+    "exact_arithmetic",
+    "exact_layer",
+    "exact_perceptron",
+    "tabulated",
+    "usual",
+]
 
 Integers = NDArray[np.int64]
 
@@ -401,28 +410,28 @@ def exact_perceptron(
             x = activation(before)
         if isinstance(activation, nn.ReLU) or activation in (functional.relu, torch.relu):
             span_after = Span(0, (1 << activation_bits) - 1)
-            step_after = _usual(x) / span_after.high
+            step_after = usual(x) / span_after.high
             append(linear, step_after, span_after)
         else:
             half = 1 << (activation_bits + 3)
-            fine = _usual(before) / half
-            table, step_after = _tabulated(activation, half, fine, activation_bits)
+            fine = usual(before) / half
+            table, step_after = tabulated(activation, half, fine, activation_bits)
             append(linear, fine, Span(-half, half - 1), table)
         step, span = step_after, layers[-1].span
     append(linears[-1], output_step, outputs)
     return ExactNetwork(layers)
 
 
-def _tabulated(activation: Callable[[Tensor], Tensor], half: int, step: float, bits: int) -> tuple[Integers, float]:
-    """Whole numbers of so many bits for an activation of each of -half to half - 1 steps, and what one is worth."""
+def tabulated(activation: Callable[[Tensor], Tensor], half: int, step: float, bits: int) -> tuple[Integers, float]:
+    """Return whole numbers of so many bits for an activation of -half to half - 1 steps, and what one is worth."""
     with torch.no_grad():
         values = activation(torch.arange(-half, half, dtype=torch.float64) * step)
     worth = float(values.max() - values.min()) / ((1 << bits) - 1) or 1.0
     return (values / worth).round().numpy().astype(np.int64), worth
 
 
-def _usual(x: Tensor) -> float:
-    """The magnitude that all but one in ten thousand stay below; 1 where all are 0."""
+def usual(x: Tensor) -> float:
+    """Return the magnitude that all but one in ten thousand stay below; 1 where all are 0."""
     sizes = x.abs().flatten()
     place = max(1, math.ceil(_USUAL * len(sizes)))
     return float(sizes.kthvalue(place).values) or float(sizes.max()) or 1.0

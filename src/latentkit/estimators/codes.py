@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer
 from latentkit.estimators.absent import AbsentTasks
+from latentkit.estimators.archives import NO_BITS_BACK
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.precision import model_in
@@ -41,6 +42,7 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
         "interpolate between two examples, edit along an attribute_direction, or a VAE to traverse.",
         "recover": "it draws latents given what was observed by moving in a continuous latent space, and these are "
         "codes. Use reconstruct to denoise, or a VAE to fill in what is missing.",
+        **dict.fromkeys(("compress", "decompress"), NO_BITS_BACK),
     }
 
     @property

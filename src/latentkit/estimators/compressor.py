@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import IO, Any, ClassVar, Final, Self, final
+from typing import Any, ClassVar, Final, Self, final
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,18 +16,18 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from latentkit.codec.archive import ArchiveReader
-from latentkit.codec.archive.source import extent
 from latentkit.codec.coders import Coder, CoderState, coder_from_state
 from latentkit.codec.lossy import LossyCoder
-from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, RunError, UnsupportedOperationError
+from latentkit.core.errors import DamagedArchiveError, RunError, UnsupportedOperationError
 from latentkit.core.files import sha256, write_bytes, write_json
 from latentkit.core.parameters import parse_duration
 from latentkit.core.version import __version__
+from latentkit.estimators.archives import Source, Target, read_archive, write_archive
 from latentkit.estimators.describing import RUN_FORMAT, environment, to_yaml
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.runs import (
+    CODER,
     CONFIG,
     ENVIRONMENT,
     METRICS,
@@ -36,35 +35,25 @@ from latentkit.estimators.runs import (
     check_place,
     damaged_config,
     loaders,
+    read_coder,
     read_config,
     read_metrics,
     staged,
+    write_coder,
     write_config,
     write_metrics,
     write_tensors,
 )
-from latentkit.tasks.compression import (
-    TrainedEncoder,
-    compress,
-    decompress,
-    learn_coder,
-    learn_lossy_coder,
-    open_contents,
-    restorer_of,
-)
-from latentkit.tasks.compression.contents.files import FileRestorer
+from latentkit.tasks.compression import TrainedEncoder, learn_coder, learn_lossy_coder, open_contents
 from latentkit.training import Engine
 from latentkit.training.progress import make_reporter
 
 __all__ = ["COMPRESSOR", "Compressor"]
 
-#: What ``config.yaml`` calls a compressor, and the files of its coders.
+#: What ``config.yaml`` calls a compressor, and the files of what approximates.
 COMPRESSOR: Final = "compressor"
-CODER: Final = "coder.bin"
 LOSSY_CODER: Final = "lossy.bin"
 LOSSY_ENCODER: Final = "lossy.safetensors"
-
-Source = str | os.PathLike[str] | IO[bytes]
 
 
 @final
@@ -202,7 +191,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     def compress(
         self,
         X: Any,
-        path: str | os.PathLike[str] | IO[bytes] | None = None,
+        path: Target | None = None,
         *,
         quality: int | None = None,
         array: str | None = None,
@@ -231,20 +220,18 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             UnsupportedOperationError: If `quality` is given, and this compressor was fitted without `lossy`.
         """
         check_is_fitted(self)
-        coder = self.coder_of(quality)
-        target = io.BytesIO() if path is None else path
-        archived = compress(
-            open_contents(X, array=array),
-            _place(target),
-            coder,
-            embeds_model=embed,
+        return write_archive(
+            self.coder_of(quality),
+            X,
+            path,
+            array=array,
+            embed=embed,
             verify=verify,
             n_workers=n_workers,
             progress=progress,
         )
-        return target.getvalue() if isinstance(target, io.BytesIO) and path is None else archived
 
-    def decompress(self, archive: Source | bytes, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Any:
+    def decompress(self, archive: Source, path: Target | None = None) -> Any:
         """Return or write what is in an archive that this compressor, or one that embeds its model, has written.
 
         Args:
@@ -258,27 +245,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             InvalidParameterError: If `path` is None and it is of no array.
         """
         check_is_fitted(self)
-        source = io.BytesIO(archive) if isinstance(archive, bytes) else _place(archive)
-        coders = self._coders_for(source)
-        if path is not None:
-            return decompress(source, _place(path), coders)
-        with ArchiveReader(source, coder=coders) as reader:
-            restorer = restorer_of(reader.meta)
-            if not isinstance(restorer, FileRestorer):
-                raise InvalidParameterError("the archive is of a folder: say where to write it, with path=.")
-            return restorer.array(reader)
-
-    def _coders_for(self, source: Any) -> tuple[Coder, ...] | None:
-        """The coders of this compressor, unless the archive holds another model itself; pipes cannot be looked into."""
-        start, n_bytes = (0, 0) if isinstance(source, Path) else extent(source)
-        if n_bytes is None:
-            return self.coders
-        with ArchiveReader(source) as reader:
-            is_own = reader.fingerprint in (None, *(coder.state().fingerprint for coder in self.coders))
-            coders = self.coders if is_own or reader.model() is None else None
-        if not isinstance(source, Path):
-            source.seek(start)
-        return coders
+        return read_archive(self.coders, archive, path)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a folder from which :func:`latentkit.load` gives this compressor back; no pickle is in it."""
@@ -286,7 +253,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         folder = Path(path)
         check_place(folder, COMPRESSOR, "compressor")
         with staged(folder) as stage:
-            write_bytes(stage / CODER, self.coder_.state().to_bytes())
+            write_coder(stage, self.coder_)
             lossy = {} if self.lossy_coder_ is None else {"lossy": _written_lossy(stage, self.lossy_coder_)}
             sums = {file.name: sha256(file) for file in sorted(stage.iterdir())}
             write_json(stage / ENVIRONMENT, environment())
@@ -326,19 +293,14 @@ def _read_lossy(folder: Path, told: Mapping[str, Any], sums: Mapping[str, str]) 
     return coder.of(encoder=TrainedEncoder.of(told["encoder"], load_file(folder / LOSSY_ENCODER)))
 
 
-def _place(target: Any) -> Any:
-    return Path(target).expanduser() if isinstance(target, (str, os.PathLike)) else target
-
-
 @loaders.register(COMPRESSOR)
 def _load(folder: Path) -> Compressor:
     config = read_config(folder)
     try:
         fitted: Mapping[str, Any] = config["fitted"]
-        check_content(folder / CODER, fitted["sha256"][CODER])
         known = Compressor().get_params()
         compressor = Compressor(**{name: value for name, value in config["parameters"].items() if name in known})
-        compressor.coder_ = coder_from_state(CoderState.from_bytes((folder / CODER).read_bytes()))
+        compressor.coder_ = read_coder(folder, fitted["sha256"][CODER])
         told = fitted.get("lossy")
         compressor.lossy_coder_ = None if told is None else _read_lossy(folder, told, fitted["sha256"])
         compressor.seed_, compressor.bits_ = int(fitted["seed"]), float(fitted["bits"])

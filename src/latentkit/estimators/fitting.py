@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from latentkit.codec.coders import Coder
 from latentkit.core.citations import bibtex
 from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import parse_duration
@@ -77,11 +78,13 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         engine_: How training was computed.
         privacy_: What differential privacy training has spent; None where it was not private.
         n_features_in_: Numbers per example.
+        coder_: What archives are written by; None before the first one.
     """
 
     #: The trained module.
     model_: Any
     condition_: Tensor | None
+    coder_: Coder | None
     privacy_: PrivacySpent | None
     #: Modules beside the model that a run keeps, by name, such as a prior that is trained after it.
     extra_modules_: dict[str, nn.Module]
@@ -226,6 +229,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         self.events_ = result.events
         self.privacy_ = None if plan.privacy is None else plan.privacy.spent(result.n_steps)
         self.extra_modules_ = {}
+        self.coder_ = None
         self.condition_ = columns  # the codes that are fitted to are those of the conditions
         try:
             self._complete(storage, dataset, reporter)

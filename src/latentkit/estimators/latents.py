@@ -10,6 +10,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from latentkit.estimators.absent import AbsentTasks
+from latentkit.estimators.archives import NO_BITS_BACK
 from latentkit.estimators.generating import VectorPriors
 from latentkit.tasks import interpolate
 
@@ -33,11 +34,14 @@ ENCODING = (
 class LatentTasks(AbsentTasks, VectorPriors):
     """Generating, and exploring by latent vectors. Results come in the form of the data that fit took."""
 
-    _absent: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ENCODING,
-        "there is no encoder. It can sample, inverse_transform and interpolate latent vectors; use VAE or VAEGAN for "
-        "the rest.",
-    )
+    _absent: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ENCODING,
+            "there is no encoder. It can sample, inverse_transform and interpolate latent vectors; use VAE or VAEGAN "
+            "for the rest.",
+        ),
+        **dict.fromkeys(("compress", "decompress"), NO_BITS_BACK),
+    }
 
     def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
         """Return `steps` examples on the way from one latent vector to another, both ends included.

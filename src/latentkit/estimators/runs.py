@@ -6,6 +6,7 @@
       config.yaml           every setting: as asked for, and as resolved; no hidden default
       schema.json           how data become tensors and come back
       weights.safetensors   the model, the ex-post priors, further modules of the estimator
+      coder.bin             the model in whole numbers, once it has compressed
       metrics.jsonl         one line per epoch
       environment.json      versions and machine
       README.md             model card
@@ -32,8 +33,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latentkit.core.errors import DamagedRunError, InvalidParameterError, RunError, RunVersionError, StorageError
-from latentkit.core.files import atomic_path, sha256, storage_errors, write_json, write_text
+from latentkit.codec.coders import Coder, CoderState, coder_from_state
+from latentkit.core.errors import (
+    DamagedArchiveError,
+    DamagedRunError,
+    InvalidParameterError,
+    RunError,
+    RunVersionError,
+    StorageError,
+)
+from latentkit.core.files import atomic_path, sha256, storage_errors, write_bytes, write_json, write_text
 from latentkit.core.parameters import suggestion
 from latentkit.core.registry import Registry
 from latentkit.core.version import __version__
@@ -58,10 +67,22 @@ from latentkit.training import Checkpoint, Engine, EpochRecord, PrivacySpent, Tr
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["RUN_FORMAT", "RunWriter", "load", "loaders", "read_config", "read_metrics", "save"]
+__all__ = [
+    "RUN_FORMAT",
+    "RunWriter",
+    "keep_coder",
+    "load",
+    "loaders",
+    "read_coder",
+    "read_config",
+    "read_metrics",
+    "save",
+    "write_coder",
+]
 
 CONFIG, SCHEMA, WEIGHTS, METRICS = "config.yaml", "schema.json", "weights.safetensors", "metrics.jsonl"
 ENVIRONMENT = "environment.json"
+CODER = "coder.bin"
 #: Beginning of the sections of the weights that hold an estimator's further modules.
 EXTRA = "extra."
 #: Beginning of the name of the folder in which new files are written; one is left behind where a process was killed.
@@ -163,6 +184,7 @@ class RunWriter:
         """Write what training gave."""
         with staged(self.folder) as stage:
             write_fitted(stage, estimator, self._config)
+        _remove_coder_of_another(self.folder, estimator)
         if estimator.privacy_ is not None:
             self.checkpoint_path.unlink(missing_ok=True)  # it holds what the noise was drawn from
 
@@ -180,6 +202,7 @@ def save(estimator: BaseEstimator, folder: str | os.PathLike[str]) -> Path:
         write_json(stage / ENVIRONMENT, environment())
         write_fitted(stage, estimator, config)
     writer.checkpoint_path.unlink(missing_ok=True)  # of another training
+    _remove_coder_of_another(target, estimator)
     return target
 
 
@@ -275,6 +298,8 @@ def _load_run(path: Path, config: Mapping[str, Any], own: Mapping[str, nn.Module
     for module in (estimator.model_, *estimator.extra_modules_.values()):
         module.to(pick_device(device))
     estimator.history_ = read_metrics(path / METRICS)
+    checksum = config["fitted"]["sha256"].get(CODER)
+    estimator.coder_ = None if checksum is None else read_coder(path, checksum)
     return estimator
 
 
@@ -408,8 +433,49 @@ def write_fitted(folder: Path, estimator: BaseEstimator, config: dict[str, Any])
         "privacy": None if estimator.privacy_ is None else estimator.privacy_.to_dict(),
         "sha256": {name: sha256(folder / name) for name in (WEIGHTS, SCHEMA)},
     }
+    if estimator.coder_ is not None:
+        write_coder(folder, estimator.coder_)
+        fitted["sha256"][CODER] = sha256(folder / CODER)
     write_text(folder / "README.md", model_card(estimator, config, fitted))
     write_config(folder, {**config, "fitted": fitted})
+
+
+def _remove_coder_of_another(folder: Path, estimator: BaseEstimator) -> None:
+    if estimator.coder_ is None:
+        (folder / CODER).unlink(missing_ok=True)
+
+
+def write_coder(folder: Path, coder: Coder) -> None:
+    """Write a coder into a folder."""
+    write_bytes(folder / CODER, coder.state().to_bytes())
+
+
+def read_coder(folder: Path, checksum: str) -> Coder:
+    """Return the coder that was written into a folder.
+
+    Raises:
+        DamagedRunError: If it is missing, is another, or none that this version knows.
+    """
+    file = folder / CODER
+    check_content(file, checksum)
+    try:
+        return coder_from_state(CoderState.from_bytes(file.read_bytes()))
+    except DamagedArchiveError as error:
+        raise DamagedRunError(f"{file} is damaged: {error} Restore it from a copy, or fit again.") from error
+
+
+def keep_coder(folder: str | os.PathLike[str], coder: Coder) -> None:
+    """Put a coder that was made later into the run of its model.
+
+    Raises:
+        StorageError: If it cannot be written; the run stays as it was.
+    """
+    path = Path(folder)
+    config = read_config(path)
+    with staged(path) as stage:
+        write_coder(stage, coder)
+        config["fitted"]["sha256"][CODER] = sha256(stage / CODER)
+        write_config(stage, config)
 
 
 def _restore(

@@ -19,6 +19,7 @@ from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, row_keys
 from latentkit.data import Dataset, read
+from latentkit.estimators.archives import ArchiveTasks
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import ex_post_family, ex_post_name, fit_ex_post, in_words, without_ex_post
 from latentkit.estimators.generating import VectorPriors
@@ -50,7 +51,7 @@ CELL_ROWS = 1024
 FEWEST_COUNTED, MOST_COUNTED = 20_000, 50_000
 
 
-class VectorTasks(EncodingTasks, VectorPriors):
+class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
     """All tasks, for latents that are vectors of numbers.
 
     ``X`` is, in every method, what ``fit`` took, and results come back in the same form; see :class:`EncodingTasks`.

@@ -41,6 +41,16 @@ def test_rows_come_back(coder: BitsBackCoder, n: int) -> None:
     assert again.state().fingerprint == coder.state().fingerprint
 
 
+def test_eight_bytes_in_front_of_rows_are_kept(coder: BitsBackCoder) -> None:
+    """Those that tell the size of images; they stand in the payload as they are."""
+    told, n = b"\x05\0\0\0\x06\0\0\0", 40
+    content = coder.encode(told + block(n), n)
+    assert content == told + coder.encode(block(n), n)
+    assert coder.decode(content, n, 8 + n * N_NUMBERS) == told + block(n)
+    with pytest.raises(DamagedArchiveError):
+        coder.decode(content[:5], n, 8 + n * N_NUMBERS)
+
+
 @pytest.mark.parametrize("kind", ["noise", "zeros", "ones", "one row"])
 def test_rows_that_the_model_did_not_expect_come_back_too(coder: BitsBackCoder, kind: str) -> None:
     random = np.random.default_rng(0)

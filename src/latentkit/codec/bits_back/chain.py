@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from latentkit.codec.ans import AnsStack
 from latentkit.codec.bits_back.latents import GaussianLatents
 from latentkit.codec.bits_back.likelihoods import Likelihood
-from latentkit.codec.exact import ExactNetwork, Span, exact_arithmetic
+from latentkit.codec.exact import Span, exact_arithmetic
+from latentkit.codec.image_networks import RowNetwork
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError
 from latentkit.core.seeds import row_keys
 
@@ -44,8 +45,8 @@ class LatentLayer:
     """
 
     latents: GaussianLatents
-    encoder: ExactNetwork
-    decoder: ExactNetwork
+    encoder: RowNetwork
+    decoder: RowNetwork
     level_codes: Integers
     lowest_code: int
 
@@ -294,7 +295,7 @@ class LatentChain:
         return pads
 
 
-def evaluate(network: ExactNetwork, x: Whole) -> NDArray[np.int32]:
+def evaluate(network: RowNetwork, x: Whole) -> NDArray[np.int32]:
     """Return what a network gives, whole numbers, shape (n, outputs)."""
     found = np.empty((len(x), network.n_outputs), np.int32)
     with exact_arithmetic():

@@ -15,7 +15,8 @@ from latentkit.codec.bits_back.latents import GaussianLatents
 from latentkit.codec.bits_back.likelihoods import likelihood_of
 from latentkit.codec.bits_back.rounds import Round, read, written
 from latentkit.codec.coders import Coder, CoderState, coders
-from latentkit.codec.exact import ExactNetwork, Span
+from latentkit.codec.exact import Span
+from latentkit.codec.image_networks import RowNetwork, network_of
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
 
 __all__ = ["BitsBackCoder"]
@@ -27,6 +28,7 @@ _FEW_LANES: Final = 8
 _OF_A_LANE: Final = 8192  # zeros and ones that a lane codes, at least: what it costs, 6 bits, is little beside them
 _MOST_OUTPUTS: Final = 1 << 23  # of the decoder, for all rows that are coded at once
 _PLAIN: Final = 16  # rows, at most, that are coded at once without bits back
+_HEAD: Final = 8  # bytes in front of rows
 _WORD: Final = 32
 _BIT: Final = 256
 _SPARE: Final = 16  # bits that a lane takes on average before it gives one of its own
@@ -42,7 +44,8 @@ class BitsBackCoder(Coder):
     stack has bits for. The stack starts with one lane; each further one starts with a word of the stack and so costs
     but the six bits by which its end is longer than what it holds.
 
-    A block is rows of bytes. What byte each symbol is, the alphabet tells; other bytes are not coded.
+    A block is rows of bytes, or eight bytes, such as those that tell the size of images, and then rows: the payload
+    begins with these as they are. What byte each symbol is, the alphabet tells; other bytes of rows are not coded.
 
     Args:
         chain: The model.
@@ -77,7 +80,7 @@ class BitsBackCoder(Coder):
         }
         arrays = {f"likelihood.{name}": array for name, array in likelihood.arrays().items()}
         for number, layer in enumerate(self.chain.layers):
-            parts: dict[str, ExactNetwork | GaussianLatents]
+            parts: dict[str, RowNetwork | GaussianLatents]
             parts = {"encoder": layer.encoder, "decoder": layer.decoder, "latents": layer.latents}
             described = {name: part.describe() for name, part in parts.items()}
             settings["layers"].append({**described, "lowest_code": layer.lowest_code})
@@ -109,8 +112,8 @@ class BitsBackCoder(Coder):
                 )
                 layer = LatentLayer(
                     latents,
-                    encoder=ExactNetwork.of(told["encoder"], _within(own, "encoder.")),
-                    decoder=ExactNetwork.of(told["decoder"], _within(own, "decoder.")),
+                    encoder=network_of(told["encoder"], _within(own, "encoder.")),
+                    decoder=network_of(told["decoder"], _within(own, "decoder.")),
                     level_codes=own["level_codes"],
                     lowest_code=int(told["lowest_code"]),
                 )
@@ -125,7 +128,7 @@ class BitsBackCoder(Coder):
     # Blocks
 
     def encode(self, block: bytes, n: int) -> bytes:
-        x = self._rows(block, n)
+        told, x = self._split(block, n)
         self._verify()
         most, done = self._most_lanes(n), 0
         stack = AnsStack(1)
@@ -149,15 +152,17 @@ class BitsBackCoder(Coder):
                 self.chain.push_first(stack, x[done : done + these.n])
             rounds.append(these)
             done += these.n
-        return written(rounds) + stack.to_bytes()
+        return told + written(rounds) + stack.to_bytes()
 
     def decode(self, content: bytes, n: int, size: int) -> bytes:
-        if n < 1 or size != n * self.chain.n_numbers:
+        n_told = size - n * self.chain.n_numbers
+        if n < 1 or n_told not in (0, _HEAD):
             raise DamagedArchiveError(f"{size:,} bytes are not {n:,} rows of {self.chain.n_numbers:,}.")
-        rounds, n_told = read(content, n, _MOST_LANES)
+        told, content = content[:n_told], content[n_told:]
+        rounds, place = read(content, n, _MOST_LANES)
         self._verify()
         lanes = np.maximum.accumulate([1, *(these.n for these in rounds)])
-        stack = AnsStack.from_bytes(content[n_told:], int(lanes[-1]))
+        stack = AnsStack.from_bytes(content[place:], int(lanes[-1]))
         x, end = np.empty((n, self.chain.n_numbers), np.uint8), n
         for these, n_lanes in zip(reversed(rounds), lanes[-2::-1], strict=True):
             start = end - these.n
@@ -169,17 +174,19 @@ class BitsBackCoder(Coder):
             end = start
         if not stack.is_fresh:
             raise DamagedArchiveError("what is left after the last row is not what the first one found.")
-        return self._bytes[x].tobytes()
+        return told + self._bytes[x].tobytes()
 
-    def _rows(self, block: bytes, n: int) -> Bytes:
-        if n < 1 or len(block) != n * self.chain.n_numbers:
+    def _split(self, block: bytes, n: int) -> tuple[bytes, Bytes]:
+        """What stands in front of the rows, and the symbols of these."""
+        n_told = len(block) - n * self.chain.n_numbers
+        if n < 1 or n_told not in (0, _HEAD):
             raise UnfitDataError(f"{len(block):,} bytes are not {n:,} rows of {self.chain.n_numbers:,}.")
-        given = np.frombuffer(block, np.uint8)
+        given = np.frombuffer(block, np.uint8, offset=n_told)
         symbols = self._symbols[given]
         if symbols.min() < 0:
             other = int(given[symbols.argmin()])
             raise UnfitDataError(f"a byte is {other}, which is none of the {len(self.alphabet)} that the model knows.")
-        return symbols.astype(np.uint8).reshape(n, -1)
+        return block[:n_told], symbols.astype(np.uint8).reshape(n, -1)
 
     def _most_lanes(self, n: int) -> int:
         """The largest power of two with enough numbers for each lane, a few at least; and no more than have room."""

@@ -6,7 +6,7 @@ from latentkit.codec.lossy.coder import ImageEncoder, LossyCoder, LossyModel
 from latentkit.codec.lossy.conversion import Grid, exact_transform
 from latentkit.codec.lossy.latents import LatentPass, Prediction, Predictions, QualitySteps, residual_tables
 from latentkit.codec.lossy.sequences import SymbolReader, SymbolWriter
-from latentkit.codec.lossy.transforms import ExactConvolution, ExactResidual, ExactShuffle, ExactTransform
+from latentkit.codec.transforms import ExactConvolution, ExactResidual, ExactShuffle, ExactTransform
 
 __all__ = [
     "ExactConvolution",

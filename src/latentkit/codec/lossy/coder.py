@@ -33,8 +33,8 @@ from latentkit.codec.lossy.latents import (
     symbols_of,
 )
 from latentkit.codec.lossy.sequences import MOST_LANES, SymbolReader, SymbolWriter
-from latentkit.codec.lossy.transforms import ExactTransform, whole_number
 from latentkit.codec.numbers import NumberReader, written_numbers
+from latentkit.codec.transforms import ExactTransform, whole_number
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
 from latentkit.core.parameters import check_integer, check_real
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latentkit.codec.exact import Span, exact_layer
-from latentkit.codec.lossy.transforms import ExactConvolution, ExactResidual, ExactShuffle, ExactTransform, Stage
+from latentkit.codec.transforms import ExactConvolution, ExactResidual, ExactShuffle, ExactTransform, Stage
 from latentkit.core.errors import InvalidParameterError
 from latentkit.nn.residual import ResidualConvolutions
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentkit.codec.exact import Span
 from latentkit.codec.frequencies import FrequencyTables
-from latentkit.codec.lossy.transforms import ExactTransform
+from latentkit.codec.transforms import ExactTransform
 from latentkit.core.errors import InvalidParameterError
 
 __all__ = [

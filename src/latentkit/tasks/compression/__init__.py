@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
-from latentkit.tasks.compression.bits_back import bits_back_coder
+from latentkit.tasks.compression.bits_back import bits_back_coder, check_codable
 from latentkit.tasks.compression.comparing import compare, compare_rates, rates_at_equal_psnr
 from latentkit.tasks.compression.contents import Contents, open_contents
 from latentkit.tasks.compression.learning import LearntCoder, check_learnable, learn_coder, learn_lossy_coder
@@ -21,6 +21,7 @@ __all__ = [
     "PixelSettings",
     "TrainedEncoder",
     "bits_back_coder",
+    "check_codable",
     "check_learnable",
     "compare",
     "compare_rates",

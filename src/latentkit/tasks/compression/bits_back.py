@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentkit.codec import BitsBackCoder, ExactNetwork, GaussianLatents, Span, exact_perceptron
+from latentkit.codec import BitsBackCoder, GaussianLatents, Span, exact_perceptron
 from latentkit.codec.bits_back import LatentChain, LatentLayer
 from latentkit.codec.bits_back.latents import LEVELS_PER_UNIT
+from latentkit.codec.image_networks import RowNetwork
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_integer
 from latentkit.core.seeds import generator
@@ -23,13 +24,16 @@ from latentkit.data import ArraySchema, TableSchema
 from latentkit.distributions import DiagonalGaussian, DiagonalPosterior
 from latentkit.distributions.posterior import bounded_log_var
 from latentkit.models import LadderAutoencoder, VariationalAutoencoder
-from latentkit.nn import MLP, activations
+from latentkit.nn import MLP, ConvDecoder, ConvEncoder, activations
+from latentkit.tasks.compression.convolutions import ConvolutionBits, exact_conv_decoder, exact_conv_encoder
 from latentkit.tasks.compression.outputs import DecoderOutputs, decoder_outputs
 
-__all__ = ["bits_back_coder"]
+__all__ = ["bits_back_coder", "check_codable"]
 
 #: Rows by which grids, priors and activations are scaled.
 _EXAMPLES: Final = 4096
+#: Of them, those by which convolutions are scaled.
+_SHOWN: Final = 256
 #: Of them, those by which the values of latent variables without bits back are chosen.
 _FIRST: Final = 128
 #: Grid steps in the standard deviation that all but one in a hundred posteriors exceed; and in a unit.
@@ -61,8 +65,8 @@ def bits_back_coder(
     them a value as it is where the values are whole numbers from 0 to 255, and else the number of its level.
 
     Args:
-        model: Fitted, with a Gaussian posterior of independent latent variables, perceptrons as networks, and the
-            likelihood ``"bernoulli"``, ``"discretized_logistic"`` or ``"categorical"``.
+        model: Fitted, with a Gaussian posterior of independent latent variables, perceptrons or convolutional
+            networks, and the likelihood ``"bernoulli"``, ``"discretized_logistic"`` or ``"categorical"``.
         schema: Of its data, which take at most 256 values.
         storage: Data that it was fitted on, or some of them, as the schema stores them, shape (n, *event).
         seed: Of which of them are looked at, and of draws.
@@ -75,7 +79,7 @@ def bits_back_coder(
         DataError: If there are no data.
     """
     check_integer("weight_bits", weight_bits, low=2, high=16)
-    model, schema = _checked(model, schema)
+    model, schema = check_codable(model, schema)
     if not len(storage):
         raise DataError("there are no data to learn the grid of latent variables from.")
     drawn = torch.randperm(len(storage), generator=generator(seed, "examples"))[:_EXAMPLES]
@@ -90,11 +94,6 @@ def bits_back_coder(
             "and ones, or with likelihood='discretized_logistic'."
         )
     precision = _Precision(weight_bits, activation_bits)
-
-    linears = dense_layers(model.encoder, "encoder")
-    linears[0] = _with_columns(linears[0], order)
-    decoding = dense_layers(model.decoder, "decoder")
-    rows = symbols.flatten(1)[:, torch.from_numpy(order)]
     with torch.no_grad():
         mode = model.training
         posterior = model.eval().encode(schema.to_model(symbols))
@@ -103,15 +102,46 @@ def bits_back_coder(
         noise = torch.randn(posterior.mean.shape, generator=generator(seed, "draws"))
         z = posterior.mean + posterior.stddev * noise
     latents = _grid(posterior, z)
-    encoder = _encoder(linears, model.encoder, rows, 1.0 / (n_symbols - 1), n_symbols, latents, precision)
-    decoder = _decoder(decoding, model.decoder, z, outputs, order, latents, precision)
+    encoder = _encoder(model.encoder, schema, symbols, order, latents, precision)
+    decoder = _decoder(model.decoder, schema, z, outputs, order, latents, precision)
     candidates = []
     for share in _COARSE_SHARES:
         grid = _with_coarse(latents, posterior.mean, max(1, round(share * latents.steps)))
         layer = LatentLayer(grid, encoder, decoder, *_level_codes(grid))
         candidates.append(BitsBackCoder(LatentChain([layer], outputs.likelihood), _alphabet(schema)))
-    few = rows[:_FIRST].numpy()
+    few = symbols[:_FIRST].flatten(1)[:, torch.from_numpy(order)].numpy()
     return min(candidates, key=lambda coder: coder.chain.first_bits(few))
+
+
+def check_codable(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[VariationalAutoencoder, ArraySchema]:
+    """Return a model and its schema, if they are of a kind that codes.
+
+    Raises:
+        UnsupportedOperationError: If the model has no posterior of independent latent variables, or its data are none
+            of at most 256 values.
+    """
+    if isinstance(model, LadderAutoencoder):
+        raise UnsupportedOperationError(
+            "a hierarchical model finds its latent variables from the top down, by gates and skip connections, which "
+            "are not brought into whole numbers. Fit a VAE to compress by it."
+        )
+    if not isinstance(model, VariationalAutoencoder):
+        raise UnsupportedOperationError(
+            f"a {type(model).__name__} is no variational autoencoder, by whose posterior bits come back. Fit a VAE."
+        )
+    if model.condition_dim:
+        raise UnsupportedOperationError("a model that was fitted with conditions has no coder. Fit without conditions.")
+    if not isinstance(model.posterior, DiagonalPosterior):
+        raise UnsupportedOperationError(
+            f"draws of a {type(model.posterior).__name__} are not found one number after the other. Fit with "
+            "posterior='diagonal'."
+        )
+    if not isinstance(schema, ArraySchema) or schema.n_levels is None:
+        raise UnsupportedOperationError(
+            "only data of at most 256 values on an even grid are coded without loss by this model: pixels, or zeros "
+            "and ones."
+        )
+    return model, schema
 
 
 def dense_layers(network: nn.Module, role: str) -> list[nn.Linear]:
@@ -124,7 +154,7 @@ def dense_layers(network: nn.Module, role: str) -> list[nn.Linear]:
     Raises:
         UnsupportedOperationError: If it has other parts.
     """
-    use = f"Fit with {role}='mlp' or a tuple of widths, normalization='none' or 'batch', residual=False."
+    use = f"Fit with {role}='conv', or 'mlp' or a tuple of widths with normalization='none' or 'batch'."
     if not isinstance(network, MLP):
         raise UnsupportedOperationError(
             f"the {role} is a {type(network).__name__}, which is not brought into whole numbers. {use}"
@@ -150,30 +180,10 @@ class _Precision:
     weight_bits: int
     activation_bits: int
 
-
-def _checked(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[VariationalAutoencoder, ArraySchema]:
-    if isinstance(model, LadderAutoencoder):
-        raise UnsupportedOperationError(
-            "a hierarchical model finds its latent variables from the top down, by gates and skip connections, which "
-            "are not brought into whole numbers. Fit a VAE with perceptrons to compress by it."
-        )
-    if not isinstance(model, VariationalAutoencoder):
-        raise UnsupportedOperationError(
-            f"a {type(model).__name__} has no posterior to draw from, and so gets no bits back. Fit a VAE."
-        )
-    if model.condition_dim:
-        raise UnsupportedOperationError("a model that was fitted with conditions has no coder. Fit without conditions.")
-    if not isinstance(model.posterior, DiagonalPosterior):
-        raise UnsupportedOperationError(
-            f"draws of a {type(model.posterior).__name__} are not found one number after the other. Fit with "
-            "posterior='diagonal'."
-        )
-    if not isinstance(schema, ArraySchema) or schema.n_levels is None:
-        raise UnsupportedOperationError(
-            "only data of at most 256 values on an even grid are coded without loss by this model: pixels, or zeros "
-            "and ones."
-        )
-    return model, schema
+    @property
+    def of_convolutions(self) -> ConvolutionBits:
+        """The same of convolutions; what residual blocks add to has two bits more."""
+        return ConvolutionBits(self.weight_bits, self.activation_bits + 2, self.activation_bits)
 
 
 def _grid(posterior: DiagonalGaussian, z: Tensor) -> GaussianLatents:
@@ -224,38 +234,62 @@ def _level_codes(latents: GaussianLatents) -> tuple[NDArray[np.int64], int]:
 
 
 def _encoder(
-    linears: list[nn.Linear],
     network: nn.Module,
-    rows: Tensor,
-    step: float,
-    n_symbols: int,
+    schema: ArraySchema,
+    symbols: Tensor,
+    order: NDArray[np.int64],
     latents: GaussianLatents,
     precision: _Precision,
-) -> ExactNetwork:
-    n = latents.n_latents
+) -> RowNetwork:
+    n, n_symbols = latents.n_latents, schema.n_levels
+    assert n_symbols is not None
     scales = torch.tensor([float(latents.steps)] * n + [_CODES_OF_A_LOG_VAR] * n)
+    outputs = Span(min(latents.means.low, _CODES.low), max(latents.means.high, _CODES.high))
+    if isinstance(network, ConvEncoder):
+        return exact_conv_encoder(
+            network,
+            schema.to_model(symbols[:_SHOWN]),
+            n_symbols=n_symbols,
+            channels_first=not schema.layout.channels_last,
+            scales=scales,
+            outputs=outputs,
+            bits=precision.of_convolutions,
+        )
+    linears = dense_layers(network, "encoder")
+    linears[0] = _with_columns(linears[0], order)
     return exact_perceptron(
         [*linears[:-1], _scaled(linears[-1], scales)],
         _activation(network),
-        rows.double(),
-        input_step=step,
+        symbols.flatten(1)[:, torch.from_numpy(order)].double(),
+        input_step=1.0 / (n_symbols - 1),
         inputs=Span(0, n_symbols - 1),
         output_step=1.0,
-        outputs=Span(min(latents.means.low, _CODES.low), max(latents.means.high, _CODES.high)),
+        outputs=outputs,
         weight_bits=precision.weight_bits,
         activation_bits=precision.activation_bits,
     )
 
 
 def _decoder(
-    linears: list[nn.Linear],
     network: nn.Module,
+    schema: ArraySchema,
     z: Tensor,
     outputs: DecoderOutputs,
     order: NDArray[np.int64],
     latents: GaussianLatents,
     precision: _Precision,
-) -> ExactNetwork:
+) -> RowNetwork:
+    if isinstance(network, ConvDecoder):
+        return exact_conv_decoder(
+            network,
+            z[:_SHOWN],
+            steps=latents.steps,
+            inputs=latents.span,
+            channels_first=not schema.layout.channels_last,
+            outputs=outputs,
+            bits=precision.of_convolutions,
+        )
+    linears = dense_layers(network, "decoder")
     each = torch.from_numpy(order)
     places = torch.cat([parameter * len(order) + each for parameter in range(len(outputs.scales))])
     scales = torch.tensor(outputs.scales).repeat_interleave(len(order))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from latentkit.codec import ExactLayer, Span, exact_arithmetic
-from latentkit.codec.lossy import ExactConvolution, ExactResidual, ExactShuffle, ExactTransform, transforms
+from latentkit.codec import ExactLayer, Span, exact_arithmetic, transforms
+from latentkit.codec.transforms import ExactConvolution, ExactResidual, ExactShuffle, ExactTransform
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnsupportedOperationError
 from tests.codec.lossy.examples import BYTES, SIGNED, convolution, model
 

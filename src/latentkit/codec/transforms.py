@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 import torch
@@ -15,7 +15,15 @@ from torch.nn import functional
 from latentkit.codec.exact import ExactLayer, ExactNetwork, Span
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError
 
-__all__ = ["ExactConvolution", "ExactResidual", "ExactShuffle", "ExactTransform", "Stage"]
+__all__ = [
+    "ExactConvolution",
+    "ExactResidual",
+    "ExactShuffle",
+    "ExactTransform",
+    "Stage",
+    "check_chain",
+    "whole_number",
+]
 
 Integers = NDArray[np.int64]
 
@@ -38,6 +46,7 @@ class ExactConvolution(nn.Module):
     Args:
         layer: Its inputs are rows of the kernel, places of a row, channels of a place, in this order.
         kernel: Side of the kernel, odd.
+        strides: Down and to the side: of so many places the first gives one.
 
     Raises:
         InvalidParameterError: If the kernel is even, or does not fit the layer.
@@ -48,29 +57,32 @@ class ExactConvolution(nn.Module):
         tensor([4., 4., 4., 4.])
     """
 
-    def __init__(self, layer: ExactLayer, kernel: int) -> None:
+    def __init__(self, layer: ExactLayer, kernel: int, strides: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
         n_inputs = int(layer.integers[0].shape[1])
         if kernel < 1 or kernel % 2 == 0 or n_inputs % kernel**2:
             raise InvalidParameterError(f"{n_inputs} inputs are no channels under a square kernel of side {kernel}.")
-        self.layer, self.kernel = layer, kernel
+        self.layer, self.kernel, self.strides = layer, kernel, strides
         self.n_inputs, self.n_outputs = n_inputs // kernel**2, len(layer.integers[0])
         self.inputs, self.span = layer.inputs, layer.span
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return outputs, shape (n, height, width, outputs), for whole numbers x, shape (n, height, width, inputs)."""
-        n, height, width, channels = x.shape
+        """Return outputs, shape (n, height, width, outputs), for whole numbers x, shape (n, height, width, inputs).
+
+        With strides, height and width of the outputs are so many times smaller, rounded up.
+        """
+        n, channels = x.shape[0], x.shape[3]
+        (down, side), edge = self.strides, self.kernel // 2
+        height, width = -(-x.shape[1] // down), -(-x.shape[2] // side)
         row = width * channels * self.kernel**2
         n_images, n_rows = max(1, _AT_ONCE // (height * row)), max(1, _AT_ONCE // row)
-        edge = self.kernel // 2
         found = x.new_empty((n, height, width, self.n_outputs))
         for first in range(0, n, n_images):
             padded = functional.pad(x[first : first + n_images], (0, 0, edge, edge, edge, edge))
             for top in range(0, height, n_rows):
                 bottom = min(top + n_rows, height)
-                found[first : first + n_images, top:bottom] = self.layer(
-                    self._under(padded[:, top : bottom + 2 * edge])
-                )
+                strip = padded[:, top * down : (bottom - 1) * down + self.kernel]
+                found[first : first + n_images, top:bottom] = self.layer(self._under(strip))
         return found
 
     def layers(self) -> Iterator[ExactLayer]:
@@ -79,11 +91,12 @@ class ExactConvolution(nn.Module):
 
     def _under(self, strip: Tensor) -> Tensor:
         """What lies under the kernel at every place of a strip that has its edges."""
+        down, side = self.strides
         if self.kernel == 1:
-            return strip
+            return strip[:, ::down, ::side]
         height, width = strip.shape[1] - self.kernel + 1, strip.shape[2] - self.kernel + 1
         places = [(i, j) for i in range(self.kernel) for j in range(self.kernel)]
-        return torch.cat([strip[:, i : i + height, j : j + width] for i, j in places], -1)
+        return torch.cat([strip[:, i : i + height : down, j : j + width : side] for i, j in places], -1)
 
 
 @final
@@ -100,7 +113,7 @@ class ExactResidual(nn.Module):
 
     def __init__(self, body: Sequence[ExactConvolution], span: Span) -> None:
         super().__init__()
-        _check_chain(body)
+        check_chain(body)
         self.body = nn.ModuleList(body)
         self.inputs, self.span = body[0].inputs, span
         self.n_inputs, self.n_outputs = body[0].n_inputs, body[-1].n_outputs
@@ -169,7 +182,7 @@ class ExactTransform(nn.Module):
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         super().__init__()
-        _check_chain(stages)
+        check_chain(stages)
         self.stages = nn.ModuleList(stages)
         self.inputs, self.span = stages[0].inputs, stages[-1].span
         self.n_inputs, self.n_outputs, self.factor = stages[0].n_inputs, stages[-1].n_outputs, 1
@@ -280,7 +293,21 @@ def whole_number(value: object, low: int, high: int) -> int:
     return value
 
 
-def _check_chain(stages: Sequence[Stage]) -> None:
+class Linked(Protocol):
+    """What takes and gives so many channels of whole numbers that lie within spans."""
+
+    n_inputs: int
+    n_outputs: int
+    inputs: Span
+    span: Span
+
+
+def check_chain(stages: Sequence[Linked]) -> None:
+    """See that stages follow each other.
+
+    Raises:
+        InvalidParameterError: If one does not take what the one before it gives.
+    """
     if not stages:
         raise InvalidParameterError("a transform has at least one stage.")
     for number, (stage, after) in enumerate(pairwise(stages), 1):
