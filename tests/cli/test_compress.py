@@ -319,6 +319,25 @@ def test_blocks_that_fail_are_not_counted_as_written(
     assert (values["written_items"], values["lost_items"]) == (0, [[0, 60]])
 
 
+def test_some_rows(latentkit: Command, packing_run: Path, archive: Path, images_npy: Path, tmp_path: Path) -> None:
+    line = ("decompress", archive, "--run", packing_run, "-o", tmp_path / "some.npy", "--rows")
+    for rows, chosen in (("17", slice(17, 18)), ("10:20", slice(10, 20)), ("50:", slice(50, None)), (":2", slice(2))):
+        outcome = latentkit(*line, rows)
+        assert outcome.code == 0, outcome.err
+        assert (np.load(tmp_path / "some.npy") == np.load(images_npy)[chosen]).all()
+    for rows, message in (
+        ("60", "there are no rows 60: the archive has 60, from 0 on."),
+        ("20:70", "there are no rows 20 to 70: the archive has 60, from 0 on."),
+        ("x", "--rows must be a number or FROM:TO, such as 100:200; got 'x'."),
+        ("1:2:3", "--rows must be a number or FROM:TO"),
+    ):
+        outcome = latentkit(*line, rows)
+        assert outcome.code == 2
+        assert message in " ".join(outcome.err.split())
+    outcome = latentkit(*line, "17", "--salvage")
+    assert (outcome.code, "leave out --rows" in outcome.err) == (2, True)
+
+
 # Pipes
 
 

@@ -39,7 +39,7 @@ from latentkit.estimators.runs import (
     write_config,
     write_metrics,
 )
-from latentkit.tasks.compression import compress, decompress, learn_coder, open_contents, restorer_of
+from latentkit.tasks.compression import Rows, compress, decompress, learn_coder, open_contents, opened
 from latentkit.tasks.compression.contents.files import FileRestorer
 from latentkit.training import Engine
 from latentkit.training.progress import make_reporter
@@ -180,29 +180,36 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
         )
         return target.getvalue() if isinstance(target, io.BytesIO) and path is None else archived
 
-    def decompress(self, archive: Source | bytes, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Any:
+    def decompress(
+        self,
+        archive: Source | bytes,
+        path: str | os.PathLike[str] | IO[bytes] | None = None,
+        *,
+        rows: Rows | None = None,
+    ) -> Any:
         """Return or write what is in an archive that this compressor, or one that embeds its model, has written.
 
         Args:
             archive: A path, a binary stream, or bytes.
             path: Where to: a path or a binary stream; None returns the array that the archive is of.
+            rows: Which items, a number or a slice: rows of an array, lines behind the header of a table, files of a
+                folder. No more is read than the blocks that have them. None for all.
         Returns:
             The array; or the paths that were written.
         Raises:
             ArchiveError: If the archive needs another model.
             DamagedArchiveError: If it is not what was written.
-            InvalidParameterError: If `path` is None and it is of no array.
+            InvalidParameterError: If `path` is None and it is of no array; if there are no such rows.
         """
         check_is_fitted(self)
         source = io.BytesIO(archive) if isinstance(archive, bytes) else _place(archive)
         coder = self._coder_for(source)
         if path is not None:
-            return decompress(source, _place(path), coder)
-        with ArchiveReader(source, coder=coder) as reader:
-            restorer = restorer_of(reader.meta)
+            return decompress(source, _place(path), coder, rows=rows)
+        with opened(source, coder, rows=rows) as (restorer, blocks, selection):
             if not isinstance(restorer, FileRestorer):
-                raise InvalidParameterError("the archive is of a folder: say where to write it, with path=.")
-            return restorer.array(reader)
+                raise InvalidParameterError("the archive is of no array: say where to write it, with path=.")
+            return restorer.array(blocks, selection)
 
     def _coder_for(self, source: Any) -> Coder | None:
         """The coder of this compressor, unless the archive holds another model itself; pipes cannot be looked into."""

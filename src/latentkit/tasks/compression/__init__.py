@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
+from latentkit.tasks.compression.archiving import Archived, Rows, compress, decompress, opened, restorer_of, salvage
 from latentkit.tasks.compression.bits_back import bits_back_coder
 from latentkit.tasks.compression.comparing import compare
 from latentkit.tasks.compression.contents import Contents, open_contents
@@ -19,6 +19,7 @@ __all__ = [
     "LossyNetwork",
     "LossySizes",
     "PixelSettings",
+    "Rows",
     "TrainedEncoder",
     "bits_back_coder",
     "check_learnable",
@@ -30,6 +31,7 @@ __all__ = [
     "fit_row_coder",
     "learn_coder",
     "open_contents",
+    "opened",
     "restorer_of",
     "salvage",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, restorers
+from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Selection, restorers
 from latentkit.tasks.compression.contents.files import ArrayContents, FileContents
 from latentkit.tasks.compression.contents.folders import FolderContents
 from latentkit.tasks.compression.contents.opening import open_contents
@@ -14,6 +14,7 @@ __all__ = [
     "FolderContents",
     "Pixels",
     "Restorer",
+    "Selection",
     "open_contents",
     "restorers",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -26,6 +27,8 @@ __all__ = ["open_contents"]
 
 _IDX_HEAD: Final = 4  # bytes, and 4 for each dimension
 _SNIFFED: Final = 1 << 16
+_HEADED: Final = (".csv", ".tsv")  # files whose first line may name columns
+_DELIMITERS: Final = re.compile(rb"[,;\t|]")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error)
 
 
@@ -74,7 +77,9 @@ def _file(path: Path, ending: str, array: str | None) -> Contents:
     with opener() as stream:
         begin: bytes = stream.read(_SNIFFED)
     n_bytes = None if is_packed else path.stat().st_size
-    return FileContents(shown(path.stem if is_packed else path.name), opener, _items(begin), n_bytes)
+    items = _items(begin)
+    has_header = items == "lines" and ending in _HEADED and _has_header(begin)
+    return FileContents(shown(path.stem if is_packed else path.name), opener, items, n_bytes, has_header=has_header)
 
 
 def _stream(stream: IO[bytes]) -> Contents:
@@ -133,6 +138,20 @@ def _unreadable(path: Path, error: Exception) -> UnreadableDataError:
 def _items(head: bytes) -> Literal["lines", "bytes"]:
     """Whether bytes begin like lines of text."""
     return "lines" if b"\n" in head and b"\0" not in head else "bytes"
+
+
+def _has_header(begin: bytes) -> bool:
+    """Whether the first line has cells, and none is a number."""
+    line = begin.partition(b"\n")[0].strip()
+    return bool(line) and not any(_is_number(cell.strip(b'" ')) for cell in _DELIMITERS.split(line))
+
+
+def _is_number(cell: bytes) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 @final
