@@ -6,6 +6,7 @@ from latentkit.tasks.compression.contents.family import Contents, Pixels, Restor
 from latentkit.tasks.compression.contents.files import ArrayContents, FileContents
 from latentkit.tasks.compression.contents.folders import FolderContents
 from latentkit.tasks.compression.contents.opening import open_contents
+from latentkit.tasks.compression.contents.tables import TableContents
 
 __all__ = [
     "ArrayContents",
@@ -15,6 +16,7 @@ __all__ = [
     "Pixels",
     "Restorer",
     "Selection",
+    "TableContents",
     "open_contents",
     "restorers",
 ]

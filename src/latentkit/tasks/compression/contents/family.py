@@ -15,7 +15,7 @@ from latentkit.codec.archive import Block, BlockEntry
 from latentkit.core.errors import DamagedArchiveError
 from latentkit.core.registry import Registry
 
-__all__ = ["Contents", "Pixels", "Restorer", "Selection", "Stretch", "restorers", "shown"]
+__all__ = ["Contents", "Pixels", "Restorer", "Selection", "Stretch", "read_listing", "restorers", "shown"]
 
 #: Bytes of a block, and how many items they are.
 Stretch: TypeAlias = tuple[bytes, int]
@@ -116,6 +116,23 @@ class Restorer(ABC):
         Raises:
             UnsupportedOperationError: If it is no file.
         """
+
+
+def read_listing(blocks: Iterator[Block], n_bytes: int) -> bytes:
+    """Return the first bytes of an archive, which are of no item.
+
+    Raises:
+        DamagedArchiveError: If they are not so many.
+    """
+    listing = bytearray()
+    while len(listing) < n_bytes:
+        block = next(blocks, None)
+        if block is None or block.first or block.n_items:
+            raise DamagedArchiveError("its listing is not whole.")
+        listing += block.content
+    if len(listing) > n_bytes:
+        raise DamagedArchiveError("its listing is longer than it says.")
+    return bytes(listing)
 
 
 def shown(name: str) -> str:

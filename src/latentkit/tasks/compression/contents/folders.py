@@ -30,6 +30,7 @@ from latentkit.tasks.compression.contents.family import (
     Restorer,
     Selection,
     Stretch,
+    read_listing,
     restorers,
     shown,
 )
@@ -309,14 +310,7 @@ def _write(place: Path, entry: _Entry, pieces: Iterable[bytes]) -> None:
 
 
 def _listed(blocks: Iterator[Block], n_bytes: int) -> list[_Entry]:
-    listing = bytearray()
-    while len(listing) < n_bytes:
-        block = next(blocks, None)
-        if block is None or block.first or block.n_items:
-            raise DamagedArchiveError("its listing of files is not whole.")
-        listing += block.content
-    if len(listing) > n_bytes:
-        raise DamagedArchiveError("its listing of files is longer than it says.")
+    listing = read_listing(blocks, n_bytes)
     try:
         told = json.loads(listing)
     except (ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ from latentkit.data.endings import ending_of
 from latentkit.tasks.compression.contents.family import Contents, shown
 from latentkit.tasks.compression.contents.files import ArrayContents, FileContents, npy_head
 from latentkit.tasks.compression.contents.folders import FolderContents
+from latentkit.tasks.compression.contents.tables import table_contents
 
 __all__ = ["open_contents"]
 
@@ -37,7 +38,7 @@ def open_contents(source: Any, *, array: str | None = None) -> Contents:
 
     Args:
         source: A folder; a file of any kind; a binary stream; or an array. Of .npz a member is taken, and written again
-            as .npy; .gz is unpacked; images of a folder, or one, become pixels.
+            as .npy; .gz is unpacked; images of a folder, or one, become pixels; a Parquet file becomes its table.
         array: Member of the .npz.
     Raises:
         UnreadableDataError: If there is nothing, or it cannot be read.
@@ -72,6 +73,9 @@ def _file(path: Path, ending: str, array: str | None) -> Contents:
     contents = _in_place(path) if ending == ".npy" else _idx(path) if ending == ".idx" else None
     if contents is not None:
         return contents
+    table = table_contents(path) if ending == ".parquet" else None
+    if table is not None:
+        return table
     is_packed = path.suffix == ".gz"
     opener: Callable[[], Any] = partial(_unpacked, path) if is_packed else partial(path.open, "rb")
     with opener() as stream:
