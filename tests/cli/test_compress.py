@@ -83,7 +83,7 @@ def test_what_compress_tells_as_json(latentkit: Command, packing_run: Path, imag
     for options, methods in (((), {"zstd": 1}), (("--no-model",), {"coder": 1})):
         values = _json(latentkit(*line, *options))
         assert set(values) == {
-            *("archive", "source_bytes", "raw_bytes", "file_bytes", "model_bytes", "ratio", "bits_per_byte"),
+            *("archive", "kind", "source_bytes", "raw_bytes", "file_bytes", "model_bytes", "ratio", "bits_per_byte"),
             *("n_items", "blocks", "seconds"),
         }
         assert values["archive"] == str(tmp_path / "x.lkz")
@@ -317,6 +317,17 @@ def test_blocks_that_fail_are_not_counted_as_written(
     line = ("decompress", archive, "-o", tmp_path / "x.npy", "--salvage", "--run", packing_run, "--json")
     values = _json(latentkit(*line))
     assert (values["written_items"], values["lost_items"]) == (0, [[0, 60]])
+
+
+def test_a_parquet_file_is_kept_as_its_table(latentkit: Command, packing_run: Path, tmp_path: Path) -> None:
+    from pyarrow import parquet, table
+
+    parquet.write_table(table({"x": [1, 2]}), tmp_path / "x.parquet")
+    packed = latentkit("compress", packing_run, tmp_path / "x.parquet", "-o", tmp_path / "x.lkz")
+    assert "kept     the table: names, types, values; its Parquet file is written anew" in packed.out
+    assert latentkit("inspect", tmp_path / "x.lkz").out.startswith(f"{tmp_path / 'x.lkz'}: x.parquet, table")
+    assert latentkit("decompress", tmp_path / "x.lkz", "-o", tmp_path / "y.parquet").code == 0
+    assert parquet.read_table(tmp_path / "y.parquet").equals(table({"x": [1, 2]}))
 
 
 def test_some_rows(latentkit: Command, packing_run: Path, archive: Path, images_npy: Path, tmp_path: Path) -> None:

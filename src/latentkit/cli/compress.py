@@ -66,8 +66,8 @@ def compress(
     """Compress data like those of the run, without loss.
 
     Images cost what the run's compressor finds improbable in them (latentkit fit --compressor). What does not fit it is
-    compressed by zstd. Of images in PNG files the pixels are kept, with names, times and permissions; of all other
-    files each byte.
+    compressed by zstd. Of images in PNG files the pixels are kept, with names, times and permissions; of a Parquet file
+    its table, with names and types; of all other files, and of standard input, each byte.
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
     target = place_of(output, as_json=as_json)
@@ -103,6 +103,8 @@ def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_m
     ]
     if archived.source_bytes is not None and archived.source_bytes != summary.raw_bytes:
         pairs.insert(0, ("data", f"{in_bytes(archived.source_bytes)} where they lie"))
+    if archived.kind == "table":
+        pairs.insert(0, ("kept", "the table: names, types, values; its Parquet file is written anew"))
     printer.pairs(pairs)
     coded = sum(size for method, size in summary.bytes_by.items() if method.name == "CODER")
     if summary.forgone_bytes:
@@ -117,6 +119,7 @@ def _tell(archived: Archived, data: str, output: str, printer: Printer, *, has_m
     printer.document(
         {
             "archive": output,
+            "kind": archived.kind,
             "source_bytes": archived.source_bytes,
             "raw_bytes": summary.raw_bytes,
             "file_bytes": summary.file_bytes,

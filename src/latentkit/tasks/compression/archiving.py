@@ -41,10 +41,12 @@ class Archived:
     Attributes:
         summary: Of the archive.
         source_bytes: How many bytes the contents took where they lay; None where that is not known.
+        kind: As what they are kept, such as ``"images"``, ``"lines"``, ``"table"``, ``"folder"`` or ``"bytes"``.
     """
 
     summary: ArchiveSummary
     source_bytes: int | None
+    kind: str
 
     @property
     def ratio(self) -> float:
@@ -83,9 +85,10 @@ def compress(
     """
     check_integer("block_bytes", block_bytes, low=1 << 10, high=MOST_BLOCK_BYTES)
     n_workers = _threads(n_workers)
+    meta = contents.meta()
     writer = ArchiveWriter(
         target,
-        contents.meta(),
+        meta,
         coder=coder,
         embeds_model="if it pays" if embeds_model and coder is not None else False,
         verify=verify,
@@ -94,7 +97,7 @@ def compress(
         for n_done in archive.write_all(contents.blocks(block_bytes), n_workers=n_workers):
             if progress is not None:
                 progress(n_done)
-    return Archived(writer.summary, contents.n_bytes)
+    return Archived(writer.summary, contents.n_bytes, meta.get("kind", "bytes"))
 
 
 def decompress(
