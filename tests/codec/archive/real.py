@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from latentkit.codec import Coder
+from latentkit.codec.bits_back import BitsBackCoder, LatentChain, LatentLayer, Likelihood, Logistics, Shares
+from latentkit.codec.exact import ExactLayer, ExactNetwork, Span
 from tests.codec.archive.examples import noise, text
+from tests.codec.bits_back.models import grid, trained
 
 
 def shades(n: int, height: int, width: int, channels: int, name: str = "") -> np.ndarray:
@@ -49,10 +52,34 @@ def _pixel_coder(channels: int) -> Coder:
 
 
 def _bits_back_coder(*dims: int) -> Coder:
-    from latentkit.codec.bits_back import BitsBackCoder
-    from tests.codec.bits_back.models import trained
-
     return BitsBackCoder(trained(*dims, examples=bits(1000, "learnt")), b"\0\1")
+
+
+def _small_bits_back_coder(likelihood: Likelihood) -> Coder:
+    """A coder of rows of 6 numbers by weights that nobody has learnt."""
+
+    def network(name: str, n_inputs: int, n_outputs: int, inputs: Span, outputs: Span) -> ExactNetwork:
+        weights = (
+            np.frombuffer(noise(n_inputs * n_outputs, name), np.uint8).astype(np.int64).reshape(n_outputs, -1) - 128
+        )
+        biases = np.frombuffer(noise(n_outputs, f"{name} bias"), np.uint8).astype(np.int64)
+        return ExactNetwork([ExactLayer(weights, biases, np.full(n_outputs, 5), inputs=inputs, outputs=outputs)])
+
+    latents = grid(2)
+    layer = LatentLayer(
+        latents,
+        network("encoder", 6, 4, Span(0, likelihood.n_symbols - 1), Span(-64, 63)),
+        network("decoder", 2, 6 * likelihood.n_parameters, latents.span, Span(-300, 300)),
+        np.arange(-48, 1),
+        -48,
+    )
+    return BitsBackCoder(LatentChain([layer], likelihood), bytes(range(40, 40 + likelihood.n_symbols)))
+
+
+def few(n: int, n_symbols: int) -> bytes:
+    """Rows of 6 bytes of few symbols, the first of which are frequent."""
+    values = np.frombuffer(noise(6 * n, "few"), np.uint8).astype(np.int64)
+    return (40 + values * values * n_symbols // 255**2 % n_symbols).astype(np.uint8).tobytes()
 
 
 def _row_coder() -> Coder:
@@ -70,6 +97,15 @@ REAL: dict[str, tuple[list[tuple[bytes, int]], Callable[[], Coder]]] = {
     "1-pixels-colour": ([(pixels_block(shades(5, 9, 11, 3)), 5)], lambda: _pixel_coder(3)),
     "1-bits-back": ([(bits(300).tobytes(), 300), (bits(40, "more").tobytes(), 40)], lambda: _bits_back_coder(3)),
     "1-bits-back-chain": ([(bits(300).tobytes(), 300)], lambda: _bits_back_coder(4, 2)),
+    "1-bits-back-shares": ([(few(200, 5), 200)], lambda: _small_bits_back_coder(Shares(5))),
+    "1-bits-back-logistic": (
+        [(few(200, 20), 200)],
+        lambda: _small_bits_back_coder(Logistics(20, 1, lowest=-9, levels=np.arange(10, 30))),
+    ),
+    "1-bits-back-logistics": (
+        [(few(200, 20), 200)],
+        lambda: _small_bits_back_coder(Logistics(20, 2, lowest=-9, levels=np.arange(10, 30))),
+    ),
     "1-rows": ([(lines(400), 400), (b"odd\n" + lines(300, "more") + b"61,unheard,9.9,7\nend", 303)], _row_coder),
 }
 

@@ -47,7 +47,7 @@ COLUMNS: dict[str, pa.Array] = {
     "bytes": pa.array([b"", None, b"\xff\n\\", b"\t", b"\0", b"e", b"\\\\e"], pa.binary()),
     "long bytes": pa.array([b"", None, b"\xff\n\\", b"\t", b"\0", b"e", b"\\\\e"], pa.large_binary()),
     "as many bytes": pa.array([b"\n\t", None, b"ab", b"\\e", b"\0\0", b"\xff\xff", b"  "], pa.binary(2)),
-    "money": pa.array([1, -7, None, 150, 900, 8, 0]).cast(pa.decimal128(19, 2)),
+    "money": pa.array([1, -7, None, 150, 900, 8, 0]).cast(pa.decimal128(21, 2)),
     "digits": pa.array([decimal.Decimal(10) ** n for n in range(30, 37)], pa.decimal256(60, 4)),
     "day": pa.array([0, None, -1, 20_000, 1, 2, 3], pa.int32()).view(pa.date32()),
     "hour": pa.array([0, None, 1, 86_399, 1, 2, 3], pa.int32()).view(pa.time32("s")),
