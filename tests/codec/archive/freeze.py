@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.codec.archive.examples import FROZEN, META, MIXED, near, noise, text, toy, written
-from tests.codec.archive.real import REAL, make_folder
+from tests.codec.archive.real import REAL, make_folder, table
 
 #: Real coders whose blocks may still change: their archives are not written yet.
 NOT_YET = {"1-rows"}
 #: Coders that have learnt from data, and so take less than zstd does.
 LEARNT = {"1-pixels-grey", "1-pixels-colour", "1-bits-back", "1-bits-back-chain", "1-rows"}
-FOLDER = "1-folder"
+FOLDER, TABLE = "1-folder", "1-table"
 #: For each frozen archive: its blocks, and the options of its writer.
 ARCHIVES: dict[str, tuple[list[tuple[bytes, int]], dict[str, Any]]] = {
     "1-empty": ([], {}),
@@ -39,6 +39,16 @@ def _folder() -> bytes:
         return archive_of(Path(place, "pictures"))
 
 
+def _table() -> bytes:
+    from pyarrow import parquet
+
+    from tests.tasks.compression.archived import archive_of
+
+    with tempfile.TemporaryDirectory() as place:
+        parquet.write_table(table(), Path(place, "x.parquet"))
+        return archive_of(Path(place, "x.parquet"))
+
+
 def _makers() -> dict[str, Callable[[], bytes]]:
     """What writes each archive."""
     toys = {name: lambda given=given: written(given[0], **given[1]) for name, given in ARCHIVES.items()}
@@ -49,7 +59,7 @@ def _makers() -> dict[str, Callable[[], bytes]]:
         for name, given in REAL.items()
         if name not in NOT_YET
     }
-    return {**toys, **real, FOLDER: _folder}
+    return {**toys, **real, FOLDER: _folder, TABLE: _table}
 
 
 if __name__ == "__main__":

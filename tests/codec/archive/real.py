@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,3 +122,17 @@ def make_folder(folder: Path) -> None:
     (folder / "deep" / "notes.txt").write_bytes(text(900))
     (folder / "noise.bin").write_bytes(noise(300))
     (folder / "empty").write_bytes(b"")
+
+
+def table() -> Any:
+    """A table of several types, with nulls, categories and something told of it."""
+    import pyarrow as pa
+
+    columns = {
+        "number": pa.array([1, None, -3, 2**62]),
+        "real": pa.array([0.5, -0.0, None, 1e300]),
+        "text": pa.array(["a\tb", "", None, "größe"]),
+        "when": pa.array([0, 1_700_000_000_500_000, None, -1]).view(pa.timestamp("us", "UTC")),
+        "kind": pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1], pa.int8()), ["low", "high", "none"]),
+    }
+    return pa.table(columns).replace_schema_metadata({"told": "by us"})

@@ -15,8 +15,8 @@ from latentkit.codec.archive import ArchiveReader, ArchiveWriter, Method, head
 from latentkit.tasks.compression import decompress
 from tests.codec.archive import by_the_page
 from tests.codec.archive.examples import FROZEN, META, METHODS, MIXED, near, noise, read, text, toy, written
-from tests.codec.archive.freeze import ARCHIVES, FOLDER, NOT_YET
-from tests.codec.archive.real import REAL, make_folder
+from tests.codec.archive.freeze import ARCHIVES, FOLDER, NOT_YET, TABLE
+from tests.codec.archive.real import REAL, make_folder, table
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "archive-format.md"
 
@@ -82,6 +82,13 @@ def test_a_folder_that_was_written_is_read(tmp_path: Path) -> None:
         assert 1_700_000_000 < file.stat().st_mtime < 1_900_000_000
 
 
+def test_a_table_that_was_written_is_read(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    decompress(FROZEN / f"{TABLE}.lkz", tmp_path / "x.parquet")
+    assert parquet.read_table(tmp_path / "x.parquet").equals(table(), check_metadata=True)
+
+
 @pytest.mark.parametrize("name", sorted({*ARCHIVES, *REAL} - NOT_YET - {"1-mixed", "1-mixed-embedded"}))
 def test_the_page_says_all_that_reading_takes(name: str) -> None:
     """A reader that was written from it, and shares nothing with the package, reads what is frozen."""
@@ -94,7 +101,7 @@ def test_the_page_says_all_that_reading_takes(name: str) -> None:
 
 def test_frozen_archives_use_all_that_there_is() -> None:
     """A method that none of them uses would not be guarded; and none is left that nobody reads."""
-    assert {path.stem for path in FROZEN.iterdir()} == {*ARCHIVES, *REAL, FOLDER} - NOT_YET
+    assert {path.stem for path in FROZEN.iterdir()} == {*ARCHIVES, *REAL, FOLDER, TABLE} - NOT_YET
     with ArchiveReader(FROZEN / "1-mixed-embedded.lkz") as reader:
         assert {entry.method for entry in reader.blocks} == set(Method)
         assert reader.model() is not None

@@ -86,7 +86,7 @@ def assert_same(place: Path, other: Path) -> None:
 
 def there_and_back(table: pa.Table, folder: Path, *, block_bytes: int = 4 << 20, **options: Any) -> str:
     """Compress and decompress a table, compare, and tell as what it was kept."""
-    parquet.write_table(table, folder / "x.parquet", **options)
+    parquet.write_table(table, folder / "x.parquet", compression="none", **options)
     packed = archive_of(folder / "x.parquet", block_bytes=block_bytes)
     (file,) = decompress(io.BytesIO(packed), folder / "again.parquet", n_workers=1)
     assert_same(folder / "x.parquet", file)
@@ -213,6 +213,23 @@ def test_a_table_that_would_not_come_back_is_kept_to_the_byte(tmp_path: Path, mo
     assert there_and_back(table, tmp_path) == "table"
 
 
+def test_a_table_whose_text_takes_more_than_its_file_is_kept_to_the_byte(tmp_path: Path) -> None:
+    """Numbers of noise have more digits than bytes."""
+    noises = np.frombuffer(noise(16_000), np.int64)
+    parquet.write_table(pa.table({"x": noises}), tmp_path / "x.parquet", use_dictionary=False, write_statistics=False)
+    n_bytes = (tmp_path / "x.parquet").stat().st_size
+    for target in (tmp_path / "x.lkz", io.BytesIO()):
+        archived = compress(open_contents(tmp_path / "x.parquet"), target, None, n_workers=1)
+        assert (archived.kind, archived.summary.raw_bytes) == ("bytes", n_bytes)
+        assert archived.summary.file_bytes < n_bytes + 64
+    assert (tmp_path / "x.lkz").read_bytes() == target.getvalue()
+    decompress(tmp_path / "x.lkz", tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "x.parquet").read_bytes()
+    parquet.write_table(pa.table({"x": noises // 2**56}), tmp_path / "x.parquet", use_dictionary=False)
+    archived = compress(open_contents(tmp_path / "x.parquet"), tmp_path / "x.lkz", None, n_workers=1)
+    assert (archived.kind, archived.summary.file_bytes) == ("table", (tmp_path / "x.lkz").stat().st_size)
+
+
 def test_what_is_no_parquet_is_kept_to_the_byte(tmp_path: Path) -> None:
     for content in (b"", b"PAR1", noise(400), b"PAR1" + noise(40) + b"PAR1"):
         (tmp_path / "x.parquet").write_bytes(content)
@@ -298,7 +315,7 @@ def test_hostile_tables_are_refused(tmp_path: Path) -> None:
 
 def test_a_compressor_learns_from_parquet(tmp_path: Path) -> None:
     source = np.random.default_rng(0)
-    n = 3000
+    n = 1400
     age = source.integers(18, 80, n)
     table = pa.table(
         {
@@ -308,8 +325,8 @@ def test_a_compressor_learns_from_parquet(tmp_path: Path) -> None:
             "when": age.astype("M8[D]"),
         }
     )
-    parquet.write_table(table[:2500], tmp_path / "train.parquet")
-    parquet.write_table(table[2500:], tmp_path / "x.parquet", compression="zstd")
+    parquet.write_table(table[:1000], tmp_path / "train.parquet")
+    parquet.write_table(table[1000:], tmp_path / "x.parquet", compression="zstd")
     compressor = Compressor(max_time=0.5, random_state=0).fit(tmp_path / "train.parquet")
     archived = compressor.compress(tmp_path / "x.parquet", tmp_path / "x.lkz", embed=False)
     assert archived.summary.file_bytes < (tmp_path / "x.parquet").stat().st_size / 2

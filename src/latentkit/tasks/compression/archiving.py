@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, final
@@ -18,6 +20,7 @@ from latentkit.codec.archive import MOST_BLOCK_BYTES, ArchiveReader, ArchiveSumm
 from latentkit.codec.archive.source import extent
 from latentkit.codec.coders import Coder
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidParameterError
+from latentkit.core.files import atomic_path, storage_errors
 from latentkit.core.parameters import check_integer
 from latentkit.tasks.compression.contents import Contents, Restorer, Selection, restorers
 from latentkit.training import Engine
@@ -85,6 +88,14 @@ def compress(
     """
     check_integer("block_bytes", block_bytes, low=1 << 10, high=MOST_BLOCK_BYTES)
     n_workers = _threads(n_workers)
+    if contents.plain is not None:
+        options: dict[str, Any] = {
+            "verify": verify,
+            "block_bytes": block_bytes,
+            "n_workers": n_workers,
+            "progress": progress,
+        }
+        return _smaller(partial(compress, coder=coder, embeds_model=embeds_model, **options), contents, target)
     meta = contents.meta()
     writer = ArchiveWriter(
         target,
@@ -204,6 +215,28 @@ def _restored(
         return restorer.write(blocks, target, selection)
     restorer.stream(blocks, target, selection)
     return []
+
+
+def _smaller(pack: Callable[..., Archived], contents: Contents, target: Path | IO[bytes]) -> Archived:
+    """Write contents, or what is plainer than they are where that takes less."""
+    alone = copy(contents)
+    alone.plain = None
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as kept:
+        archived = pack(alone, kept)
+        if archived.summary.file_bytes <= (contents.n_bytes or 0):
+            _copy(kept, target)
+            return archived
+    return pack(contents.plain, target)
+
+
+def _copy(kept: IO[bytes], target: Path | IO[bytes]) -> None:
+    """Write what is kept, from its start."""
+    kept.seek(0)
+    if not isinstance(target, Path):
+        shutil.copyfileobj(kept, target)
+        return
+    with atomic_path(target) as temporary, temporary.open("wb") as file, storage_errors(target):
+        shutil.copyfileobj(kept, file)
 
 
 def _told(blocks: Iterable[Block], progress: Progress | None) -> Iterator[Block]:

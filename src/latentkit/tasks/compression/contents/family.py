@@ -29,10 +29,12 @@ class Contents(ABC):
         n_bytes: How many bytes it takes where it lies; None where that is not known before it has been read.
         has_images: Whether there are images to learn from.
         has_lines: Whether there are lines of text to learn from.
+        plain: The same in another form, which is taken where this one becomes larger than it is where it lies.
     """
 
     name: str
     n_bytes: int | None
+    plain: Contents | None = None
     has_images: bool = False
     has_lines: bool = False
 

@@ -41,7 +41,7 @@ class TableContents(Contents):
     """The table of a Parquet file.
 
     A table that would not come back as it was, in names, types, values and what else is told of them, is kept as the
-    bytes of its file.
+    bytes of its file, and so is one whose text takes more than the file.
 
     Args:
         path: Of the file.
@@ -53,7 +53,7 @@ class TableContents(Contents):
     def __init__(self, path: Path, text: TableText) -> None:
         self.name, self.n_bytes = shown(path.name), path.stat().st_size
         self._path, self._text = path, text
-        self._bytes = FileContents(self.name, partial(path.open, "rb"), "bytes", self.n_bytes)
+        self.plain = self._bytes = FileContents(self.name, partial(path.open, "rb"), "bytes", self.n_bytes)
 
     def meta(self) -> dict[str, Any]:
         if not self._is_kept:
