@@ -85,7 +85,7 @@ def test_what_compress_tells_as_json(latentkit: Command, packing_run: Path, imag
     for options, methods in (((), {"zstd": 1}), (("--no-model",), {"coder": 1})):
         values = _json(latentkit(*line, *options))
         assert set(values) == {
-            *("archive", "source_bytes", "raw_bytes", "file_bytes", "model_bytes", "ratio", "bits_per_byte"),
+            *("archive", "kind", "source_bytes", "raw_bytes", "file_bytes", "model_bytes", "ratio", "bits_per_byte"),
             *("n_items", "blocks", "seconds", "quality", "approximated", "psnr", "ms_ssim"),
         }
         assert values["archive"] == str(tmp_path / "x.lkz")
@@ -363,6 +363,36 @@ def test_blocks_that_fail_are_not_counted_as_written(
     line = ("decompress", archive, "-o", tmp_path / "x.npy", "--salvage", "--run", packing_run, "--json")
     values = _json(latentkit(*line))
     assert (values["written_items"], values["lost_items"]) == (0, [[0, 60]])
+
+
+def test_a_parquet_file_is_kept_as_its_table(latentkit: Command, packing_run: Path, tmp_path: Path) -> None:
+    from pyarrow import parquet, table
+
+    parquet.write_table(table({"x": [1, 2]}), tmp_path / "x.parquet")
+    packed = latentkit("compress", packing_run, tmp_path / "x.parquet", "-o", tmp_path / "x.lkz")
+    assert "kept     the table: names, types, values; its Parquet file is written anew" in packed.out
+    assert latentkit("inspect", tmp_path / "x.lkz").out.startswith(f"{tmp_path / 'x.lkz'}: x.parquet, table")
+    assert latentkit("decompress", tmp_path / "x.lkz", "-o", tmp_path / "y.parquet").code == 0
+    assert parquet.read_table(tmp_path / "y.parquet").equals(table({"x": [1, 2]}))
+
+
+def test_some_rows(latentkit: Command, packing_run: Path, archive: Path, images_npy: Path, tmp_path: Path) -> None:
+    line = ("decompress", archive, "--run", packing_run, "-o", tmp_path / "some.npy", "--rows")
+    for rows, chosen in (("17", slice(17, 18)), ("10:20", slice(10, 20)), ("50:", slice(50, None)), (":2", slice(2))):
+        outcome = latentkit(*line, rows)
+        assert outcome.code == 0, outcome.err
+        assert (np.load(tmp_path / "some.npy") == np.load(images_npy)[chosen]).all()
+    for rows, message in (
+        ("60", "there are no rows 60: the archive has 60, from 0 on."),
+        ("20:70", "there are no rows 20 to 70: the archive has 60, from 0 on."),
+        ("x", "--rows must be a number or FROM:TO, such as 100:200; got 'x'."),
+        ("1:2:3", "--rows must be a number or FROM:TO"),
+    ):
+        outcome = latentkit(*line, rows)
+        assert outcome.code == 2
+        assert message in " ".join(outcome.err.split())
+    outcome = latentkit(*line, "17", "--salvage")
+    assert (outcome.code, "leave out --rows" in outcome.err) == (2, True)
 
 
 # Pipes

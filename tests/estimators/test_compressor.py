@@ -114,7 +114,7 @@ def test_what_is_not_an_image_comes_back_too(compressor: Compressor, folder: Pat
     with pytest.raises(InvalidParameterError, match="stream is no array of numpy"):
         compressor.decompress(packed)
     packed = compressor.compress(folder, verify=False)
-    with pytest.raises(InvalidParameterError, match=r"archive is of a folder: say where to write it, with path="):
+    with pytest.raises(InvalidParameterError, match=r"archive is of no array: say where to write it, with path="):
         compressor.decompress(packed)
     written = compressor.decompress(packed, tmp_path / "again")
     assert len(written) == 41
@@ -142,6 +142,19 @@ def test_archives_are_paths_streams_or_bytes(quick: Compressor, tmp_path: Path) 
     with os.fdopen(out, "rb") as pipe:
         assert quick.decompress(pipe, str(target)) == [target]
     assert (np.load(target) == NEAR).all()
+
+
+def test_some_rows_are_given_back_alone(quick: Compressor, folder: Path, tmp_path: Path) -> None:
+    archive = quick.compress(NEAR)
+    for rows in (3, -1, slice(5, 9), slice(None, 4)):
+        chosen = NEAR[rows] if isinstance(rows, slice) else NEAR[[rows]]
+        assert np.array_equal(quick.decompress(archive, rows=rows), chosen)
+        quick.decompress(archive, tmp_path / "some.npy", rows=rows)
+        assert np.array_equal(np.load(tmp_path / "some.npy"), chosen)
+    with pytest.raises(InvalidParameterError, match="there are no rows 40: the archive has 40, from 0 on"):
+        quick.decompress(archive, rows=40)
+    (file,) = quick.decompress(quick.compress(folder), tmp_path / "some", rows=1)
+    assert file.is_file()
 
 
 def test_progress_hears_of_every_byte_while_the_model_has_to_pay(quick: Compressor) -> None:

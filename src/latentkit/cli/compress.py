@@ -80,7 +80,8 @@ def compress(
 
     Images cost what the run's compressor finds improbable in them (latentkit fit --compressor), or, where it has none,
     its variational autoencoder. What does not fit is compressed by zstd. Of images in PNG files the pixels are kept,
-    with names, times and permissions; of all other files each byte.
+    with names, times and permissions; of a Parquet file its table, with names and types; of all other files, and of
+    standard input, each byte.
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
     target = place_of(output, as_json=as_json)
@@ -118,6 +119,8 @@ def _tell(archived: Archived, quality: int | None, output: str, printer: Printer
         pairs.insert(0, ("data", f"{in_bytes(archived.source_bytes)} where they lie"))
     if quality is not None and lost is not None:
         pairs.insert(0, ("quality", f"{quality} of 100: {errors(lost)}"))
+    if archived.kind == "table":
+        pairs.insert(0, ("kept", "the table: names, types, values; its Parquet file is written anew"))
     printer.pairs(pairs)
     coded = sum(size for method, size in summary.bytes_by.items() if method.name == "CODER")
     if summary.forgone_bytes:
@@ -135,6 +138,7 @@ def _tell(archived: Archived, quality: int | None, output: str, printer: Printer
     printer.document(
         {
             "archive": output,
+            "kind": archived.kind,
             "source_bytes": archived.source_bytes,
             "raw_bytes": summary.raw_bytes,
             "file_bytes": summary.file_bytes,

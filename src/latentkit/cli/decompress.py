@@ -13,6 +13,7 @@ from latentkit.cli.compressors import in_bytes, open_coders, place_of, telling_b
 from latentkit.cli.options import ArchiveRun, Json, Quiet, Workers
 from latentkit.cli.outputs import STDOUT
 from latentkit.cli.printing import Printer
+from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["decompress"]
 
@@ -21,6 +22,7 @@ __all__ = ["decompress"]
     "decompress",
     "latentkit decompress scans.lkz -o scans/",
     "latentkit decompress images.lkz -o images.npy",
+    "latentkit decompress images.lkz -o some.npy --rows 100:200",
     "latentkit decompress today.lkz -o today.npy --run run",
     "latentkit decompress damaged.lkz -o rest.npy --salvage",
     "latentkit decompress - -o - < lines.lkz | head",
@@ -40,6 +42,16 @@ def decompress(
         ),
     ],
     run: ArchiveRun = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--rows",
+            metavar="FROM:TO",
+            help="Only these, counted from 0, without TO: rows of an array, lines behind the header of a table, files "
+            "of a folder. 17 is one, 100: all from there on. Only what they lie in is decoded.",
+            show_default=False,
+        ),
+    ] = None,
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Write what is left of a damaged archive, and tell what is lost.")
     ] = False,
@@ -53,6 +65,9 @@ def decompress(
     """
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT, quiet=quiet)
     target = place_of(output, as_json=as_json)
+    chosen = None if rows is None else _rows(rows)
+    if salvage and rows is not None:
+        raise InvalidParameterError("--salvage writes all that is left: leave out --rows.")
     from latentkit.tasks.compression import decompress as write_contents
     from latentkit.tasks.compression import salvage as write_rest
 
@@ -62,7 +77,9 @@ def decompress(
         files, left = write_rest(source, target, coder)
         missing = sorted((*left.lost_items, *left.failed_items), key=lambda part: part.start)
         lost = [f"{part.start:,} to {part.stop - 1:,}" for part in missing]
-        n_written = sum(map(len, left.whole_items)) - sum(map(len, left.failed_items))
+        whole = sum(map(len, left.whole_items)) - sum(map(len, left.failed_items))
+        # of a file that is larger than a block, a part may be lost that ends no item
+        n_written = len(files) if left.meta and left.meta.get("kind") == "folder" else whole
         printer.line(f"written to {output}: {n_written:,} items", style="green")
         printer.pairs([("lost", ", ".join(lost) if lost else "no item that is known of")])
         lost_items = [[part.start, part.stop] for part in missing]
@@ -76,6 +93,19 @@ def decompress(
             if progress is not None:
                 progress(n)
 
-        files = write_contents(source, target, coder, n_workers=workers, progress=hear)
+        files = write_contents(source, target, coder, rows=chosen, n_workers=workers, progress=hear)
     printer.written(f"{in_bytes(done[0])}", files)
     printer.document({"files": files, "raw_bytes": done[0]})
+
+
+def _rows(told: str) -> int | slice:
+    """The rows that an option tells.
+
+    Raises:
+        InvalidParameterError: If it tells none.
+    """
+    first, colon, end = told.partition(":")
+    try:
+        return slice(int(first) if first else None, int(end) if end else None) if colon else int(first)
+    except ValueError:
+        raise InvalidParameterError(f"--rows must be a number or FROM:TO, such as 100:200; got {told!r}.") from None

@@ -17,12 +17,13 @@ from latentkit.codec.coders import Coder
 from latentkit.core.errors import InvalidParameterError, UnsupportedOperationError
 from latentkit.core.seeds import derive_seed
 from latentkit.tasks.compression import (
+    Rows,
     bits_back_coder,
     check_codable,
     compress,
     decompress,
     open_contents,
-    restorer_of,
+    opened,
 )
 from latentkit.tasks.compression.contents.files import FileRestorer
 
@@ -92,21 +93,23 @@ class ArchiveTasks:
             progress=progress,
         )
 
-    def decompress(self, archive: Source, path: Target | None = None) -> Any:
+    def decompress(self, archive: Source, path: Target | None = None, *, rows: Rows | None = None) -> Any:
         """Return or write what is in an archive that holds its model, or was written by the ``coder_``.
 
         Args:
             archive: A path, a binary stream, or bytes.
             path: Where to: a path or a binary stream; None returns the array that the archive is of.
+            rows: A number or a slice of them: rows of the array, lines behind the header of a table, files of a folder.
+                Only their blocks are read. None for all.
         Returns:
             The array; or the paths that were written.
         Raises:
             ArchiveError: If the archive needs another model.
             DamagedArchiveError: If it is not what was written.
-            InvalidParameterError: If `path` is None and it is of no array.
+            InvalidParameterError: If `path` is None and it is of no array; if there are no such rows.
         """
         check_is_fitted(self)
-        return read_archive(() if self.coder_ is None else (self.coder_,), archive, path)
+        return read_archive(() if self.coder_ is None else (self.coder_,), archive, path, rows=rows)
 
 
 def made_coder(estimator: Any) -> Coder:
@@ -163,17 +166,16 @@ def write_archive(
     return target.getvalue() if path is None else archived
 
 
-def read_archive(coders: Sequence[Coder], archive: Source, path: Target | None) -> Any:
+def read_archive(coders: Sequence[Coder], archive: Source, path: Target | None, *, rows: Rows | None = None) -> Any:
     """Return or write what is in an archive, by its own model or one of coders; see :meth:`ArchiveTasks.decompress`."""
     source = io.BytesIO(archive) if isinstance(archive, bytes) else _place(archive)
     given = coders if coders and not _holds_another(coders, source) else None
     if path is not None:
-        return decompress(source, _place(path), given)
-    with ArchiveReader(source, coder=given) as reader:
-        restorer = restorer_of(reader.meta)
+        return decompress(source, _place(path), given, rows=rows)
+    with opened(source, given, rows=rows) as (restorer, blocks, selection):
         if not isinstance(restorer, FileRestorer):
-            raise InvalidParameterError("the archive is of a folder: say where to write it, with path=.")
-        return restorer.array(reader)
+            raise InvalidParameterError("the archive is of no array: say where to write it, with path=.")
+        return restorer.array(blocks, selection)
 
 
 def _holds_another(coders: Sequence[Coder], source: Any) -> bool:

@@ -44,7 +44,7 @@ from latentkit.estimators.runs import (
     write_metrics,
     write_tensors,
 )
-from latentkit.tasks.compression import TrainedEncoder, learn_coder, learn_lossy_coder, open_contents
+from latentkit.tasks.compression import Rows, TrainedEncoder, learn_coder, learn_lossy_coder, open_contents
 from latentkit.training import Engine
 from latentkit.training.progress import make_reporter
 
@@ -231,21 +231,23 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
             progress=progress,
         )
 
-    def decompress(self, archive: Source, path: Target | None = None) -> Any:
+    def decompress(self, archive: Source, path: Target | None = None, *, rows: Rows | None = None) -> Any:
         """Return or write what is in an archive that this compressor, or one that embeds its model, has written.
 
         Args:
             archive: A path, a binary stream, or bytes.
             path: Where to: a path or a binary stream; None returns the array that the archive is of.
+            rows: Which items, a number or a slice: rows of an array, lines behind the header of a table, files of a
+                folder. No more is read than the blocks that have them. None for all.
         Returns:
             The array; or the paths that were written.
         Raises:
             ArchiveError: If the archive needs another model.
             DamagedArchiveError: If it is not what was written.
-            InvalidParameterError: If `path` is None and it is of no array.
+            InvalidParameterError: If `path` is None and it is of no array; if there are no such rows.
         """
         check_is_fitted(self)
-        return read_archive(self.coders, archive, path)
+        return read_archive(self.coders, archive, path, rows=rows)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a folder from which :func:`latentkit.load` gives this compressor back; no pickle is in it."""

@@ -5,10 +5,19 @@ It writes those that are not there. A file that is there is never written again:
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.codec.archive.examples import FROZEN, META, MIXED, near, noise, text, toy, written
+from tests.codec.archive.real import REAL, make_folder, table
 
+#: Real coders whose blocks may still change: their archives are not written yet.
+NOT_YET = {"1-rows"}
+#: Coders that have learnt from data, and so take less than zstd does.
+LEARNT = {"1-pixels-grey", "1-pixels-colour", "1-bits-back", "1-bits-back-chain", "1-rows"}
+FOLDER, TABLE = "1-folder", "1-table"
 #: For each frozen archive: its blocks, and the options of its writer.
 ARCHIVES: dict[str, tuple[list[tuple[bytes, int]], dict[str, Any]]] = {
     "1-empty": ([], {}),
@@ -21,9 +30,42 @@ ARCHIVES: dict[str, tuple[list[tuple[bytes, int]], dict[str, Any]]] = {
     ),
 }
 
+
+def _folder() -> bytes:
+    from tests.tasks.compression.archived import archive_of
+
+    with tempfile.TemporaryDirectory() as place:
+        make_folder(Path(place, "pictures"))
+        return archive_of(Path(place, "pictures"))
+
+
+def _table() -> bytes:
+    from pyarrow import parquet
+
+    from tests.tasks.compression.archived import archive_of
+
+    with tempfile.TemporaryDirectory() as place:
+        parquet.write_table(table(), Path(place, "x.parquet"))
+        return archive_of(Path(place, "x.parquet"))
+
+
+def _makers() -> dict[str, Callable[[], bytes]]:
+    """What writes each archive."""
+    toys = {name: lambda given=given: written(given[0], **given[1]) for name, given in ARCHIVES.items()}
+    real = {
+        name: lambda name=name, given=given: written(
+            given[0], coder=given[1](), embeds_model=True, level=19 if name in LEARNT else None
+        )
+        for name, given in REAL.items()
+        if name not in NOT_YET
+    }
+    return {**toys, **real, FOLDER: _folder, TABLE: _table}
+
+
 if __name__ == "__main__":
     FROZEN.mkdir(exist_ok=True)
-    for name, (blocks, options) in ARCHIVES.items():
+    for name, make in _makers().items():
         path = FROZEN / f"{name}.lkz"
         if not path.exists():
-            path.write_bytes(written(blocks, **options))
+            path.write_bytes(make())
+            print(f"{path}: {path.stat().st_size:,} bytes")  # noqa: T201

@@ -65,9 +65,9 @@ def _log_density(z: Tensor, mean: Tensor, log_stddev: Tensor) -> Tensor:
     return (-log_stddev - 0.5 * ((z - mean) / log_stddev.exp()).square()).sum(1)
 
 
-def trained(*dims: int) -> LatentChain:
+def trained(*dims: int, examples: np.ndarray | None = None) -> LatentChain:
     """The chain of a model with so many latent variables in each layer, from the data to the top."""
-    x = torch.from_numpy(rows(1000, seed=1)).float()
+    x = torch.from_numpy(rows(1000, seed=1) if examples is None else examples).float()
     below = (N_NUMBERS, *dims)
     with isolated_rng(0):
         ways = nn.ModuleList(Perceptron(n, 2 * m) for n, m in zip(below, dims, strict=False))
@@ -90,16 +90,16 @@ def trained(*dims: int) -> LatentChain:
             (-bound.mean()).backward()
             optimizer.step()
     layers = []
-    examples = [x, *((z.detach() * STEPS).round().clamp(-100, 100) for z in met[1:])]
+    met_steps = [x, *((z.detach() * STEPS).round().clamp(-100, 100) for z in met[1:])]
     for number, (way, back, n) in enumerate(zip(ways, backs, dims, strict=True)):
         latents = grid(n)
         below_span = Span(0, 1) if number == 0 else layers[-1].latents.span
         step = 1.0 if number == 0 else 1 / STEPS
         scales = torch.tensor([float(STEPS)] * n + [float(LEVELS_PER_UNIT)] * n)
-        encoder = way.exact(examples[number], scales, step=step, inputs=below_span, outputs=Span(-64, 63))
+        encoder = way.exact(met_steps[number], scales, step=step, inputs=below_span, outputs=Span(-64, 63))
         back_scales = torch.full((N_NUMBERS,), 64.0) if number == 0 else _twice(dims[number - 1])
         decoder = back.exact(
-            examples[number + 1], back_scales, step=1 / STEPS, inputs=latents.span, outputs=Span(-1024, 1024)
+            met_steps[number + 1], back_scales, step=1 / STEPS, inputs=latents.span, outputs=Span(-1024, 1024)
         )
         codes = np.arange(LEVELS.low, LEVELS.high + 1)
         layers.append(LatentLayer(latents, encoder, decoder, codes, LEVELS.low))

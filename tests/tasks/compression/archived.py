@@ -56,12 +56,13 @@ def with_chunks(file: Path, *, before: bytes = b"", after: bytes = b"") -> None:
     file.write_bytes(content[:33] + before + content[33:-12] + after + content[-12:])
 
 
-def folder_archive(listing: Any, *blocks: bytes, meta: dict[str, Any] | None = None) -> io.BytesIO:
-    """The archive of a folder, as somebody hostile writes it."""
+def folder_archive(listing: Any, *blocks: bytes | tuple[bytes, int], meta: dict[str, Any] | None = None) -> io.BytesIO:
+    """The archive of a folder, as somebody hostile writes it; blocks are of one file unless they tell."""
     told = listing if isinstance(listing, bytes) else json.dumps(listing).encode()
     stream = io.BytesIO()
     with ArchiveWriter(stream, {"kind": "folder", "name": "x", "listing": len(told), **(meta or {})}) as archive:
-        for content in (told, *blocks):
-            archive.write(content, 1)
+        archive.write(told, 0)
+        for block in blocks:
+            archive.write(*(block if isinstance(block, tuple) else (block, 1)))
     stream.seek(0)
     return stream

@@ -9,6 +9,7 @@ import os
 import struct
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from latentkit.core.errors import (
     DataError,
     InvalidParameterError,
     UnreadableDataError,
+    UnsupportedOperationError,
 )
 from latentkit.tasks.compression import compress, decompress, open_contents, restorer_of, salvage
 from latentkit.tasks.compression.contents import FileContents
@@ -126,7 +128,7 @@ def test_images_and_rows_larger_than_a_block(block_bytes: int, tmp_path: Path) -
         stream = io.BytesIO(archive_of(file, block_bytes=block_bytes))
         with ArchiveReader(stream) as reader:
             largest = max(len(block.content) for block in reader)
-        assert largest <= max(block_bytes, 8 + (array[0].nbytes if array.dtype == np.uint8 else 0))
+        assert largest <= max(block_bytes, 8 + array[0].nbytes)
         assert given_back(file, tmp_path / "again", block_bytes=block_bytes) == file.read_bytes()
 
 
@@ -363,6 +365,162 @@ def test_what_is_left_of_a_damaged_file_is_written(tmp_path: Path) -> None:
     with pytest.raises(DamagedArchiveError, match="its first bytes and its last are damaged|neither"):
         salvage(io.BytesIO(packed[200:-200]), tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_what_is_left_of_a_damaged_array_is_an_array(tmp_path: Path) -> None:
+    for array in (images(60), np.arange(600.0).reshape(60, 10)):
+        np.save(tmp_path / "x.npy", array)
+        packed = bytearray(archive_of(tmp_path / "x.npy", block_bytes=1024))
+        packed[len(packed) // 2] ^= 1
+        _, left = salvage(io.BytesIO(packed), tmp_path / "rest.npy")
+        (lost,) = left.lost_items
+        assert (np.load(tmp_path / "rest.npy") == np.delete(array, lost, 0)).all()
+
+
+# Some rows
+
+
+class Once(io.RawIOBase):
+    """Bytes that come through a pipe."""
+
+    def __init__(self, content: bytes) -> None:
+        self.rest = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self.rest.readinto(buffer)
+
+
+ROWS = [
+    0,
+    7,
+    -1,
+    59,
+    slice(0, 60),
+    slice(3, 4),
+    slice(9, 51),
+    slice(None, 2),
+    slice(-5, None),
+    slice(20, -20),
+    slice(None),
+]
+HEADED = b"height,width\n" + b"".join(b"%d,%d\r\n" % (n * n, n % 7) for n in range(60))
+
+
+@pytest.mark.parametrize("rows", ROWS, ids=str)
+def test_some_rows(rows: int | slice, tmp_path: Path) -> None:
+    """As Python takes them of a list, from files, streams and pipes."""
+    block_bytes = 2048
+    chosen = rows if isinstance(rows, slice) else slice(rows, rows + 1 or None)
+    for name, array in (
+        ("images", images(60)),
+        ("colour", images(60, channels=3)),
+        ("numbers", np.arange(18e3).reshape(60, 300)),
+    ):
+        np.save(tmp_path / f"{name}.npy", array)
+        content = archive_of(tmp_path / f"{name}.npy", block_bytes=block_bytes)
+        (tmp_path / "x.lkz").write_bytes(content)
+        for source in (tmp_path / "x.lkz", io.BytesIO(content), Once(content)):
+            decompress(source, tmp_path / "some.npy", rows=rows, n_workers=2)
+            assert np.array_equal(np.load(tmp_path / "some.npy"), array[chosen])
+    idx = b"\0\0\x08\x03" + struct.pack(">III", 60, 9, 11) + images(60).tobytes()
+    (tmp_path / "x.idx").write_bytes(idx)
+    some = images(60)[chosen]
+    decompress(io.BytesIO(archive_of(tmp_path / "x.idx", block_bytes=block_bytes)), tmp_path / "some", rows=rows)
+    assert (tmp_path / "some").read_bytes() == idx[:4] + struct.pack(">III", *some.shape) + some.tobytes()
+    header, *lines = HEADED.splitlines(keepends=True)
+    (tmp_path / "x.csv").write_bytes(HEADED)
+    decompress(io.BytesIO(archive_of(tmp_path / "x.csv", block_bytes=block_bytes)), tmp_path / "some", rows=rows)
+    assert (tmp_path / "some").read_bytes() == header + b"".join(lines[chosen])
+    for content, parts in ((b"".join(lines), lines), (noise(60), [noise(60)[n : n + 1] for n in range(60)])):
+        target = io.BytesIO()
+        decompress(io.BytesIO(archive_of(io.BytesIO(content), block_bytes=block_bytes)), target, rows=rows)
+        assert target.getvalue() == b"".join(parts[chosen])
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_some_rows_of_npy_files_of_every_version(version: tuple[int, int], tmp_path: Path) -> None:
+    array = np.zeros(12, [("größe" if version > (2, 0) else "size", "<f4"), ("'shape': (5", "u1")])
+    array["'shape': (5"] = np.arange(12)
+    with (tmp_path / "x.npy").open("wb") as stream:
+        np.lib.format.write_array(stream, array, version=version)
+    if version < (3, 0):
+        with pytest.raises(DamagedArchiveError, match="what stands before its rows is the head of no array"):
+            decompress(io.BytesIO(archive_of(tmp_path / "x.npy")), tmp_path / "some.npy", rows=slice(3, 5))
+    plain = np.zeros(12, [("größe" if version > (2, 0) else "size", "<f4"), ("n", "u1")])
+    with (tmp_path / "y.npy").open("wb") as stream:
+        np.lib.format.write_array(stream, plain, version=version)
+    decompress(io.BytesIO(archive_of(tmp_path / "y.npy")), tmp_path / "some.npy", rows=slice(3, 5))
+    assert (np.load(tmp_path / "some.npy") == plain[3:5]).all()
+
+
+def test_of_some_rows_only_their_blocks_are_read(tmp_path: Path) -> None:
+    """What is damaged elsewhere does not matter."""
+    np.save(tmp_path / "x.npy", images(60))
+    packed = archive_of(tmp_path / "x.npy", block_bytes=1024)
+    with ArchiveReader(io.BytesIO(packed)) as reader:
+        blocks = reader.blocks
+    for number, block in enumerate(blocks):
+        damaged = bytearray(packed)
+        for other in (entry for entry in blocks if entry != block):
+            damaged[other.offset + 20] ^= 1
+        rows = slice(block.first, block.first + block.n_items)
+        decompress(io.BytesIO(damaged), tmp_path / "some.npy", rows=rows)
+        assert (np.load(tmp_path / "some.npy") == images(60)[rows]).all()
+        if number:
+            with pytest.raises(DamagedArchiveError):
+                decompress(io.BytesIO(damaged), tmp_path / "more.npy", rows=slice(block.first - 1, block.first + 1))
+            assert not (tmp_path / "more.npy").exists()
+
+
+@pytest.mark.parametrize(
+    "rows", [60, -61, slice(0, 61), slice(5, 5), slice(7, 3), slice(-61, None), slice(60, None)], ids=str
+)
+def test_rows_that_there_are_none_of_are_refused(rows: int | slice, tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameterError, match=r"there are no rows .*: the archive has 60, from 0 on\."):
+        decompress(io.BytesIO(archive_of(images(60))), tmp_path / "x", rows=rows)
+    for wrong in (slice(0, 9, 2), "3", slice(0, 9, -1)):
+        with pytest.raises(InvalidParameterError, match="rows must be a number, or a slice of numbers that follow"):
+            decompress(io.BytesIO(archive_of(images(60))), tmp_path / "x", rows=wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_longer_than_any_block_are_not_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from latentkit.tasks.compression.contents import files
+
+    monkeypatch.setattr(files, "MOST_BLOCK_BYTES", 99 + 8)
+    packed = archive_of(images(4, 10))
+    with pytest.raises(
+        UnsupportedOperationError, match=r"rows of array\.npy are longer than a block: take all of it\."
+    ):
+        decompress(io.BytesIO(packed), tmp_path / "x", rows=2)
+    decompress(io.BytesIO(packed), tmp_path / "x.npy")
+    assert (np.load(tmp_path / "x.npy") == images(4, 10)).all()
+
+
+def test_blocks_that_do_not_have_their_items_are_damaged(tmp_path: Path) -> None:
+    for kind, block, n in (("lines", b"a\nb\n", 3), ("rows", b"abc", 2), ("images", bytes(11), 2)):
+        stream = io.BytesIO()
+        with ArchiveWriter(stream, {"kind": kind}) as archive:
+            archive.write(block, n)
+        stream.seek(0)
+        with pytest.raises(DamagedArchiveError, match=rf"a block does not have the {n} items that it says"):
+            decompress(stream, tmp_path / "x", rows=0)
+
+
+def test_headers_are_recognised(tmp_path: Path) -> None:
+    for name, content, has_header in (
+        ("x.csv", b"a,b\n1,2\n", True),
+        ("x.tsv", b'"a"\t"b c"\r\n1\t2\r\n', True),
+        ("x.csv", b"1,b\n1,2\n", False),
+        ("x.csv", b'"1",b\n1,2\n', False),
+        ("x.txt", b"a,b\n1,2\n", False),
+        ("x.csv", b"a,\0\n1,2\n", False),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert open_contents(tmp_path / name).meta().get("header", False) is has_header
 
 
 def test_progress_hears_of_every_byte(tmp_path: Path) -> None:

@@ -284,19 +284,40 @@ def test_a_damaged_archive_leaves_nothing(mixed: Path, tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_which_a_block_is_lost_is_not_written_in_part(mixed: Path, tmp_path: Path) -> None:
-    """Files behind the lost block would get the bytes of others."""
+def test_what_is_left_of_a_damaged_folder_is_its_whole_files(mixed: Path, tmp_path: Path) -> None:
     whole = archive_of(mixed, block_bytes=4096)
     with ArchiveReader(io.BytesIO(whole)) as reader:
-        places = [block.offset + 20 for block in reader.blocks]
-    for place in places:
+        blocks = reader.blocks
+    files = [path.relative_to(tmp_path / "all") for path in decompress(io.BytesIO(whole), tmp_path / "all")]
+    for number, block in enumerate(blocks):
         damaged = bytearray(whole)
-        damaged[place] ^= 1
-        with pytest.raises(DamagedArchiveError):
-            salvage(io.BytesIO(damaged), tmp_path / "out")
-        assert list(tmp_path.iterdir()) == []
-    files, left = salvage(io.BytesIO(whole[:-10]), tmp_path / "out")
-    assert (len(files), left.lost_items) == (len(files_of(mixed)), ())
+        damaged[block.offset + 20] ^= 1
+        if not block.n_items and not block.first:
+            with pytest.raises(DamagedArchiveError, match="its listing is not whole"):
+                salvage(io.BytesIO(damaged), tmp_path / str(number))
+            assert not (tmp_path / str(number)).exists()
+            continue
+        found, left = salvage(io.BytesIO(damaged), tmp_path / str(number))
+        lost = range(block.first, block.first + max(1, block.n_items))
+        assert found == [tmp_path / str(number) / file for n, file in enumerate(files) if n not in lost]
+        assert files_of(tmp_path / str(number)) == sorted(found)
+        assert left.lost_items == ((lost,) if block.n_items else ())
+        for file in found[::5]:
+            assert_same(mixed / file.relative_to(tmp_path / str(number)), file)
+    assert sum(not block.n_items for block in blocks) > 2, "of a file that is larger than a block, a part was lost, too"
+    found, left = salvage(io.BytesIO(whole[:-10]), tmp_path / "cut")
+    assert (len(found), left.lost_items) == (len(files), ())
+
+
+def test_a_folder_of_which_no_file_is_left_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(noise(400))
+    packed = bytearray(archive_of(tmp_path / "in"))
+    with ArchiveReader(io.BytesIO(packed)) as reader:
+        packed[reader.blocks[-1].offset + 20] ^= 1
+    with pytest.raises(DamagedArchiveError, match=r"none of its files is whole\."):
+        salvage(io.BytesIO(packed), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 TIME = 1_700_000_000_000_000_000
@@ -370,17 +391,29 @@ def test_names_that_other_systems_take_for_places_are_refused_there(
         assert not (tmp_path / "out").exists()
 
 
+PIXEL = [[1, 1, 1], "", ""]
+
+
 @pytest.mark.parametrize(
     ("listing", "blocks", "message"),
     [
         ([entry()], [], "ends before its last file does"),
+        ([entry(), entry("y")], [b"a"], "ends before its last file does"),
         ([entry()], [b"a", b"b"], "more than the files of its listing"),
-        ([entry()], [b"ab"], "more than the files of its listing"),
         ([entry()], [b"a", b""], "more than the files of its listing"),
-        ([entry(image=[[1, 1, 1], "", ""])], [bytes(8)], "its pixels are missing"),
-        ([entry(image=[[1, 1, 1], "", ""])], [bytes(7)], "a block of images has no size"),
-        ([entry(image=[[1, 1, 1], "", ""]), entry("y")], [bytes(10)], "y: what belongs to another file"),
-        ([entry(), entry("y", image=[[1, 1, 1], "", ""])], [b"ab"], "y: what belongs to another file"),
+        ([entry()], [(b"a", 2)], "more than the files of its listing"),
+        ([entry()], [b"ab"], "x: its block holds more than the files of its listing"),
+        ([entry()], [b""], "x: its block does not have all of the files"),
+        ([entry()], [(b"a", 0)], "x: its block does not have all of the files"),
+        ([entry(n_bytes=2)], [(b"a", 0), b"bc"], "x: its block holds more"),
+        ([entry(), entry("y")], [(b"a", 2)], "x: its block does not have all of"),
+        ([entry(), entry("y")], [(b"a", 0), (b"ab", 2)], "x: its block holds more"),
+        ([entry(image=PIXEL)], [bytes(8)], "x: its block does not have all of"),
+        ([entry(image=PIXEL)], [bytes(10)], "x: its block holds more"),
+        ([entry(image=PIXEL)], [(bytes(9), 0)], "x: its pixels are in parts"),
+        ([entry(image=PIXEL)], [bytes(7)], "a block of images has no size"),
+        ([entry(image=PIXEL), entry("y")], [(bytes(10), 2)], "y: what belongs to another file"),
+        ([entry(), entry("y", image=PIXEL)], [(b"ab", 2)], "y: what belongs to another file"),
     ],
 )
 def test_blocks_that_are_not_those_of_the_listing_are_refused(
@@ -411,7 +444,30 @@ def test_a_listing_has_a_length(length: Any, tmp_path: Path) -> None:
 def test_files_are_written_from_blocks_as_they_come(tmp_path: Path) -> None:
     content = noise(5000)
     pieces = [content[place : place + 7] for place in range(0, 5000, 7)]
-    stream = folder_archive([entry("a", 4000), entry("b", 0), entry("c", 1000)], *pieces)
+    parts = [(piece, int(number == len(pieces) - 1)) for number, piece in enumerate(pieces)]
+    stream = folder_archive([entry("a", 5000), entry("b", 0), entry("c", 9)], *parts, (b"c" * 9, 2))
     decompress(stream, tmp_path / "out", n_workers=2)
-    assert (tmp_path / "out" / "a").read_bytes() + (tmp_path / "out" / "c").read_bytes() == content
+    assert (tmp_path / "out" / "a").read_bytes() == content
     assert (tmp_path / "out" / "b").read_bytes() == b""
+    assert (tmp_path / "out" / "c").read_bytes() == b"c" * 9
+
+
+@pytest.mark.parametrize("block_bytes", [1 << 10, 4 << 20])
+def test_some_files_of_a_folder(mixed: Path, block_bytes: int, tmp_path: Path) -> None:
+    """Each file is an item, whatever block it is in, and the empty ones are items, too."""
+    packed = archive_of(mixed, block_bytes=block_bytes)
+    files = decompress(io.BytesIO(packed), tmp_path / "all")
+    n = len(files)
+    with ArchiveReader(io.BytesIO(packed)) as reader:
+        assert reader.n_items == n == len(files_of(mixed))
+    for rows in (0, n - 1, slice(3, 9), slice(n - 5, None), slice(-4, -2)):
+        chosen = files[rows] if isinstance(rows, slice) else [files[rows]]
+        target = tmp_path / str(rows)
+        found = decompress(io.BytesIO(packed), target, rows=rows)
+        assert found == [target / file.relative_to(tmp_path / "all") for file in chosen]
+        assert files_of(target) == sorted(found)
+        for file in found:
+            assert_same(mixed / file.relative_to(target), file)
+    with pytest.raises(InvalidParameterError, match=rf"there are no rows {n}: the archive has {n}, from 0 on\."):
+        decompress(io.BytesIO(packed), tmp_path / "none", rows=n)
+    assert not (tmp_path / "none").exists()

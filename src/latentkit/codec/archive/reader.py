@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,36 +143,34 @@ class ArchiveReader:
         """
         with reading(self._name):
             sequence = self._next_sequence()
-            prepared = self._prepared(sequence)
-            if self._n_workers == 1:
-                for block in prepared:
-                    yield self._unpacker.unpacked(block)
-            else:
-                yield from _in_threads(self._unpacker, prepared, self._n_workers)
+            yield from self._unpacked(self._prepared(sequence))
             self._known = sequence.index
 
     def read_block(self, number: int) -> Block:
-        """Return one block.
+        """Return one block; see :meth:`read_blocks`."""
+        (block,) = self.read_blocks([number])
+        return block
+
+    def read_blocks(self, numbers: Iterable[int]) -> Iterator[Block]:
+        """Yield some blocks; no other is read.
 
         Args:
-            number: Which, from 0 on.
+            numbers: Which, from 0 on.
 
         Raises:
             InvalidParameterError: If there is no such block.
             ArchiveError: As for iteration; and if the archive comes through a pipe.
-            DamagedArchiveError: If the block is not what was written, or does not become it.
+            DamagedArchiveError: If a block is not what was written, or does not become it.
         """
         entries = self._index().entries
-        if check_integer("number", number) >= len(entries):
-            raise InvalidParameterError(f"there is no block {number}: {self._name} has {len(entries):,}, from 0 on.")
-        entry = entries[number]
+        chosen = list(numbers)
+        for number in chosen:
+            if check_integer("number", number) >= len(entries):
+                raise InvalidParameterError(
+                    f"there is no block {number}: {self._name} has {len(entries):,}, from 0 on."
+                )
         with reading(self._name):
-            frame = self._frame(entry.offset, FrameKind.BLOCK)
-            block = PackedBlock.of(frame)
-            if BlockEntry.of(block, entry.offset, frame.checksum) != entry:
-                raise DamagedArchiveError(f"block {number:,} is another than its index says.")
-            self._prepare(block)
-            return self._unpacker.unpacked(block)
+            yield from self._unpacked(self._at(number, entries[number]) for number in chosen)
 
     def read_items_block(self, item: int) -> Block:
         """Return the block that has an item; raises what :meth:`read_block` does.
@@ -225,6 +223,19 @@ class ArchiveReader:
                 raise ArchiveError("its model came through a pipe, and was not kept: a coder was given.")
             self._unpacker.model = read_model(self._frame(self._index().model_offset, FrameKind.MODEL))
         return self._unpacker.model
+
+    def _at(self, number: int, entry: BlockEntry) -> PackedBlock:
+        frame = self._frame(entry.offset, FrameKind.BLOCK)
+        block = PackedBlock.of(frame)
+        if BlockEntry.of(block, entry.offset, frame.checksum) != entry:
+            raise DamagedArchiveError(f"block {number:,} is another than its index says.")
+        self._prepare(block)
+        return block
+
+    def _unpacked(self, blocks: Iterator[PackedBlock]) -> Iterator[Block]:
+        if self._n_workers == 1:
+            return map(self._unpacker.unpacked, blocks)
+        return _in_threads(self._unpacker, blocks, self._n_workers)
 
     def _prepare(self, block: PackedBlock) -> None:
         if block.packed.method is Method.CODER and self._unpacker.needs_model and self._index().model_offset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.compression.archiving import Archived, compress, decompress, restorer_of, salvage
+from latentkit.tasks.compression.archiving import Archived, Rows, compress, decompress, opened, restorer_of, salvage
 from latentkit.tasks.compression.bits_back import bits_back_coder, check_codable
 from latentkit.tasks.compression.comparing import compare, compare_rates, rates_at_equal_psnr
 from latentkit.tasks.compression.contents import Contents, open_contents
@@ -19,6 +19,7 @@ __all__ = [
     "LossyNetwork",
     "LossySizes",
     "PixelSettings",
+    "Rows",
     "TrainedEncoder",
     "bits_back_coder",
     "check_codable",
@@ -33,6 +34,7 @@ __all__ = [
     "learn_coder",
     "learn_lossy_coder",
     "open_contents",
+    "opened",
     "rates_at_equal_psnr",
     "restorer_of",
     "salvage",

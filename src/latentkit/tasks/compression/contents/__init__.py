@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, restorers
+from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Selection, restorers
 from latentkit.tasks.compression.contents.files import ArrayContents, FileContents
 from latentkit.tasks.compression.contents.folders import FolderContents
 from latentkit.tasks.compression.contents.opening import open_contents
+from latentkit.tasks.compression.contents.tables import TableContents
 
 __all__ = [
     "ArrayContents",
@@ -14,6 +15,8 @@ __all__ = [
     "FolderContents",
     "Pixels",
     "Restorer",
+    "Selection",
+    "TableContents",
     "open_contents",
     "restorers",
 ]

@@ -24,7 +24,16 @@ from latentkit.core.errors import (
     UnsupportedOperationError,
 )
 from latentkit.core.files import storage_errors
-from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Stretch, restorers, shown
+from latentkit.tasks.compression.contents.family import (
+    Contents,
+    Pixels,
+    Restorer,
+    Selection,
+    Stretch,
+    read_listing,
+    restorers,
+    shown,
+)
 from latentkit.tasks.compression.contents.pictures import PngPicture, read_picture, written_picture
 
 __all__ = ["FolderContents", "FolderRestorer"]
@@ -123,10 +132,10 @@ class FolderContents(Contents):
             for together in _groups(list(entries), most_bytes - (0 if kind is None else Pixels.HEAD)):
                 if kind is not None:
                     yield Pixels.block(np.stack([self._pixels(entry) for entry in together])), len(together)
-                elif len(together) == 1:
+                elif len(together) == 1 and together[0].n_bytes:
                     yield from self._as_it_is(together[0], most_bytes)
-                elif content := b"".join(self._content(entry) for entry in together):
-                    yield content, len(together)
+                else:
+                    yield b"".join(self._content(entry) for entry in together), len(together)
 
     def images(self) -> list[NDArray[np.uint8]]:
         return [self._pixels(entry) for entry in self._entries if entry.picture is not None]
@@ -167,16 +176,16 @@ class FolderRestorer(Restorer):
         self._is_file, n_listed = bool(meta.get("is_file")), meta.get("listing")
         if type(n_listed) is not int or not 0 < n_listed <= _MOST_LISTED:
             raise DamagedArchiveError("it does not say how its files are listed.")
-        self._n_listed: int = n_listed
+        self.n_listed = n_listed
 
-    def stream(self, blocks: Iterable[Block], target: IO[bytes]) -> None:
+    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: Selection | None = None) -> None:
         if not self._is_file:
             raise UnsupportedOperationError("a folder cannot be written to a stream. Give a place for it: -o FOLDER")
         with tempfile.TemporaryDirectory() as folder:
-            (file,) = self.write(blocks, Path(folder, "image"))
+            (file,) = self.write(blocks, Path(folder, "image"), selection)
             target.write(file.read_bytes())
 
-    def write(self, blocks: Iterable[Block], target: Path) -> list[Path]:
+    def write(self, blocks: Iterable[Block], target: Path, selection: Selection | None = None) -> list[Path]:
         if not self._is_file and target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise InvalidParameterError(f"{target} is there already. Choose a new folder, or an empty one.")
         with storage_errors(target):
@@ -185,7 +194,9 @@ class FolderRestorer(Restorer):
             try:
                 files = stage / "files"
                 files.mkdir()
-                entries = self._fill(files, blocks)
+                entries = self._fill(files, blocks, selection)
+                if not entries:
+                    raise DamagedArchiveError("none of its files is whole.")
                 if self._is_file:
                     (files / entries[0].path).replace(target)
                     return [target]
@@ -196,33 +207,25 @@ class FolderRestorer(Restorer):
                 shutil.rmtree(stage, ignore_errors=True)
         return [target / entry.path for entry in entries]
 
-    def _fill(self, folder: Path, blocks: Iterable[Block]) -> list[_Entry]:
+    def _fill(self, folder: Path, blocks: Iterable[Block], selection: Selection | None) -> list[_Entry]:
+        """Write files, and return which; what a block has is of the files whose numbers it has."""
         rest = iter(blocks)
-        entries = _listed(rest, self._n_listed)
+        entries = _listed(rest, self.n_listed)
         if not entries or (self._is_file and len(entries) != 1):
             raise DamagedArchiveError("its listing is not of the files that it says it holds.")
-        content, has_pixels = memoryview(b""), False
-        for entry in entries:
-            is_picture = entry.picture is not None
-            if content and is_picture is not has_pixels:
-                raise DamagedArchiveError(f"{shown(entry.path)}: what belongs to another file stands in its place.")
-            has_pixels = is_picture
-            place = folder / entry.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("xb") as file:
-                if entry.picture is not None:
-                    content = content or memoryview(Pixels.content(_next(rest)))
-                    if len(content) < entry.n_bytes:
-                        raise DamagedArchiveError(f"{shown(entry.path)}: its pixels are missing.")
-                    file.write(written_picture(entry.picture, bytes(content[: entry.n_bytes])))
-                    content = content[entry.n_bytes :]
-                else:
-                    content = _copy(content, rest, file, entry.n_bytes)
-            place.chmod(entry.mode)
-            os.utime(place, ns=(entry.time, entry.time))
-        if content or next(rest, None) is not None:
-            raise DamagedArchiveError("it holds more than the files of its listing.")
-        return entries
+        chosen = Selection((range(len(entries)),)) if selection is None else selection
+        written: list[_Entry] = []
+        for first, group in itertools.groupby(rest, key=lambda block: block.first):
+            try:
+                for entry, pieces in _files_of(entries, first, group, chosen):
+                    _write(folder / entry.path, entry, pieces)
+                    written.append(entry)
+            except DamagedArchiveError:
+                if not chosen.leaves_out:
+                    raise
+        if len(written) != len(chosen) and not chosen.leaves_out:
+            raise DamagedArchiveError("it ends before its last file does.")
+        return written
 
 
 restorers.register(_KIND)(FolderRestorer)
@@ -251,21 +254,63 @@ def _groups(entries: Sequence[_Entry], most_bytes: int) -> Iterator[list[_Entry]
     yield together
 
 
-def _copy(content: memoryview, rest: Iterator[Block], file: IO[bytes], n_bytes: int) -> memoryview:
-    """Write so many bytes of what is left of a block, and of those that follow; return what is left then."""
-    while n_bytes:
-        content = content or memoryview(_next(rest))
-        file.write(content[:n_bytes])
-        n_bytes, content = max(0, n_bytes - len(content)), content[n_bytes:]
-    return content
+def _files_of(
+    entries: Sequence[_Entry], first: int, blocks: Iterator[Block], chosen: Selection
+) -> Iterator[tuple[_Entry, Iterable[bytes]]]:
+    """Yield the chosen files that blocks have, which all begin with the same one, and what is in each, in pieces."""
+    block = next(blocks)
+    own = entries[first : first + max(1, block.n_items)]
+    if len(own) < max(1, block.n_items):
+        raise DamagedArchiveError("it holds more than the files of its listing.")
+    has_pixels = own[0].picture is not None
+    for entry in own:
+        if (entry.picture is not None) is not has_pixels:
+            raise DamagedArchiveError(f"{shown(entry.path)}: what belongs to another file stands in its place.")
+    parts = chosen.within(block)
+    if has_pixels and not block.n_items:
+        raise DamagedArchiveError(f"{shown(own[0].path)}: its pixels are in parts.")
+    if not has_pixels and len(own) == 1:
+        # a file that is larger than a block is alone in those that have parts of it
+        yield from ((own[0], _pieces(own[0], itertools.chain([block], blocks))) for _ in parts)
+        return
+    content = memoryview(Pixels.content(block.content) if has_pixels else block.content)
+    ends = [0, *itertools.accumulate(entry.n_bytes for entry in own)]
+    if len(content) != ends[-1] or next(blocks, None) is not None:
+        told = "holds more than" if len(content) > ends[-1] else "does not have all of"
+        raise DamagedArchiveError(f"{shown(own[0].path)}: its block {told} the files of its listing.")
+    for number in itertools.chain(*parts):
+        piece = bytes(content[ends[number] : ends[number + 1]])
+        picture = own[number].picture
+        yield own[number], [piece if picture is None else written_picture(picture, piece)]
+
+
+def _pieces(entry: _Entry, blocks: Iterable[Block]) -> Iterator[bytes]:
+    """What is in a file, block by block, if it is all there."""
+    left = entry.n_bytes
+    is_ended = False
+    for block in blocks:
+        left, is_ended = left - len(block.content), is_ended or block.n_items > 0
+        yield block.content
+    if left or not is_ended:
+        told = "holds more than" if left < 0 else "does not have all of"
+        raise DamagedArchiveError(f"{shown(entry.path)}: its block {told} the files of its listing.")
+
+
+def _write(place: Path, entry: _Entry, pieces: Iterable[bytes]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with place.open("xb") as file:
+            for piece in pieces:
+                file.write(piece)
+    except DamagedArchiveError:
+        place.unlink()
+        raise
+    place.chmod(entry.mode)
+    os.utime(place, ns=(entry.time, entry.time))
 
 
 def _listed(blocks: Iterator[Block], n_bytes: int) -> list[_Entry]:
-    listing = bytearray()
-    while len(listing) < n_bytes:
-        listing += _next(blocks)
-    if len(listing) > n_bytes:
-        raise DamagedArchiveError("its listing of files is longer than it says.")
+    listing = read_listing(blocks, n_bytes)
     try:
         told = json.loads(listing)
     except (ValueError, RecursionError) as error:
@@ -278,10 +323,3 @@ def _listed(blocks: Iterator[Block], n_bytes: int) -> list[_Entry]:
     if len(paths) < len(entries) or paths & folders:
         raise DamagedArchiveError("its listing names a file twice, or as a folder, too.")
     return entries
-
-
-def _next(blocks: Iterator[Block]) -> bytes:
-    block = next(blocks, None)
-    if block is None:
-        raise DamagedArchiveError("it ends before its last file does.")
-    return block.content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,11 +22,14 @@ from latentkit.data.endings import ending_of
 from latentkit.tasks.compression.contents.family import Contents, shown
 from latentkit.tasks.compression.contents.files import ArrayContents, FileContents, npy_head
 from latentkit.tasks.compression.contents.folders import FolderContents
+from latentkit.tasks.compression.contents.tables import table_contents
 
 __all__ = ["open_contents"]
 
 _IDX_HEAD: Final = 4  # bytes, and 4 for each dimension
 _SNIFFED: Final = 1 << 16
+_HEADED: Final = (".csv", ".tsv")  # files whose first line may name columns
+_DELIMITERS: Final = re.compile(rb"[,;\t|]")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error)
 
 
@@ -34,7 +38,7 @@ def open_contents(source: Any, *, array: str | None = None) -> Contents:
 
     Args:
         source: A folder; a file of any kind; a binary stream; or an array. Of .npz a member is taken, and written again
-            as .npy; .gz is unpacked; images of a folder, or one, become pixels.
+            as .npy; .gz is unpacked; images of a folder, or one, become pixels; a Parquet file becomes its table.
         array: Member of the .npz.
     Raises:
         UnreadableDataError: If there is nothing, or it cannot be read.
@@ -69,12 +73,17 @@ def _file(path: Path, ending: str, array: str | None) -> Contents:
     contents = _in_place(path) if ending == ".npy" else _idx(path) if ending == ".idx" else None
     if contents is not None:
         return contents
+    table = table_contents(path) if ending == ".parquet" else None
+    if table is not None:
+        return table
     is_packed = path.suffix == ".gz"
     opener: Callable[[], Any] = partial(_unpacked, path) if is_packed else partial(path.open, "rb")
     with opener() as stream:
         begin: bytes = stream.read(_SNIFFED)
     n_bytes = None if is_packed else path.stat().st_size
-    return FileContents(shown(path.stem if is_packed else path.name), opener, _items(begin), n_bytes)
+    items = _items(begin)
+    has_header = items == "lines" and ending in _HEADED and _has_header(begin)
+    return FileContents(shown(path.stem if is_packed else path.name), opener, items, n_bytes, has_header=has_header)
 
 
 def _stream(stream: IO[bytes]) -> Contents:
@@ -133,6 +142,20 @@ def _unreadable(path: Path, error: Exception) -> UnreadableDataError:
 def _items(head: bytes) -> Literal["lines", "bytes"]:
     """Whether bytes begin like lines of text."""
     return "lines" if b"\n" in head and b"\0" not in head else "bytes"
+
+
+def _has_header(begin: bytes) -> bool:
+    """Whether the first line has cells, and none is a number."""
+    line = begin.partition(b"\n")[0].strip()
+    return bool(line) and not any(_is_number(cell.strip(b'" ')) for cell in _DELIMITERS.split(line))
+
+
+def _is_number(cell: bytes) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 @final
