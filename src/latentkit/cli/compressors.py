@@ -17,7 +17,7 @@ from latentkit.cli.printing import Printer
 from latentkit.core.errors import InvalidParameterError, RunError, StorageError, UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from latentkit.codec import Coder, LossyCoder
+    from latentkit.codec import Coder
     from latentkit.estimators import Compressor
     from latentkit.evaluation import Distortion
 
@@ -29,8 +29,8 @@ __all__ = [
     "compressor_line",
     "errors",
     "in_bytes",
-    "lossy_coder_of",
     "open_coders",
+    "open_compressor",
     "place_of",
     "remove_compressor",
     "telling_bytes",
@@ -120,25 +120,33 @@ def errors(lost: Distortion) -> str:
     return f"{of}, {decibels}, MS-SSIM {lost.ms_ssim:.4f}{larger}"
 
 
+def open_compressor(run: Path) -> Compressor | None:
+    """Open the compressor of a run, or a folder that is one; None where a run has none."""
+    from latentkit.estimators import load
+    from latentkit.estimators.compressor import COMPRESSOR
+    from latentkit.estimators.runs import read_config
+
+    is_compressor = read_config(run).get("estimator") == COMPRESSOR
+    folder = run if is_compressor else run / COMPRESSOR_FOLDER
+    return load(folder) if is_compressor or folder.is_dir() else None
+
+
 def open_coders(run: Path) -> tuple[Coder, ...]:
     """Open what the archives of a run were written by: its compressor, or its model as it has coded.
 
     Raises:
         RunError: If there is neither.
     """
-    opened = _opened(run)
-    if opened.coder_ is None:
+    compressor = open_compressor(run)
+    if compressor is not None:
+        return compressor.coders
+    coder: Coder | None = open_run(run).estimator.coder_
+    if coder is None:
         raise RunError(
             f"{run} has no coder: it has not compressed anything, so that no archive needs it. Leave out --run if the "
             "archive holds its model, or give the run that wrote it."
         )
-    return opened.coders if _is_compressor(opened) else (opened.coder_,)
-
-
-def lossy_coder_of(run: Path) -> LossyCoder | None:
-    """Return what approximates images for a run; None where nothing does."""
-    opened = _opened(run)
-    return opened.lossy_coder_ if _is_compressor(opened) else None
+    return (coder,)
 
 
 def coder_of_run(run: Path, printer: Printer, *, is_needed: bool, quality: int | None = None) -> Coder:
@@ -148,29 +156,29 @@ def coder_of_run(run: Path, printer: Printer, *, is_needed: bool, quality: int |
         run: The run, or a folder that is a compressor.
         printer: Where to tell.
         is_needed: Whether archives will need the coder, so that it has to be kept in the run.
-        quality: With which images are approximated; None gives back each byte.
+        quality: Of a compressor that approximates; None gives back each byte.
 
     Raises:
-        UnsupportedOperationError: If there is no compressor, and the model cannot code; or none that approximates.
+        UnsupportedOperationError: If there is no compressor, and the model cannot code or is to approximate.
         StorageError: If it is needed and cannot be kept.
     """
     from latentkit.estimators.archives import made_coder
     from latentkit.estimators.runs import CODER, keep_coder
 
-    opened = _opened(run)
-    if _is_compressor(opened):
-        learnt: Coder = opened.coder_of(quality)
-        return learnt
+    compressor = open_compressor(run)
+    if compressor is not None:
+        return compressor.coder_of(quality)
     if quality is not None:
         raise UnsupportedOperationError(
-            f"--quality {quality} asks for loss, and {run} has no compressor that has learnt it. Fit again: latentkit "
-            f"fit DATA -o {run} --overwrite --compressor --lossy; or leave it out."
+            f"{run} has no compressor, and its model gives back each byte. Fit again: latentkit fit DATA -o {run} "
+            "--overwrite --compressor --lossy; or leave --quality out."
         )
-    kept: Coder | None = opened.coder_
+    estimator = open_run(run).estimator
+    kept: Coder | None = estimator.coder_
     if kept is not None:
         return kept
     printer.note("bringing the model into whole numbers, once")
-    coder = made_coder(opened)
+    coder = made_coder(estimator)
     try:
         keep_coder(run, coder)
     except StorageError as error:
@@ -184,24 +192,6 @@ def coder_of_run(run: Path, printer: Printer, *, is_needed: bool, quality: int |
     else:
         printer.note(f"kept as {run / CODER}, by which archives without their model open")
     return coder
-
-
-def _opened(run: Path) -> Any:
-    """The compressor of a run, or a folder that is one, or else the model."""
-    from latentkit.estimators import load
-    from latentkit.estimators.compressor import COMPRESSOR
-    from latentkit.estimators.runs import read_config
-
-    folder = run / COMPRESSOR_FOLDER
-    if folder.is_dir():
-        return load(folder)
-    return load(run) if read_config(run).get("estimator") == COMPRESSOR else open_run(run).estimator
-
-
-def _is_compressor(opened: Any) -> bool:
-    from latentkit.estimators import Compressor
-
-    return isinstance(opened, Compressor)
 
 
 def place_of(output: str, *, as_json: bool) -> Any:

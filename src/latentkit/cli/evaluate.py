@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentkit.cli.application import command
-from latentkit.cli.compressors import coder_of_run, in_bytes, lossy_coder_of
+from latentkit.cli.compressors import coder_of_run, in_bytes, open_compressor
 from latentkit.cli.options import ArrayName, Json, Run
 from latentkit.cli.printing import Printer
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
@@ -59,8 +59,9 @@ def evaluate(
     if not compression:
         raise InvalidParameterError("evaluate measures one thing so far: give --compression.")
     printer = Printer(as_json=as_json)
-    coder, lossy_coder = coder_of_run(run, printer, is_needed=False), lossy_coder_of(run)
-    if plot is not None and lossy_coder is None:
+    coder, compressor = coder_of_run(run, printer, is_needed=False), open_compressor(run)
+    lossy = None if compressor is None else compressor.lossy_coder_
+    if plot is not None and lossy is None:
         raise UnsupportedOperationError(
             f"--plot draws what loss costs, and {run} has not learnt to approximate. Fit again with --compressor "
             "--lossy, or leave --plot out."
@@ -68,7 +69,7 @@ def evaluate(
     from latentkit.tasks.compression import compare, compare_rates, open_contents
 
     contents = open_contents(data, array=array)
-    points = [] if lossy_coder is None else compare_rates(contents, lossy_coder)
+    points = [] if lossy is None else compare_rates(contents, lossy)
     if plot is not None and not points:
         raise DataError(f"{data}: no image in it has as many channels as {run} approximates. Leave --plot out.")
     found = compare(contents, coder)
