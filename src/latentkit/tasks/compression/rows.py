@@ -18,9 +18,11 @@ from torch import Tensor
 
 from latentkit.codec.rows import RowCoder
 from latentkit.codec.rows.columns import Column
-from latentkit.codec.rows.conditional import N_KIN, ColumnTables
+from latentkit.codec.rows.conditional import N_KIN, ColumnTables, Conditionals
 from latentkit.codec.rows.lines import LineFormat, Lines
+from latentkit.codec.rows.softmax import PRECISION
 from latentkit.codec.rows.states import Memories, RowModel
+from latentkit.codec.sparse import MOST_ENTRIES, packed_arrays
 from latentkit.core.errors import UnfitDataError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.seeds import generator
@@ -46,6 +48,7 @@ _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
 _RISE: Final = 0.5  # of the time, in which the bits of parameters come to count
 _RATE_WEIGHT: Final = 6.0  # of the bits of parameters, which are more than the formula says
+_COARSENESSES: Final = (1, 2, 4, 8)
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
 _CHANCE: Final = 64  # rows that what is foretold of the first ones is worth
 
@@ -65,7 +68,8 @@ def fit_row_coder(
 
     .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{6}{n} \sum_k \log_2(1 + 16 |w_k|)
 
-    A twentieth of the lines is kept apart; the parameters that do best there are taken.
+    A twentieth of the lines is kept apart; the parameters that do best there are taken. They are rounded as far as a
+    table of so many lines takes fewer bits, the model counted.
 
     Args:
         blocks: Bytes of lines, with or without a header.
@@ -101,8 +105,8 @@ def fit_row_coder(
     kin = np.where(places[:, :, None] >= 0, symbols[places], -1)
     shapes = _shapes(columns, symbols, order, symbols[places[:, 0] < 0, key] if key >= 0 else None)
     network = RowNetwork(order, shapes, n_hidden=_N_HIDDEN, seed=seed)
-    _train(network, symbols, kin, seed=seed, n_steps=n_steps, max_seconds=max_seconds)
-    conditionals = network.exact()
+    kept = _train(network, symbols, kin, seed=seed, n_steps=n_steps, max_seconds=max_seconds)
+    conditionals = _fewest_bits(network, symbols[kept], kin[kept], len(symbols) - len(kept))
     remembered = is_key if size == "large" else np.zeros(len(symbols), bool)
     memories = _memories(numbers, remembered, symbols, conditionals.tables)
     found = _CHANCE * int((places[:, 0] >= 0).sum()) // len(symbols) if size == "large" else 0
@@ -228,8 +232,8 @@ def _parent(columns: Sequence[Column], symbols: Integers, number: int, earlier: 
 
 def _train(
     network: RowNetwork, symbols: Integers, kin: Integers, *, seed: int, n_steps: int, max_seconds: float
-) -> None:
-    """Learn, and leave the parameters with which the lines that are kept apart take the fewest bits."""
+) -> Integers:
+    """Learn, and leave the parameters with which the rows that are kept apart take the fewest bits; these rows."""
     random = generator(seed, "rows")
     order = torch.randperm(len(symbols), generator=random)
     x, y = torch.from_numpy(symbols), torch.from_numpy(kin)
@@ -266,6 +270,24 @@ def _train(
         if done >= 1.0 - 1e-9:
             break
     network.load_state_dict(parameters)
+    return kept.numpy()
+
+
+def _fewest_bits(network: RowNetwork, symbols: Integers, kin: Integers, n_learnt: int) -> Conditionals:
+    """The whole numbers with which a table of as many rows as were learnt from takes least, the model counted."""
+
+    def cost(conditionals: Conditionals) -> float:
+        context, bits = conditionals.context(kin), 8.0 * len(packed_arrays(conditionals.arrays())) / n_learnt
+        for number in conditionals.order:
+            frequencies = np.diff(conditionals.frequencies(context, number))
+            taken = frequencies[np.arange(len(symbols)), symbols[:, number]]
+            bits += float(np.mean(PRECISION - np.log2(taken)))
+            conditionals.tell(context, number, symbols[:, number])
+        return bits
+
+    candidates = [network.exact(coarseness) for coarseness in _COARSENESSES]
+    is_packed = sum(array.size for array in candidates[0].arrays().values()) <= MOST_ENTRIES
+    return min(candidates, key=cost) if is_packed else candidates[0]
 
 
 def _bits(network: RowNetwork, symbols: Tensor, kin: Tensor) -> float:
@@ -284,7 +306,9 @@ def _memories(keys: Integers, is_key: NDArray[np.bool_], symbols: Integers, tabl
     rows = np.full((len(kept), N_KIN, symbols.shape[1]), -1, np.int64)
     ends = np.cumsum(counts)
     in_order = places[np.argsort(which, kind="stable")]
-    tells = np.array([bool(table.kin_boosts.any() or table.kin_peaks.any()) for table in tables])
+    tells = np.array(
+        [bool(table.kin_boosts.any() or table.kin_peaks.any() or table.kin_embeddings.any()) for table in tables]
+    )
     for place in range(N_KIN):
         has = counts > place
         told = symbols[in_order[ends[has] - 1 - place]]
