@@ -265,10 +265,20 @@ def test_a_model_of_more_numbers_than_are_packed_makes_the_same_coder() -> None:
     assert again.encode(content, 301) == coder().encode(content, 301)
 
 
-@pytest.mark.parametrize("values", [[[0]], [-1], [256], [255] * 9, [9], [2, 0, 65], [3, 0, 34, 34]])
-def test_packed_bytes_of_no_model_are_refused(values: list) -> None:
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[0]], "not packed as bytes"),
+        ([-1], "not packed as bytes"),
+        ([256], "not packed as bytes"),
+        ([9], "ends before"),
+        ([2, 0, 65], "settings cannot be read"),
+        ([3, 0, 34, 34], "numbers are no arrays"),
+    ],
+)
+def test_packed_bytes_of_no_model_are_refused(values: list, message: str) -> None:
     state = coder().state()
-    with pytest.raises(DamagedArchiveError):
+    with pytest.raises(DamagedArchiveError, match=message):
         coder_from_state(CoderState("rows", state.settings, {**state.arrays, "packed": np.array(values)}))
 
 

@@ -47,8 +47,8 @@ _PACE_STEPS: Final = 16  # after which it is seen whether there is time for all 
 _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
 _RISE: Final = 0.5  # of the time, in which the bits of parameters come to count
-_RATE_WEIGHT: Final = 6.0  # of the bits of parameters, which are more than the formula says
-_COARSENESSES: Final = (1, 2, 4, 8)
+_RATE_WEIGHTS: Final = {"small": 6.0, "large": 4.0}  # of the bits of parameters, which are more than the formula says
+_COARSENESSES: Final = {"small": (1, 2, 4, 8), "large": (1,)}
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
 _CHANCE: Final = 64  # rows that what is foretold of the first ones is worth
 
@@ -68,8 +68,8 @@ def fit_row_coder(
 
     .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{6}{n} \sum_k \log_2(1 + 16 |w_k|)
 
-    A twentieth of the lines is kept apart; the parameters that do best there are taken. They are rounded as far as a
-    table of so many lines takes fewer bits, the model counted.
+    (4 in place of 6 for ``"large"``). A twentieth of the lines is kept apart; the parameters that do best there are
+    taken. Those of a small model are rounded as far as a table of so many lines takes fewer bits, the model counted.
 
     Args:
         blocks: Bytes of lines, with or without a header.
@@ -105,8 +105,10 @@ def fit_row_coder(
     kin = np.where(places[:, :, None] >= 0, symbols[places], -1)
     shapes = _shapes(columns, symbols, order, symbols[places[:, 0] < 0, key] if key >= 0 else None)
     network = RowNetwork(order, shapes, n_hidden=_N_HIDDEN, seed=seed)
-    kept = _train(network, symbols, kin, seed=seed, n_steps=n_steps, max_seconds=max_seconds)
-    conditionals = _fewest_bits(network, symbols[kept], kin[kept], len(symbols) - len(kept))
+    rate = _RATE_WEIGHTS[size]
+    kept = _train(network, symbols, kin, rate=rate, seed=seed, n_steps=n_steps, max_seconds=max_seconds)
+    exact = [network.exact(coarseness) for coarseness in _COARSENESSES[size]]
+    conditionals = _fewest_bits(exact, symbols[kept], kin[kept], len(symbols) - len(kept))
     remembered = is_key if size == "large" else np.zeros(len(symbols), bool)
     memories = _memories(numbers, remembered, symbols, conditionals.tables)
     found = _CHANCE * int((places[:, 0] >= 0).sum()) // len(symbols) if size == "large" else 0
@@ -231,7 +233,7 @@ def _parent(columns: Sequence[Column], symbols: Integers, number: int, earlier: 
 
 
 def _train(
-    network: RowNetwork, symbols: Integers, kin: Integers, *, seed: int, n_steps: int, max_seconds: float
+    network: RowNetwork, symbols: Integers, kin: Integers, *, rate: float, seed: int, n_steps: int, max_seconds: float
 ) -> Integers:
     """Learn, and leave the parameters with which the rows that are kept apart take the fewest bits; these rows."""
     random = generator(seed, "rows")
@@ -240,7 +242,7 @@ def _train(
     n_kept = min(max(len(x) // 20, 1), 2000)
     kept, used = order[:n_kept], order[n_kept:]
     batch = min(_BATCH, max(64, len(used) // 32), len(used))
-    whole = _RATE_WEIGHT / len(used)
+    whole = rate / len(used)
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.99))
     best, parameters = math.inf, copy.deepcopy(network.state_dict())
     started, places = time.monotonic(), torch.zeros(0, dtype=torch.int64)
@@ -273,8 +275,8 @@ def _train(
     return kept.numpy()
 
 
-def _fewest_bits(network: RowNetwork, symbols: Integers, kin: Integers, n_learnt: int) -> Conditionals:
-    """The whole numbers with which a table of as many rows as were learnt from takes least, the model counted."""
+def _fewest_bits(candidates: Sequence[Conditionals], symbols: Integers, kin: Integers, n_learnt: int) -> Conditionals:
+    """Those with which a table of as many rows as were learnt from takes least, the model counted."""
 
     def cost(conditionals: Conditionals) -> float:
         context, bits = conditionals.context(kin), 8.0 * len(packed_arrays(conditionals.arrays())) / n_learnt
@@ -285,9 +287,8 @@ def _fewest_bits(network: RowNetwork, symbols: Integers, kin: Integers, n_learnt
             conditionals.tell(context, number, symbols[:, number])
         return bits
 
-    candidates = [network.exact(coarseness) for coarseness in _COARSENESSES]
-    is_packed = sum(array.size for array in candidates[0].arrays().values()) <= MOST_ENTRIES
-    return min(candidates, key=cost) if is_packed else candidates[0]
+    n_numbers = sum(array.size for array in candidates[0].arrays().values())
+    return min(candidates, key=cost) if len(candidates) > 1 and n_numbers <= MOST_ENTRIES else candidates[0]
 
 
 def _bits(network: RowNetwork, symbols: Tensor, kin: Tensor) -> float:
