@@ -23,8 +23,8 @@ _MOST_BITS: Final = 62  # of a magnitude
 _N_CLASSES: Final = 8  # of how rare numbers are that are not 0
 _SIGN: Final = _N_CLASSES**2  # contexts of a bit: first those of whether a number is 0, then its sign,
 _LENGTHS: Final = _SIGN + 1  # whether its magnitude has more bits than so many,
-_SECONDS: Final = _LENGTHS + _MOST_BITS + 1  # and the second highest of so many
-_N_CONTEXTS: Final = _SECONDS + _MOST_BITS + 1
+_DIGITS: Final = _LENGTHS + _MOST_BITS + 1  # and each of so many
+_N_CONTEXTS: Final = _DIGITS + _MOST_BITS * (_MOST_BITS + 1)
 
 _EVEN: Final = 1 << 23  # a chance of 2^15 in 2^16 of a 1, behind which stand 8 bits: how many bits it is the mean of
 _SLOWEST: Final = 250
@@ -125,10 +125,8 @@ def _code(bits: _Bits, chances: list[int], context: int, value: int) -> int:
         n_bits += 1
     found = 1
     for place in reversed(range(n_bits - 1)):
-        bit = magnitude >> place & 1
-        # of the bits behind the second one nothing is known
-        own = chances if place == n_bits - 2 else [_EVEN]
-        found = found << 1 | bits.code(own, _SECONDS + n_bits if place == n_bits - 2 else 0, bit)
+        bit = bits.code(chances, _DIGITS + n_bits * _MOST_BITS + place, magnitude >> place & 1)
+        found = found << 1 | bit
     return -found if is_negative else found
 
 

@@ -47,7 +47,7 @@ _PACE_STEPS: Final = 16  # after which it is seen whether there is time for all 
 _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
 _RISE: Final = 0.5  # of the time, in which the bits of parameters come to count
-_RATE_WEIGHTS: Final = {"small": 6.0, "large": 4.0}  # of the bits of parameters, which are more than the formula says
+_RATE_WEIGHTS: Final = {"small": 12.0, "large": 4.0}  # of the bits of parameters, which are more than the formula says
 _COARSENESSES: Final = {"small": (1, 2, 4, 8), "large": (1,)}
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
 _CHANCE: Final = 64  # rows that what is foretold of the first ones is worth
@@ -66,9 +66,9 @@ def fit_row_coder(
     The delimiter, the end of a line, and the form, bins and words of each column are recognised; then a network learns
     the distribution of each column given those before it, with the bits of its own parameters as a penalty:
 
-    .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{6}{n} \sum_k \log_2(1 + 16 |w_k|)
+    .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{12}{n} \sum_k \log_2(1 + 16 |w_k|)
 
-    (4 in place of 6 for ``"large"``). A twentieth of the lines is kept apart; the parameters that do best there are
+    (4 in place of 12 for ``"large"``). A twentieth of the lines is kept apart; the parameters that do best there are
     taken. Those of a small model are rounded as far as a table of so many lines takes fewer bits, the model counted.
 
     Args:
