@@ -16,6 +16,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -102,6 +103,15 @@ def contest(script: str, contestants: Mapping[str, list[str]], *, rounds: int) -
             short = {key: round(value, 1) for key, value in result.items() if isinstance(value, float)}
             print(f"round {number + 1}  {name:<28} {short}  ({time.perf_counter() - start:.0f} s)", flush=True)
     return results
+
+
+def zpaq_bytes(content: bytes) -> int:
+    """How long the archive is that the command zpaq makes of bytes, method 5."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "content").write_bytes(content)
+        command = ["zpaq", "add", "archive.zpaq", "content", "-m5"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        return (Path(folder) / "archive.zpaq").stat().st_size
 
 
 def median(results: list[dict[str, Any]], key: str) -> float:

@@ -19,14 +19,13 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measuring import contest, data_folder, median, store
+from _measuring import contest, data_folder, median, store, zpaq_bytes
 
 SETS = ("mnist", "fashion_mnist", "binarized", "static", "cifar10_subset")
 
@@ -87,14 +86,6 @@ def classic(test: np.ndarray) -> dict[str, float]:
     if shutil.which("zpaq"):
         found["zpaq -m5"] = zpaq_bytes(content)
     return {coder: round(8.0 * n_bytes / test.size, 4) for coder, n_bytes in found.items()}
-
-
-def zpaq_bytes(content: bytes) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "content").write_bytes(content)
-        command = ["zpaq", "add", "archive.zpaq", "content", "-m5"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        return (Path(folder) / "archive.zpaq").stat().st_size
 
 
 def parent(options: argparse.Namespace) -> None:

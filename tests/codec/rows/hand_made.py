@@ -49,6 +49,7 @@ def tables(alphabets: list[Column]) -> list[ColumnTables]:
             kin_boosts=np.array([64, 32]) * (number > 0),
             kin_peaks=np.array([40, 20]) * (n_bump > 0),
             kin_sharpness=np.array([30, 20]),
+            kin_embeddings=np.arange(n * N_HIDDEN).reshape(n, N_HIDDEN) * 23 % 17 - 8,
         )
         made.append(table)
     return made

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from latentkit.codec import CoderState, RowCoder, coder_from_state, coders
 from latentkit.codec.rows import coder as coding
+from latentkit.codec.rows import states
 from latentkit.codec.rows.states import Memories, RowModel
 from latentkit.core.errors import DamagedArchiveError, UnfitDataError
 from tests.codec.rows.hand_made import block, coder, model
@@ -133,7 +134,7 @@ def test_the_bytes_are_those_of_the_format() -> None:
     made = coder()
     code = made.encode(block(900), 901)
     digests = [hashlib.sha256(content).hexdigest()[:16] for content in (made.state().to_bytes(), code)]
-    assert (len(code), digests) == (2113, ["ce8637b71fe4391b", "562d1229e5095332"])
+    assert (len(code), digests) == (2113, ["69fb31b5e583a8b6", "c35fce9aa07f42e7"])
 
 
 def test_a_state_makes_the_same_coder() -> None:
@@ -234,7 +235,7 @@ def test_damaged_states_are_refused_or_make_another_coder() -> None:
 def test_arrays_of_other_numbers_are_refused_or_make_another_coder(seed: int) -> None:
     """Numbers of a state that reads well otherwise, up to the largest that there are."""
     made, random = coder(), np.random.default_rng(seed)
-    state, content = made.state(), block(40)
+    state, content = plain_state(), block(40)
     code, n_refused = made.encode(content, 41), 0
     extremes = [-1, 0, 1, 2, 255, -(1 << 15), 1 << 24, (1 << 31) - 1, -(1 << 63), (1 << 63) - 1]
     for name in state.arrays:
@@ -250,16 +251,47 @@ def test_arrays_of_other_numbers_are_refused_or_make_another_coder(seed: int) ->
     assert n_refused > 60
 
 
-@pytest.mark.parametrize("name", ["delimiter", "forms", "words", "key", "order", "bump", "parents", "boosts", "chance"])
-def test_settings_of_other_kinds_are_refused(name: str) -> None:
+def plain_state() -> CoderState:
+    """That of a model with more numbers than are packed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(states, "MOST_ENTRIES", 0)
+        return coder().state()
+
+
+def test_a_model_of_more_numbers_than_are_packed_makes_the_same_coder() -> None:
+    content, state = block(300), plain_state()
+    assert "packed" not in state.arrays
+    again = coder_from_state(CoderState.from_bytes(state.to_bytes()))
+    assert again.encode(content, 301) == coder().encode(content, 301)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[0]], "not packed as bytes"),
+        ([-1], "not packed as bytes"),
+        ([256], "not packed as bytes"),
+        ([9], "ends before"),
+        ([2, 0, 65], "settings cannot be read"),
+        ([3, 0, 34, 34], "numbers are no arrays"),
+    ],
+)
+def test_packed_bytes_of_no_model_are_refused(values: list, message: str) -> None:
     state = coder().state()
+    with pytest.raises(DamagedArchiveError, match=message):
+        coder_from_state(CoderState("rows", state.settings, {**state.arrays, "packed": np.array(values)}))
+
+
+@pytest.mark.parametrize("name", ["delimiter", "forms", "words", "key"])
+def test_settings_of_other_kinds_are_refused(name: str) -> None:
+    state = plain_state()
     for value in (None, [], "", "ab", -5, 10**30, [[]], {"a": 1}, [[0] * 4] * 4, ["\u20ac"] * 4):
         with pytest.raises(DamagedArchiveError):
             coder_from_state(CoderState("rows", {**state.settings, name: value}, state.arrays))
 
 
 def test_a_header_is_a_text_or_none() -> None:
-    state = coder().state()
+    state = plain_state()
     with pytest.raises(DamagedArchiveError, match="a text of its settings is none"):
         coder_from_state(CoderState("rows", {**state.settings, "header": 5}, state.arrays))
     made = coder_from_state(CoderState("rows", {**state.settings, "header": None}, state.arrays))

@@ -60,8 +60,8 @@ def test_whole_numbers_cost_next_to_nothing(coder) -> None:
     found = []
     original = rows.RowNetwork.exact
 
-    def noted(network):
-        found.append((network, original(network)))
+    def noted(network, coarseness=1):
+        found.append((network, original(network, coarseness)))
         return found[-1][1]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -25,6 +25,7 @@ Integers = NDArray[np.int64]
 
 _OFFSET_PRECISION: Final = 26
 _LEAST_CHUNK: Final = 256
+_CHUNKS: Final = 32  # that the rows which are remembered would be: rows of one chunk do not find each other
 _ROWS_A_LANE: Final = 128
 
 
@@ -49,10 +50,13 @@ class RowCoder(Coder):
 
     def __init__(self, model: RowModel | CoderState) -> None:
         self.model = model_of_state(model) if isinstance(model, CoderState) else model
+        self._state = model if isinstance(model, CoderState) else None
         self._is_verified = False
 
     def state(self) -> CoderState:
-        return state_of_model(self.model, self.name)
+        if self._state is None:
+            self._state = state_of_model(self.model, self.name)
+        return self._state
 
     def encode(self, block: bytes, n: int) -> bytes:
         if not block:
@@ -127,7 +131,7 @@ class RowCoder(Coder):
         """Yield where each chunk of n rows begins and ends: larger ones, the more is remembered at the start."""
         remembered, first, most = 0 if memory is None else memory.n_rows, 0, self.model.most_rows
         while first < n:
-            size = most if memory is None else min(max((remembered + first) // 8, _LEAST_CHUNK), most)
+            size = most if memory is None else min(max((remembered + first) // _CHUNKS, _LEAST_CHUNK), most)
             yield first, min(first + size, n)
             first += size
 

@@ -53,6 +53,8 @@ class ColumnTables:
         kin_boosts: Logit of the group that each row of kin has.
         kin_peaks: Logit of the position that each has, and, the less, of those around it.
         kin_sharpness: Logarithm of the sharpness of that, in 1/32.
+        kin_embeddings: What each group adds to the hidden units where the first row of kin has it, shape of
+            `embeddings`.
     """
 
     biases: Integers
@@ -70,6 +72,7 @@ class ColumnTables:
     kin_boosts: Integers
     kin_peaks: Integers
     kin_sharpness: Integers
+    kin_embeddings: Integers
 
     @property
     def n_symbols(self) -> int:
@@ -99,13 +102,15 @@ class RowContext:
 class Conditionals:
     r"""Distributions of the columns of a row, one after the other.
 
-    .. math:: a_j = e^{(k)} + \sum_{i < j} (E_i[s_i] + x_i w_i), \qquad h_j = \min(\max(a_j + c_j, 0), 255), \qquad
+    .. math:: a_j = e^{(k)} + \sum_i K_i[s'_i] + \sum_{i < j} (E_i[s_i] + x_i w_i), \qquad
+              h_j = \min(\max(a_j + c_j, 0), 255), \qquad
               l_j(s) = b_j(s) + (U_j h_j)[g_j(s)] + \text{suggestions}
 
     In words: what is known of a row is a sum of vectors, one for each symbol, to which the position of a number adds
-    its own; one layer makes logits of it, for groups of neighbouring symbols. Numbers have a bump besides, the centre
-    and sharpness of which are outputs of the layer; the centre depends on the positions of other numbers directly, too.
-    Suggestions are the symbol that is usual beside one of an earlier column, and what rows with the same key have.
+    its own; the last row s' with the same key adds one for each of its symbols. One layer makes logits of it, for
+    groups of neighbouring symbols. Numbers have a bump besides, the centre and sharpness of which are outputs of the
+    layer; the centre depends on the positions of other numbers directly, too. Suggestions are the symbol that is usual
+    beside one of an earlier column, and what rows with the same key have.
 
     Args:
         order: The columns, as they are coded.
@@ -142,6 +147,31 @@ class Conditionals:
         for network in self._networks:
             network.verify()
 
+    def arrays(self) -> dict[str, Integers]:
+        """Return the whole numbers of all columns by their names; of those that ascend, the differences."""
+        tables = self.tables
+        layers = [table.head.integers for table in tables]
+        return {
+            "groups": np.concatenate([np.diff(table.groups, prepend=0) for table in tables]),
+            "positions": np.concatenate([np.diff(table.positions, prepend=0) for table in tables]),
+            "biases": np.concatenate([table.biases for table in tables]),
+            "embeddings": np.concatenate([table.embeddings for table in tables]),
+            "slopes": np.stack([table.slopes for table in tables]),
+            "offsets": np.stack([table.offsets for table in tables]),
+            "weights": np.concatenate([weight for weight, _, _ in layers]),
+            "head_biases": np.concatenate([bias for _, bias, _ in layers]),
+            "shifts": np.concatenate([shifts for _, _, shifts in layers]),
+            "direct": np.stack([table.direct for table in tables]),
+            "usual": np.concatenate([table.usual for table in tables]),
+            "kin": np.stack([[table.kin_boosts, table.kin_peaks, table.kin_sharpness] for table in tables]),
+            "kin_embeddings": np.concatenate([table.kin_embeddings for table in tables]),
+            "found": self.kin,
+            "order": np.array(self.order),
+            "bumps": np.array([table.n_bump for table in tables]),
+            "parents": np.array([table.parent for table in tables]),
+            "boosts": np.array([table.boost for table in tables]),
+        }
+
     def context(self, kin: Integers) -> RowContext:
         """Return what is known of rows before any column is.
 
@@ -150,8 +180,12 @@ class Conditionals:
         """
         n, n_columns = len(kin), len(self.tables)
         n_kin = (kin[:, :, self.order[0]] >= 0).sum(1)
+        hidden, found = self.kin[n_kin].astype(np.int32), np.flatnonzero(n_kin)
+        for number, table in enumerate(self.tables):
+            if len(found) and table.kin_embeddings.any():
+                hidden[found] += table.kin_embeddings[table.groups[kin[found, 0, number]]].astype(np.int32)
         nothing = np.zeros((n, n_columns), np.int64)
-        return RowContext(self.kin[n_kin].astype(np.int32), nothing, nothing.copy(), kin)
+        return RowContext(hidden, nothing, nothing.copy(), kin)
 
     def tell(self, context: RowContext, number: int, symbols: Integers) -> None:
         """Add the symbols of a column to what is known of rows."""
@@ -200,9 +234,13 @@ class Conditionals:
             "symbols have no group": table.groups.shape != (n,) or not _within(table.groups, 0, n_groups - 1),
             "symbols have no position": table.positions.shape != (n,) or _largest(table.positions) > _MOST_POSITION,
             "symbols have no logits": _largest(table.biases) > _MOST_ENTRY,
-            "entries are too large": max(map(_largest, (table.embeddings, table.slopes, table.offsets))) > _MOST_ENTRY,
+            "entries are too large": max(
+                map(_largest, (table.embeddings, table.slopes, table.offsets, table.kin_embeddings))
+            )
+            > _MOST_ENTRY,
             "hidden units are missing": {table.embeddings.shape[1:], table.slopes.shape, table.offsets.shape}
-            != {(self.n_hidden,)},
+            != {(self.n_hidden,)}
+            or table.kin_embeddings.shape != table.embeddings.shape,
             "the layer does not fit": head.integers[0].shape != (n_groups + 2 * (table.n_bump > 0), self.n_hidden)
             or head.inputs != HIDDEN
             or head.outputs != LOGITS

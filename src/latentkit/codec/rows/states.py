@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 
 from latentkit.codec.coders import CoderState
 from latentkit.codec.exact import ExactLayer
+from latentkit.codec.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.columns import Column, NumberFormat
 from latentkit.codec.rows.conditional import HIDDEN, LOGITS, N_KIN, ColumnTables, Conditionals
 from latentkit.codec.rows.lines import LineFormat
 from latentkit.codec.rows.memory import RowMemory
+from latentkit.codec.rows.texts import packed, unpacked
+from latentkit.codec.sparse import MOST_ENTRIES, packed_arrays, unpacked_arrays
 from latentkit.core.errors import DamagedArchiveError
 
 __all__ = ["OFFSET_BITS", "Memories", "RowModel", "model_of_state", "state_of_model"]
@@ -28,6 +32,21 @@ _MOST_COLUMNS: Final = 4096
 _MOST_ROWS: Final = 4096
 _ROOM: Final = 1 << 21
 _MOST_SHIFT: Final = 24
+_MOST_TEXT: Final = 1 << 27
+#: Settings often look like this.
+_USUAL: Final = (
+    b'","return":true,[["?","No","Yes","false","true","male","female","NA","nan","NULL"],[],["0","1"],[""]]}'
+    b'{"delimiter":",","forms":[["\\"","\\"",0,0],["","",2,2],["","",1,1],["",".0",0,0],["","",0,0],["","",0,0],'
+    b'["","",0,0]],"header":"","key":-1,"known":"","return":false,"words":[[],[],["'
+)
+#: Names of arrays: of rows that are remembered; of one that holds all others, as bytes; and of these others.
+_ROWS: Final = "rows"
+_PACKED: Final = "packed"
+_NAMES: Final = (
+    *("gaps", "widths", "bins", "groups", "positions", "biases", "embeddings", "slopes", "offsets", "weights"),
+    *("head_biases", "shifts", "direct", "usual", "kin", "kin_embeddings", "found", "keys", "counts"),
+    *("order", "bumps", "parents", "boosts", "chance"),
+)
 
 
 @final
@@ -125,8 +144,13 @@ class RowModel:
 
 
 def state_of_model(model: RowModel, name: str) -> CoderState:
-    """Return the state that a model is kept as, under the name of its coder."""
-    tables, memories = model.conditionals.tables, model.memories
+    """Return the state that a model is kept as, under the name of its coder.
+
+    Settings and arrays are packed as the bytes of one array: the size of the settings, as :func:`written_numbers` gives
+    it; the settings, JSON, as :func:`packed` does; the arrays, as :func:`packed_arrays` does. Rows that are remembered
+    stand beside it. A model of more numbers than :func:`packed_arrays` takes is kept as it is.
+    """
+    memories = model.memories
     forms = [column.form for column in model.columns]
     settings: dict[str, Any] = {
         "delimiter": _told(model.lines.delimiter),
@@ -136,34 +160,22 @@ def state_of_model(model: RowModel, name: str) -> CoderState:
         "known": _told(model.known),
         "words": [[_told(word) for word in column.words] for column in model.columns],
         "key": model.key,
-        "order": list(model.conditionals.order),
-        "bump": [table.n_bump for table in tables],
-        "parents": [table.parent for table in tables],
-        "boosts": [table.boost for table in tables],
-        "chance": [memories.found, memories.missed],
     }
     numbers = {
-        "gaps": _joined([column.starts - _ends(column) for column in model.columns]),
-        "widths": _joined([column.widths for column in model.columns]),
+        "gaps": np.concatenate([column.starts - _ends(column) for column in model.columns]),
+        "widths": np.concatenate([column.widths for column in model.columns]),
         "bins": np.array([column.n_bins for column in model.columns]),
-        "groups": _differences([table.groups for table in tables]),
-        "positions": _differences([table.positions for table in tables]),
-        "biases": _joined([table.biases for table in tables]),
-        "embeddings": np.concatenate([table.embeddings for table in tables]),
-        "slopes": np.stack([table.slopes for table in tables]),
-        "offsets": np.stack([table.offsets for table in tables]),
-        "weights": np.concatenate([table.head.integers[0] for table in tables]),
-        "head_biases": _joined([table.head.integers[1] for table in tables]),
-        "shifts": _joined([table.head.integers[2] for table in tables]),
-        "direct": np.stack([table.direct for table in tables]),
-        "usual": _joined([table.usual for table in tables]),
-        "kin": np.stack([[table.kin_boosts, table.kin_peaks, table.kin_sharpness] for table in tables]),
-        "found": model.conditionals.kin,
-        "keys": _differences([memories.keys]),
+        **model.conditionals.arrays(),
+        "keys": np.diff(memories.keys, prepend=0),
         "counts": memories.counts,
-        "rows": memories.rows.transpose(1, 2, 0),
+        "chance": np.array([memories.found, memories.missed]),
     }
-    return CoderState(name, settings, numbers)
+    rows = {_ROWS: memories.rows.transpose(1, 2, 0)} if len(memories.keys) else {}
+    if sum(array.size for array in numbers.values()) > MOST_ENTRIES:
+        return CoderState(name, settings, {**numbers, **rows})
+    text = packed(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode(), _USUAL)
+    content = written_numbers(len(text)) + text + packed_arrays(numbers)
+    return CoderState(name, {}, {_PACKED: np.frombuffer(content, np.uint8), **rows})
 
 
 def model_of_state(state: CoderState) -> RowModel:
@@ -172,9 +184,10 @@ def model_of_state(state: CoderState) -> RowModel:
     Raises:
         DamagedArchiveError: If none is.
     """
-    settings, parts = state.settings, _Parts(state.arrays)
+    settings, arrays = _unpacked(state)
+    n = len(settings["words"])
+    parts = _Parts({_ROWS: np.zeros((N_KIN, n, 0), np.int64), **arrays})
     words = [[_bytes(word) for word in column] for column in settings["words"]]
-    n = len(words)
     forms = [NumberFormat(_bytes(form[0]), _bytes(form[1]), int(form[2]), int(form[3])) for form in settings["forms"]]
     n_bins = parts.whole("bins", (n,)).tolist()
     columns = []
@@ -184,13 +197,14 @@ def model_of_state(state: CoderState) -> RowModel:
     n_hidden = parts.whole("found", (N_KIN + 1, -1)).shape[1]
     slopes, offsets = parts.whole("slopes", (n, n_hidden)), parts.whole("offsets", (n, n_hidden))
     direct, kin = parts.whole("direct", (n, n)), parts.whole("kin", (n, 3, N_KIN))
+    order, bumps, parents, boosts = (parts.whole(name, (n,)) for name in ("order", "bumps", "parents", "boosts"))
     if parts.largest("shifts") > _MOST_SHIFT:
         raise DamagedArchiveError("its model cannot be: its layers have shifts that there are not.")
     tables = []
     for number, column in enumerate(columns):
         groups = np.cumsum(parts.take("groups", column.n_symbols))
         n_groups = int(groups[-1]) + 1
-        n_bump, parent = int(settings["bump"][number]), int(settings["parents"][number])
+        n_bump, parent = int(bumps[number]), int(parents[number])
         n_outputs = n_groups + 2 * (n_bump > 0)
         if not -1 <= parent < n:
             raise DamagedArchiveError("its model cannot be: a column has a parent that is none.")
@@ -213,32 +227,50 @@ def model_of_state(state: CoderState) -> RowModel:
             direct=direct[number],
             parent=parent,
             usual=parts.take("usual", columns[parent].n_symbols if parent >= 0 else 0),
-            boost=int(settings["boosts"][number]),
+            boost=int(boosts[number]),
             kin_boosts=kin[number, 0],
             kin_peaks=kin[number, 1],
             kin_sharpness=kin[number, 2],
+            kin_embeddings=parts.take("kin_embeddings", n_groups),
         )
         tables.append(table)
     keys = np.cumsum(parts.whole("keys", (-1,)))
+    found, missed = parts.whole("chance", (2,)).tolist()
     memories = Memories(
         keys,
         parts.whole("counts", (len(keys),)),
-        parts.whole("rows", (N_KIN, n, len(keys))).transpose(2, 0, 1),
-        int(settings["chance"][0]),
-        int(settings["chance"][1]),
+        parts.whole(_ROWS, (N_KIN, n, len(keys))).transpose(2, 0, 1),
+        found,
+        missed,
     )
+    kin_counts = parts.whole("found", (N_KIN + 1, n_hidden))
     parts.check_all_is_taken()
     header = None if settings["header"] is None else _bytes(settings["header"])
     return RowModel(
         lines=LineFormat(n, _bytes(settings["delimiter"]), bool(settings["return"]), header),
         columns=columns,
-        conditionals=Conditionals(
-            [int(number) for number in settings["order"]], tables, parts.whole("found", (-1, -1))
-        ),
+        conditionals=Conditionals(order.tolist(), tables, kin_counts),
         key=int(settings["key"]),
         memories=memories,
         known=_bytes(settings["known"]),
     )
+
+
+def _unpacked(state: CoderState) -> tuple[Mapping[str, Any], dict[str, Integers]]:
+    """Settings and arrays of a state, by which both may be kept as the bytes of one array."""
+    arrays = dict(state.arrays)
+    if _PACKED not in arrays:
+        return state.settings, arrays
+    content = arrays.pop(_PACKED)
+    if content.ndim != 1 or content.min(initial=0) < 0 or content.max(initial=0) > 255:
+        raise DamagedArchiveError("its model cannot be: its numbers are not packed as bytes.")
+    numbers = NumberReader(content.astype(np.uint8).tobytes())
+    text, rest = numbers.rest(numbers.next())
+    try:
+        settings = json.loads(unpacked(text, _USUAL, _MOST_TEXT))
+    except (ValueError, RecursionError) as error:
+        raise DamagedArchiveError("its model cannot be: its settings cannot be read.") from error
+    return settings, {**unpacked_arrays(rest, _NAMES), **arrays}
 
 
 class _Parts:
@@ -293,11 +325,3 @@ def _bytes(text: Any) -> bytes:
     if not isinstance(text, str):
         raise DamagedArchiveError("its model cannot be: a text of its settings is none.")
     return text.encode("latin-1")
-
-
-def _joined(parts: Sequence[Integers]) -> Integers:
-    return np.concatenate([np.asarray(part, np.int64) for part in parts])
-
-
-def _differences(parts: Sequence[Integers]) -> Integers:
-    return _joined([np.diff(part, prepend=0) for part in parts])

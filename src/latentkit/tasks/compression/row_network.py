@@ -72,6 +72,7 @@ class RowNetwork(nn.Module):
         random, n = generator(seed, "row network"), len(shapes)
         self.order, self.shapes, self.n_hidden = tuple(order), tuple(shapes), n_hidden
         self.embeddings, self.biases, self.heads = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
+        self.kin_embeddings = nn.ParameterList()
         for number, shape in enumerate(shapes):
             n_outputs = shape.n_groups + 2 * (shape.n_bump > 0)
             # the last column of a head is its bias
@@ -81,6 +82,7 @@ class RowNetwork(nn.Module):
                 head[-1, -1] = -1.0
             self.heads.append(nn.Parameter(head))
             self.embeddings.append(nn.Parameter(0.1 * torch.randn(shape.n_groups, n_hidden, generator=random)))
+            self.kin_embeddings.append(nn.Parameter(torch.zeros(shape.n_groups, n_hidden)))
             shares = torch.from_numpy((shape.counts + 0.3) / (shape.counts + 0.3).sum()).float()
             self.biases.append(nn.Parameter(shares.log()))
             self.register_buffer(f"positions_{number}", torch.from_numpy(shape.positions / UNITS).float())
@@ -105,6 +107,11 @@ class RowNetwork(nn.Module):
         """
         has_kin = kin[:, :, 0] >= 0
         hidden = self.kin[has_kin.sum(1)]
+        found = has_kin[:, 0].nonzero()[:, 0]
+        if len(found):
+            there = [self.get_buffer(f"groups_{number}")[kin[found, 0, number]] for number in self.order]
+            told = [self.kin_embeddings[number][groups] for number, groups in zip(self.order, there, strict=True)]
+            hidden = hidden.index_add(0, found, torch.stack(told).sum(0))
         nothing = hidden.new_zeros(len(symbols))
         known, nats = [nothing] * len(self.shapes), [nothing] * len(self.shapes)
         for number in self.order:
@@ -122,9 +129,13 @@ class RowNetwork(nn.Module):
         told = [p for name, p in self.named_parameters() if not name.startswith("biases")]
         return torch.stack([torch.log2(1 + p.abs() / _RATE_STEP).sum() for p in told]).sum()
 
-    def exact(self) -> Conditionals:
-        """Return the same in whole numbers."""
-        tables = [self._table(number, shape) for number, shape in enumerate(self.shapes)]
+    def exact(self, coarseness: int = 1) -> Conditionals:
+        """Return the same in whole numbers.
+
+        Args:
+            coarseness: What weights and embeddings are multiples of: the larger it is, the fewer bits they take.
+        """
+        tables = [self._table(number, shape, coarseness) for number, shape in enumerate(self.shapes)]
         return Conditionals(self.order, tables, _rounded(self.kin / HIDDEN_STEP, 127))
 
     def _logits(
@@ -157,7 +168,7 @@ class RowNetwork(nn.Module):
             logits = logits.scatter_add(1, usual[:, None], self.boosts[number].expand(n, 1))
         return logits
 
-    def _table(self, number: int, shape: ColumnShape) -> ColumnTables:
+    def _table(self, number: int, shape: ColumnShape, coarseness: int) -> ColumnTables:
         is_first = number == self.order[0]
         head = self.heads[number].detach().double() * (not is_first)
         # what a group has by itself goes to its symbols
@@ -168,7 +179,7 @@ class RowNetwork(nn.Module):
         if shape.n_bump:
             shifts[-2] -= _CENTRE_SHIFT
         layer = ExactLayer(
-            _rounded(weights[:, :-1], _MOST_WEIGHT),
+            _rounded(weights[:, :-1] / coarseness, _MOST_WEIGHT // coarseness) * coarseness,
             _rounded(weights[:, -1] / LOGIT_STEP + (1 << shifts) / 2, _MOST_WEIGHT << 6),
             shifts.numpy(),
             inputs=HIDDEN,
@@ -184,7 +195,7 @@ class RowNetwork(nn.Module):
             biases=_rounded((bias - bias.max()) / _BIAS_STEP, 512),
             positions=shape.positions,
             groups=shape.groups,
-            embeddings=_rounded(self.embeddings[number] / HIDDEN_STEP, 127),
+            embeddings=_rounded(self.embeddings[number] / (HIDDEN_STEP * coarseness), 127 // coarseness) * coarseness,
             slopes=_rounded(self.slopes[number] / HIDDEN_STEP, 127),
             offsets=_rounded(self.offsets[number] / HIDDEN_STEP, 2048),
             head=layer,
@@ -196,6 +207,8 @@ class RowNetwork(nn.Module):
             kin_boosts=_rounded(kin_boosts * is_kin / LOGIT_STEP, 2048),
             kin_peaks=_rounded(kin_peaks * is_kin * bool(shape.n_bump) / LOGIT_STEP, 2048),
             kin_sharpness=_rounded(self.kin_sharpness[number] * is_kin / LOGIT_STEP, SHARPEST),
+            kin_embeddings=_rounded(self.kin_embeddings[number] / (HIDDEN_STEP * coarseness), 127 // coarseness)
+            * coarseness,
         )
 
 

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from latentkit.codec.rows import RowCoder
 from latentkit.codec.rows.columns import Column
-from latentkit.codec.rows.conditional import N_KIN, ColumnTables
+from latentkit.codec.rows.conditional import N_KIN, ColumnTables, Conditionals
 from latentkit.codec.rows.lines import LineFormat, Lines
+from latentkit.codec.rows.softmax import PRECISION
 from latentkit.codec.rows.states import Memories, RowModel
+from latentkit.codec.sparse import MOST_ENTRIES, packed_arrays
 from latentkit.core.errors import UnfitDataError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.seeds import generator
@@ -45,7 +47,8 @@ _PACE_STEPS: Final = 16  # after which it is seen whether there is time for all 
 _LEAST_BUMP: Final = 24  # bins of a column whose numbers have a bump
 _LEAST_USUAL: Final = 0.1  # of what the most frequent symbol leaves open
 _RISE: Final = 0.5  # of the time, in which the bits of parameters come to count
-_RATE_WEIGHT: Final = 6.0  # of the bits of parameters, which are more than the formula says
+_RATE_WEIGHTS: Final = {"small": 12.0, "large": 4.0}  # of the bits of parameters, which are more than the formula says
+_COARSENESSES: Final = {"small": (1, 2, 4, 8), "large": (1,)}
 _LEAST_KEY_BITS: Final = 0.3  # of a row, that finding rows by a column saves
 _CHANCE: Final = 64  # rows that what is foretold of the first ones is worth
 
@@ -63,9 +66,10 @@ def fit_row_coder(
     The delimiter, the end of a line, and the form, bins and words of each column are recognised; then a network learns
     the distribution of each column given those before it, with the bits of its own parameters as a penalty:
 
-    .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{6}{n} \sum_k \log_2(1 + 16 |w_k|)
+    .. math:: \frac{1}{n} \sum_i -\log_2 p(x_i) + \frac{12}{n} \sum_k \log_2(1 + 16 |w_k|)
 
-    A twentieth of the lines is kept apart; the parameters that do best there are taken.
+    (4 in place of 12 for ``"large"``). A twentieth of the lines is kept apart; the parameters that do best there are
+    taken. Those of a small model are rounded as far as a table of so many lines takes fewer bits, the model counted.
 
     Args:
         blocks: Bytes of lines, with or without a header.
@@ -101,8 +105,10 @@ def fit_row_coder(
     kin = np.where(places[:, :, None] >= 0, symbols[places], -1)
     shapes = _shapes(columns, symbols, order, symbols[places[:, 0] < 0, key] if key >= 0 else None)
     network = RowNetwork(order, shapes, n_hidden=_N_HIDDEN, seed=seed)
-    _train(network, symbols, kin, seed=seed, n_steps=n_steps, max_seconds=max_seconds)
-    conditionals = network.exact()
+    rate = _RATE_WEIGHTS[size]
+    kept = _train(network, symbols, kin, rate=rate, seed=seed, n_steps=n_steps, max_seconds=max_seconds)
+    exact = [network.exact(coarseness) for coarseness in _COARSENESSES[size]]
+    conditionals = _fewest_bits(exact, symbols[kept], kin[kept], len(symbols) - len(kept))
     remembered = is_key if size == "large" else np.zeros(len(symbols), bool)
     memories = _memories(numbers, remembered, symbols, conditionals.tables)
     found = _CHANCE * int((places[:, 0] >= 0).sum()) // len(symbols) if size == "large" else 0
@@ -227,16 +233,16 @@ def _parent(columns: Sequence[Column], symbols: Integers, number: int, earlier: 
 
 
 def _train(
-    network: RowNetwork, symbols: Integers, kin: Integers, *, seed: int, n_steps: int, max_seconds: float
-) -> None:
-    """Learn, and leave the parameters with which the lines that are kept apart take the fewest bits."""
+    network: RowNetwork, symbols: Integers, kin: Integers, *, rate: float, seed: int, n_steps: int, max_seconds: float
+) -> Integers:
+    """Learn, and leave the parameters with which the rows that are kept apart take the fewest bits; these rows."""
     random = generator(seed, "rows")
     order = torch.randperm(len(symbols), generator=random)
     x, y = torch.from_numpy(symbols), torch.from_numpy(kin)
     n_kept = min(max(len(x) // 20, 1), 2000)
     kept, used = order[:n_kept], order[n_kept:]
     batch = min(_BATCH, max(64, len(used) // 32), len(used))
-    whole = _RATE_WEIGHT / len(used)
+    whole = rate / len(used)
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.99))
     best, parameters = math.inf, copy.deepcopy(network.state_dict())
     started, places = time.monotonic(), torch.zeros(0, dtype=torch.int64)
@@ -266,6 +272,23 @@ def _train(
         if done >= 1.0 - 1e-9:
             break
     network.load_state_dict(parameters)
+    return kept.numpy()
+
+
+def _fewest_bits(candidates: Sequence[Conditionals], symbols: Integers, kin: Integers, n_learnt: int) -> Conditionals:
+    """Those with which a table of as many rows as were learnt from takes least, the model counted."""
+
+    def cost(conditionals: Conditionals) -> float:
+        context, bits = conditionals.context(kin), 8.0 * len(packed_arrays(conditionals.arrays())) / n_learnt
+        for number in conditionals.order:
+            frequencies = np.diff(conditionals.frequencies(context, number))
+            taken = frequencies[np.arange(len(symbols)), symbols[:, number]]
+            bits += float(np.mean(PRECISION - np.log2(taken)))
+            conditionals.tell(context, number, symbols[:, number])
+        return bits
+
+    n_numbers = sum(array.size for array in candidates[0].arrays().values())
+    return min(candidates, key=cost) if len(candidates) > 1 and n_numbers <= MOST_ENTRIES else candidates[0]
 
 
 def _bits(network: RowNetwork, symbols: Tensor, kin: Tensor) -> float:
@@ -284,7 +307,9 @@ def _memories(keys: Integers, is_key: NDArray[np.bool_], symbols: Integers, tabl
     rows = np.full((len(kept), N_KIN, symbols.shape[1]), -1, np.int64)
     ends = np.cumsum(counts)
     in_order = places[np.argsort(which, kind="stable")]
-    tells = np.array([bool(table.kin_boosts.any() or table.kin_peaks.any()) for table in tables])
+    tells = np.array(
+        [bool(table.kin_boosts.any() or table.kin_peaks.any() or table.kin_embeddings.any()) for table in tables]
+    )
     for place in range(N_KIN):
         has = counts > place
         told = symbols[in_order[ends[has] - 1 - place]]
