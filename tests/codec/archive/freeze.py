@@ -10,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from latentkit.codec.images import Pixels
 from tests.codec.archive.examples import FROZEN, META, MIXED, near, noise, text, toy, written
 from tests.codec.archive.real import REAL, make_folder, table
 
-#: Real coders whose blocks may still change: their archives are not written yet.
-NOT_YET = {"1-rows"}
 #: Coders that have learnt from data, and so take less than zstd does.
 LEARNT = {"1-pixels-grey", "1-pixels-colour", "1-bits-back", "1-bits-back-chain", "1-rows"}
-FOLDER, TABLE = "1-folder", "1-table"
+FOLDER, TABLE, LOSSY = "1-folder", "1-table", "1-lossy"
 #: For each frozen archive: its blocks, and the options of its writer.
 ARCHIVES: dict[str, tuple[list[tuple[bytes, int]], dict[str, Any]]] = {
     "1-empty": ([], {}),
@@ -49,6 +48,14 @@ def _table() -> bytes:
         return archive_of(Path(place, "x.parquet"))
 
 
+def _approximate() -> bytes:
+    """Images by a coder that approximates, of its quality."""
+    from tests.codec.lossy.examples import coder, images
+
+    blocks = [(Pixels.block(images(3, (24, 16, 3), kind)), 3) for kind in ("smooth", "noise")]
+    return written(blocks, coder=coder(3, 60), embeds_model=True, level=None)
+
+
 def _makers() -> dict[str, Callable[[], bytes]]:
     """What writes each archive."""
     toys = {name: lambda given=given: written(given[0], **given[1]) for name, given in ARCHIVES.items()}
@@ -57,9 +64,8 @@ def _makers() -> dict[str, Callable[[], bytes]]:
             given[0], coder=given[1](), embeds_model=True, level=19 if name in LEARNT else None
         )
         for name, given in REAL.items()
-        if name not in NOT_YET
     }
-    return {**toys, **real, FOLDER: _folder, TABLE: _table}
+    return {**toys, **real, FOLDER: _folder, TABLE: _table, LOSSY: _approximate}
 
 
 if __name__ == "__main__":
