@@ -67,6 +67,8 @@ WORDS: dict[str, dict[str, str]] = {
         "odd_seconds": "{0:.1f} s",
         "odd_rate": "Rows of 30 numbers scored in a second: clean, contaminated, by default (threads: {0})",
         "packed": "Archive of {0}, bits a pixel (a colour), after {1:.0f} min of learning; with its model",
+        "packed_rows": "Archive of {0}, bits a row, {1:.0f} s of learning; with its model; rows kept in the model",
+        "lossy": "CIFAR-10 test images with loss, bits at equal PSNR: beside one picture of all; less headers",
         "packed_speed": "Images of {0} packed and unpacked in a second (threads: {1})",
         "bits_back": "10,000 binarised digits through a VAE, bits a pixel; packed and unpacked in a second on one core",
         "bound": "the model's own bound: {0}",
@@ -119,6 +121,8 @@ WORDS: dict[str, dict[str, str]] = {
         "odd_seconds": "{0:.1f} 秒",
         "odd_rate": "每秒评分的行数（30 个数值列）：干净、受污染、默认（线程数：{0}）",
         "packed": "{0} 的压缩文件，每像素（每通道）比特数，学习 {1:.0f} 分钟；含模型",
+        "packed_rows": "{0} 的压缩文件，每行比特数，学习 {1:.0f} 秒；含模型；模型中保留行",
+        "lossy": "CIFAR-10 测试图像有损压缩：同等 PSNR 下比特数之差（拼成一张图；不计文件头）",
         "packed_speed": "每秒压缩、解压的 {0} 图像（线程数：{1}）",
         "bits_back": "用 VAE 压缩 10,000 张二值化数字，每像素比特数；单核每秒压缩、解压",
         "bound": "模型自身的界：{0}",
@@ -257,6 +261,18 @@ def of_archives(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str,
         ours, (coder, bits) = row["ours"], min(row["classic"].items(), key=lambda item: item[1])
         what = words["packed"].format(IMAGE_SETS[name], row["seconds"] / 60)
         rows.append((what, f"{ours['mean bits']:.3f}; {ours['bits with the model']:.3f}", f"{coder}: {bits:.3f}"))
+    for name, row in figures.get("compression_tables", {}).items():
+        ours, kept = row["ours"], row["ours, rows kept"]
+        coder, bits = min(row["classic"].items(), key=lambda item: item[1])
+        cells = (ours["mean bits"], ours["bits with the model"], kept["mean bits"])
+        what = words["packed_rows"].format(NAMES[name], row["seconds"])
+        rows.append((what, "; ".join(f"{cell:.1f}" for cell in cells), f"{coder}: {bits:.1f}"))
+    if row := figures.get("lossy_images"):
+        shares = row["cifar_bd_rate_percent"]
+        others = (("JPEG", "jpeg"), ("WebP", "webp"), ("JPEG XL", "jxl"))
+        told = {name: [f"{shares[f'{key}_{way}']:+.0f} %" for way in ("mosaic", "headless")] for name, key in others}
+        theirs = ", ".join(f"{name}: {'; '.join(told[name])}" for name, _ in others[1:])
+        rows.append((words["lossy"], f"JPEG: {'; '.join(told['JPEG'])}", theirs))
     for name, row in figures.get("compression_speed", {}).items():
         threads = found["compression_speed"]["machine"]["threads"]
         ours, theirs = (
