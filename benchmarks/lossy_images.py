@@ -1,6 +1,6 @@
 """Learned lossy compression of images against JPEG, WebP and JPEG XL: rate at equal PSNR.
 
-    python benchmarks/lossy_images.py [--seconds 900] [--plot curves.png]
+    python benchmarks/lossy_images.py [--seconds 900] [--plot curves.png [--stored]]
 
 A model is trained on the 10,000 training images of CIFAR-10's subset for so long, on one core unless OMP_NUM_THREADS
 says otherwise, and is then measured on its 1,000 test images, as one block that is decoded again, and on the 24
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import resource
 import time
@@ -26,7 +27,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from _measuring import data_folder, store
+from _measuring import RESULTS, data_folder, store
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
@@ -205,23 +206,44 @@ def rising(curve: Curve, by: str = "psnr") -> Curve:
     return kept
 
 
-def draw(curves: dict[str, dict[str, Curve]], path: Path) -> None:
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """Draw the curves: on the left small images, each classic coder by its best way, on the right photographs."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(curves), figsize=(7 * len(curves), 5.5))
-    for axis, (title, lines) in zip(axes, curves.items(), strict=True):
-        for name, curve in lines.items():
+    panels = {
+        "The learnt domain: CIFAR-10, test images, 32 × 32": (
+            figures["cifar"],
+            {"learned": "latentkit", "jxl_mosaic": "JPEG XL, one mosaic", "webp_mosaic": "WebP, one mosaic"}
+            | {"jpeg_mosaic": "JPEG, one mosaic", "jpeg_files": "JPEG files"},
+            (0, 6),
+        ),
+        "Photographs, with the same model: Kodak, 768 × 512": (
+            figures["kodak"],
+            {"learned": "latentkit", "webp": "WebP", "jxl": "JPEG XL", "jpeg": "JPEG"},
+            (0, 2.6),
+        ),
+    }
+    colours = {"learned": "#b8322a", "jxl": "#2f6f9f", "webp": "#3f8f5b", "jpeg": "#6b6b6b"}
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    for axis, (title, (curves, names, limits)) in zip(axes, panels.items(), strict=True):
+        for key, label in names.items():
+            points = [(point["bpp"], point["psnr"]) for point in curves[key] if point["bpp"] <= limits[1]]
+            ours = key == "learned"
+            style = {"color": colours[key.split("_")[0]], "linestyle": ":" if key.endswith("_files") else "-"}
             axis.plot(
-                [point["bpp"] for point in curve], [point["psnr"] for point in curve], marker="o", ms=3, label=name
+                *zip(*points, strict=True), label=label, lw=2.6 if ours else 1.5, zorder=3 if ours else 2, **style
             )
-        axis.set(title=title, xlabel="bits a pixel", ylabel="PSNR, dB", xlim=(0, 6 if "CIFAR" in title else 3))
-        axis.grid(alpha=0.3)
-        axis.legend()
+        axis.set(xlabel="bits a pixel", xlim=limits, ylim=(20, 41))
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, loc="lower right")
+    axes[0].set_ylabel("PSNR, dB")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=100)
 
 
 def rounded(value: Any) -> Any:
@@ -240,8 +262,12 @@ def run() -> None:
         "--network", type=Path, help="weights (.safetensors), read instead of training if they are there"
     )
     parser.add_argument("--plot", type=Path, help="a PNG file for the curves")
+    parser.add_argument("--stored", action="store_true", help="measure nothing: draw the figures that are stored")
     parser.add_argument("--only", type=int, default=0, help="so many test images and photographs (for a quick look)")
     options = parser.parse_args()
+    if options.stored:
+        draw(json.loads((RESULTS / "lossy_images.json").read_text())["figures"], options.plot)
+        return
     import torch
     from PIL import Image
 
@@ -298,7 +324,7 @@ def run() -> None:
     if not options.only:
         store("lossy_images", rounded(figures))
     if options.plot:
-        draw({"CIFAR-10, test images": small, "Kodak": large}, options.plot)
+        draw(figures, options.plot)
 
 
 def trained(images: Pixels, options: argparse.Namespace) -> tuple[Any, dict[str, int]]:

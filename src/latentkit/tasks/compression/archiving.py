@@ -25,7 +25,7 @@ from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidPara
 from latentkit.core.files import atomic_path, storage_errors
 from latentkit.core.parameters import check_integer
 from latentkit.evaluation import Distortion
-from latentkit.tasks.compression.contents import Contents, Restorer, Selection, restorers
+from latentkit.tasks.compression.contents import ChosenItems, Contents, Restorer, restorers
 from latentkit.training import Engine
 
 __all__ = [
@@ -165,7 +165,7 @@ def opened(
     *,
     rows: Rows | None = None,
     n_workers: int | None = None,
-) -> Iterator[tuple[Restorer, Iterable[Block], Selection | None]]:
+) -> Iterator[tuple[Restorer, Iterable[Block], ChosenItems | None]]:
     """Yield what writes the contents of an archive again, the blocks that it takes, and which items of them.
 
     Args and Raises:
@@ -186,7 +186,7 @@ def opened(
                 yield restorer, reader, None
                 return
             chosen = _chosen(rows, reader.n_items - restorer.n_headers, restorer.n_headers)
-            selection = Selection((range(restorer.n_headers), chosen) if restorer.n_headers else (chosen,))
+            selection = ChosenItems((range(restorer.n_headers), chosen) if restorer.n_headers else (chosen,))
             yield restorer, reader.read_blocks(_numbers(reader, restorer, selection)), selection
 
 
@@ -215,7 +215,7 @@ def salvage(
         kept.seek(0)
         whole = tuple(range(block.first, block.first + block.n_items) for block, _ in sizes if block.n_items)
         blocks = (replace(block, content=kept.read(size)) for block, size in sizes)
-        return _restored(restorer, blocks, target, Selection(whole, leaves_out=True)), left
+        return _restored(restorer, blocks, target, ChosenItems(whole, leaves_out=True)), left
 
 
 def restorer_of(meta: Mapping[str, Any]) -> Restorer:
@@ -238,7 +238,7 @@ def distortion_of(block: bytes, kept: bytes, n: int) -> Distortion:
 
 
 def _restored(
-    restorer: Restorer, blocks: Iterable[Block], target: Path | IO[bytes], selection: Selection | None
+    restorer: Restorer, blocks: Iterable[Block], target: Path | IO[bytes], selection: ChosenItems | None
 ) -> list[Path]:
     if isinstance(target, Path):
         return restorer.write(blocks, target, selection)
@@ -290,7 +290,7 @@ def _chosen(rows: Rows, n: int, n_headers: int) -> range:
     return range(first + n_headers, end + n_headers)
 
 
-def _numbers(reader: ArchiveReader, restorer: Restorer, selection: Selection) -> list[int]:
+def _numbers(reader: ArchiveReader, restorer: Restorer, selection: ChosenItems) -> list[int]:
     """The blocks that have chosen items, and those with what is needed for any."""
     found, n_bytes = [], 0
     for number, entry in enumerate(reader.blocks):

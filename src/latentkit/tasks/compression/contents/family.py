@@ -16,7 +16,7 @@ from latentkit.codec.images import Pixels
 from latentkit.core.errors import DamagedArchiveError
 from latentkit.core.registry import Registry
 
-__all__ = ["Contents", "Pixels", "Restorer", "Selection", "Stretch", "read_listing", "restorers", "shown"]
+__all__ = ["Contents", "Pixels", "Restorer", "ChosenItems", "Stretch", "read_listing", "restorers", "shown"]
 
 #: Bytes of a block, and how many items they are.
 Stretch: TypeAlias = tuple[bytes, int]
@@ -59,7 +59,7 @@ class Contents(ABC):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ChosenItems:
     """Some of the items of an archive.
 
     Attributes:
@@ -102,7 +102,7 @@ class Restorer(ABC):
     def __init__(self, meta: Mapping[str, Any]) -> None: ...
 
     @abstractmethod
-    def write(self, blocks: Iterable[Block], target: Path, selection: Selection | None = None) -> list[Path]:
+    def write(self, blocks: Iterable[Block], target: Path, selection: ChosenItems | None = None) -> list[Path]:
         """Write a file or a folder, whole or not at all, and return what was written.
 
         Args:
@@ -113,7 +113,7 @@ class Restorer(ABC):
         """
 
     @abstractmethod
-    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: Selection | None = None) -> None:
+    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: ChosenItems | None = None) -> None:
         """Write the bytes of a file one after the other; see :meth:`write`.
 
         Raises:

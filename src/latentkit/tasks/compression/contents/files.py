@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentkit.codec.archive import MOST_BLOCK_BYTES, Block
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.files import atomic_path, storage_errors
-from latentkit.tasks.compression.contents.family import Contents, Pixels, Restorer, Selection, Stretch, restorers
+from latentkit.tasks.compression.contents.family import ChosenItems, Contents, Pixels, Restorer, Stretch, restorers
 
 __all__ = ["ArrayContents", "FileContents", "FileRestorer", "item_ends", "npy_head"]
 
@@ -138,12 +138,12 @@ class FileRestorer(Restorer):
             raise DamagedArchiveError("it does not say which file it holds.") from error
         self.n_headers = int(self.items == "lines" and meta.get("header") is True)
 
-    def write(self, blocks: Iterable[Block], target: Path, selection: Selection | None = None) -> list[Path]:
+    def write(self, blocks: Iterable[Block], target: Path, selection: ChosenItems | None = None) -> list[Path]:
         with atomic_path(target) as temporary, temporary.open("wb") as file, storage_errors(target):
             self.stream(blocks, file, selection)
         return [target]
 
-    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: Selection | None = None) -> None:
+    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: ChosenItems | None = None) -> None:
         target.write(self._head if selection is None else self._head_of(selection))
         for block in blocks:
             content = Pixels.content(block.content) if self.items == "images" else block.content
@@ -154,7 +154,7 @@ class FileRestorer(Restorer):
                 ends = item_ends(content, block.n_items, are_lines=self.items == "lines")
                 target.write(content[ends[part.start] : ends[part.stop]])
 
-    def array(self, blocks: Iterable[Block], selection: Selection | None = None) -> NDArray[Any]:
+    def array(self, blocks: Iterable[Block], selection: ChosenItems | None = None) -> NDArray[Any]:
         """Return the array that the file is of.
 
         Raises:
@@ -171,7 +171,7 @@ class FileRestorer(Restorer):
                 ) from error
         return array
 
-    def _head_of(self, selection: Selection) -> bytes:
+    def _head_of(self, selection: ChosenItems) -> bytes:
         """The head of an array of the items that are chosen."""
         if not self._head:
             return b""

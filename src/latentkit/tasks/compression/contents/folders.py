@@ -25,10 +25,10 @@ from latentkit.core.errors import (
 )
 from latentkit.core.files import storage_errors
 from latentkit.tasks.compression.contents.family import (
+    ChosenItems,
     Contents,
     Pixels,
     Restorer,
-    Selection,
     Stretch,
     read_listing,
     restorers,
@@ -178,14 +178,14 @@ class FolderRestorer(Restorer):
             raise DamagedArchiveError("it does not say how its files are listed.")
         self.n_listed = n_listed
 
-    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: Selection | None = None) -> None:
+    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: ChosenItems | None = None) -> None:
         if not self._is_file:
             raise UnsupportedOperationError("a folder cannot be written to a stream. Give a place for it: -o FOLDER")
         with tempfile.TemporaryDirectory() as folder:
             (file,) = self.write(blocks, Path(folder, "image"), selection)
             target.write(file.read_bytes())
 
-    def write(self, blocks: Iterable[Block], target: Path, selection: Selection | None = None) -> list[Path]:
+    def write(self, blocks: Iterable[Block], target: Path, selection: ChosenItems | None = None) -> list[Path]:
         if not self._is_file and target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise InvalidParameterError(f"{target} is there already. Choose a new folder, or an empty one.")
         with storage_errors(target):
@@ -207,13 +207,13 @@ class FolderRestorer(Restorer):
                 shutil.rmtree(stage, ignore_errors=True)
         return [target / entry.path for entry in entries]
 
-    def _fill(self, folder: Path, blocks: Iterable[Block], selection: Selection | None) -> list[_Entry]:
+    def _fill(self, folder: Path, blocks: Iterable[Block], selection: ChosenItems | None) -> list[_Entry]:
         """Write files, and return which; what a block has is of the files whose numbers it has."""
         rest = iter(blocks)
         entries = _listed(rest, self.n_listed)
         if not entries or (self._is_file and len(entries) != 1):
             raise DamagedArchiveError("its listing is not of the files that it says it holds.")
-        chosen = Selection((range(len(entries)),)) if selection is None else selection
+        chosen = ChosenItems((range(len(entries)),)) if selection is None else selection
         written: list[_Entry] = []
         for first, group in itertools.groupby(rest, key=lambda block: block.first):
             try:
@@ -255,7 +255,7 @@ def _groups(entries: Sequence[_Entry], most_bytes: int) -> Iterator[list[_Entry]
 
 
 def _files_of(
-    entries: Sequence[_Entry], first: int, blocks: Iterator[Block], chosen: Selection
+    entries: Sequence[_Entry], first: int, blocks: Iterator[Block], chosen: ChosenItems
 ) -> Iterator[tuple[_Entry, Iterable[bytes]]]:
     """Yield the chosen files that blocks have, which all begin with the same one, and what is in each, in pieces."""
     block = next(blocks)

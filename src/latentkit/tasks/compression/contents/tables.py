@@ -14,9 +14,9 @@ from latentkit.codec.archive import MOST_BLOCK_BYTES, Block
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, UnreadableDataError
 from latentkit.core.files import atomic_path, storage_errors
 from latentkit.tasks.compression.contents.family import (
+    ChosenItems,
     Contents,
     Restorer,
-    Selection,
     Stretch,
     read_listing,
     restorers,
@@ -122,19 +122,19 @@ class TableRestorer(Restorer):
             raise DamagedArchiveError("it does not say what the columns of its table are.")
         self.n_listed = n_listed
 
-    def write(self, blocks: Iterable[Block], target: Path, selection: Selection | None = None) -> list[Path]:
+    def write(self, blocks: Iterable[Block], target: Path, selection: ChosenItems | None = None) -> list[Path]:
         with atomic_path(target) as temporary, storage_errors(target):
             self._fill(temporary, blocks, selection)
         return [target]
 
-    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: Selection | None = None) -> None:
+    def stream(self, blocks: Iterable[Block], target: IO[bytes], selection: ChosenItems | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder, "table.parquet")
             self._fill(place, blocks, selection)
             with place.open("rb") as file:
                 shutil.copyfileobj(file, target)
 
-    def _fill(self, place: Path, blocks: Iterable[Block], selection: Selection | None) -> None:
+    def _fill(self, place: Path, blocks: Iterable[Block], selection: ChosenItems | None) -> None:
         rest, checksum = iter(blocks), 0
         table = TableText.from_bytes(read_listing(rest, self.n_listed))
         with _Writer(place, table) as writer:
