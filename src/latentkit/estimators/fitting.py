@@ -22,7 +22,7 @@ from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import parse_duration
 from latentkit.core.protocols import LatentVariableModel, Objective, Schema
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
-from latentkit.data import Dataset, learn_schema, learn_table_schema
+from latentkit.data import Dataset, learn_schema, learn_table_schema, learn_text_schema
 from latentkit.data.conditions import learn_conditions
 from latentkit.data.containers import is_frame
 from latentkit.estimators.inputs import DataIntake
@@ -178,7 +178,16 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         device = pick_device(self.device)
         columns = self._learn_conditions(condition, storage.shape[0])
         drawn, judged = self._augment(), self._augment(validation=True)
-        feed = Feed(storage, self.schema_.to_model, device=device, condition=columns, hidden=HIDDEN, augment=drawn)
+        lengths = self.schema_.lengths(storage) if self.schema_.kind == "text" else None
+        feed = Feed(
+            storage,
+            self.schema_.to_model,
+            device=device,
+            condition=columns,
+            hidden=HIDDEN,
+            augment=drawn,
+            lengths=lengths,
+        )
         train = feed.subset(train_rows, augment=drawn) if len(validation_rows) else feed
         validation = feed.subset(validation_rows, augment=judged) if len(validation_rows) else None
 
@@ -212,7 +221,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             is_interrupted=lambda: interruption.requested,
             on_epoch=None if writer is None else writer.epoch,
         )
-        for note in self.schema_.notes if self.schema_.kind == "table" else ():
+        for note in self.schema_.notes if self.schema_.kind in ("table", "text") else ():
             reporter.note(note)
         if plan.privacy is not None:
             reporter.note(plan.privacy.summary())
@@ -262,6 +271,13 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _learn_schema(self, dataset: Dataset) -> Schema:
         """How these data become tensors; tables of mixed kinds are for members that have networks for them."""
+        if dataset.kind == "text":
+            if not self._takes_texts:
+                raise DataError(f"{type(self).__name__} takes numbers and images, and these data are texts. Use VAE.")
+            asked = {name: value for name, value in self._text_options().items() if name != "word_dropout"}
+            return learn_text_schema(dataset, **asked)
+        for name, value in self._text_options().items():
+            raise InvalidParameterError(f"{name}={value!r} is for texts, and these data are none. Leave it out.")
         if dataset.kind != "table":
             for name, value in self._table_options().items():
                 raise InvalidParameterError(
@@ -414,7 +430,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
-        shape += " columns" if self.schema_.kind == "table" else ""
+        shape = {"table": f"{shape} columns", "text": f"up to {shape} tokens"}.get(self.schema_.kind, shape)
         parts = self.specification_.parts
         likelihood = f"{parts['likelihood']} likelihood" if "likelihood" in parts else "no likelihood"
         latents = f"codes: {parts['codes']}" if "codes" in parts else f"{self.latent_dim_} latent dimensions"

@@ -141,6 +141,38 @@ class TableParameters:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
+class TextParameters:
+    """How texts are cut into tokens and learnt; where one of these is given, the data are taken as texts.
+
+    Args:
+        vocabulary: Of texts: ``"subwords"`` that suit them, from which every text comes back to the byte; ``"words"``
+            between blanks; or the words themselves, ``<unk>`` among them.
+        n_tokens: Tokens of that vocabulary at most; ``"auto"`` is as many as suit the texts.
+        max_length: Tokens of a text at most; longer ones are cut. ``"auto"`` is the longest text's, up to 512.
+        word_dropout: Share of the tokens that the decoder of texts does not see while training, so that it asks z.
+    """
+
+    _takes_texts: ClassVar[bool] = True
+
+    vocabulary: str | Sequence[str] = "subwords"
+    n_tokens: int | Literal["auto"] = "auto"
+    max_length: int | Literal["auto"] = "auto"
+    word_dropout: float | Literal["auto"] = "auto"
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "vocabulary": [str, tuple, list],
+        "n_tokens": [StrOptions({"auto"}), Interval(Integral, 3, None, closed="left")],
+        "max_length": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "word_dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+    }
+
+    def _text_options(self) -> dict[str, Any]:
+        """What is asked here, without what is left as it is."""
+        asked = {name: getattr(self, name) for name in ("vocabulary", "n_tokens", "max_length", "word_dropout")}
+        return {name: value for name, value in asked.items() if value not in ("auto", "subwords")}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class ExPostParameters:
     """The prior that is fitted after training.
 

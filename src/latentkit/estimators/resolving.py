@@ -137,6 +137,8 @@ def resolve_likelihood(
     values: str = "binary" if is_binarized else schema.values  # type: ignore[attr-defined]
     if values == "mixed":
         return _likelihood_of_columns(name, options, schema)
+    if values == "text":
+        return _likelihood_of_tokens(name, options, schema)
     levels: int | None = 2 if is_binarized else schema.n_levels  # type: ignore[attr-defined]
     arguments = dict(options or {})
     if name == "auto":
@@ -145,9 +147,10 @@ def resolve_likelihood(
                 f"likelihood_options={arguments!r} need a likelihood to belong to; name it: likelihood='gaussian'."
             )
         name = "bernoulli" if values == "binary" else "discretized_logistic" if levels else "gaussian"
-    if likelihoods[name].of_tables:
+    if likelihoods[name].of_tables or likelihoods[name].of_texts:
+        what = "tables of mixed kinds" if likelihoods[name].of_tables else "texts"
         raise InvalidParameterError(
-            f"likelihood {name!r} is one of tables of mixed kinds, and these data are {values} numbers. Leave it out."
+            f"likelihood {name!r} is one of {what}, and these data are {values} numbers. Leave it out."
         )
     if name == "bernoulli" and values == "real":
         raise InvalidParameterError(
@@ -183,6 +186,20 @@ def _likelihood_of_columns(name: str, options: Mapping[str, Any] | None, schema:
             f"likelihood_options={dict(options)!r}: the likelihood of a table follows from its columns. Leave them out."
         )
     return "columns", schema.codes.describe()
+
+
+def _likelihood_of_tokens(name: str, options: Mapping[str, Any] | None, schema: Any) -> tuple[str, dict[str, Any]]:
+    """The likelihood of texts, with what their schema learnt of the tokens."""
+    if name not in ("auto", "tokens"):
+        raise InvalidParameterError(
+            f"likelihood {name!r} is one of numbers, and these data are texts. Use likelihood='auto'."
+        )
+    if options:
+        raise InvalidParameterError(
+            f"likelihood_options={dict(options)!r}: the likelihood of texts follows from their tokens; word_dropout is "
+            "a parameter of its own. Leave them out."
+        )
+    return "tokens", {"n_tokens": schema.n_tokens}
 
 
 def resolve_objective(

@@ -17,6 +17,7 @@ from latentkit.estimators.parameters import (
     ExPostParameters,
     NetworkParameters,
     TableParameters,
+    TextParameters,
     completed,
 )
 from latentkit.estimators.private import PRIVACY_CITES, PrivacyParameters
@@ -48,6 +49,7 @@ class VAE(
     NetworkParameters,
     ExPostParameters,
     TableParameters,
+    TextParameters,
     PrivacyParameters,
     TrainedEstimator,
 ):

@@ -12,12 +12,14 @@ from torch import nn
 from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
+from latentkit.core.tokens import TokenCodes
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder, normalize_spectrally
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
 from latentkit.nn.columns import default_column_widths
 from latentkit.nn.convolutional import default_channels
 from latentkit.nn.families import check_sizes, networks
 from latentkit.nn.mlp import default_widths
+from latentkit.nn.sequences import default_sequence_widths
 
 __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 
@@ -27,8 +29,10 @@ NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Sizes that a resolved network may have.
 SIZES = ("widths", "channels")
+#: Networks over texts.
+SEQUENCES = ("lstm", "gru")
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
-_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")}
+_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")} | dict.fromkeys(SEQUENCES, ("tanh", "none"))
 
 
 def resolve_network(
@@ -37,11 +41,13 @@ def resolve_network(
     *,
     n_rows: int | None = None,
     columns: ColumnCodes | None = None,
+    tokens: TokenCodes | None = None,
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
     A table of mixed kinds, of which `columns` are the codes of its columns, has its own network; a tuple of widths is
-    that of its blocks.
+    that of its blocks. Texts, of which `tokens` are the codes, have recurrent networks; a tuple of widths is that of
+    the layers of an LSTM.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -52,6 +58,15 @@ def resolve_network(
     if isinstance(spec, nn.Module):
         return {"network": "custom"}
     name: object = spec
+    if tokens is not None:
+        if isinstance(spec, str) and spec not in ("auto", *SEQUENCES):
+            raise InvalidParameterError(
+                f"texts have networks of their own: 'auto', {', '.join(map(repr, SEQUENCES))} or widths such as (256,);"
+                f" got {spec!r}.{suggestion(spec, SEQUENCES)}"
+            )
+        widths = default_sequence_widths(n_rows) if isinstance(spec, str) else spec
+        cell = spec if isinstance(spec, str) and spec != "auto" else "lstm"
+        return {"network": cell, "widths": list(widths), **tokens.describe()}
     if isinstance(spec, str) and spec == "auto":
         is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
         name = "columns" if columns is not None else "conv" if is_image else "mlp"
@@ -176,6 +191,8 @@ class NetworkSettings:
         sizes: dict[str, Any] = {name: tuple(choice[name]) for name in SIZES if name in choice}
         if "cardinalities" in choice:
             sizes["columns"], sizes["n_rows"] = ColumnCodes.from_description(choice), choice.get("n_rows")
+        if "n_tokens" in choice:
+            sizes["tokens"] = TokenCodes.from_description(choice)
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
 

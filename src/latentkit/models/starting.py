@@ -8,12 +8,15 @@ from torch import Tensor, nn
 from latentkit.distributions import Likelihood
 from latentkit.nn.columns import ColumnDecoder
 from latentkit.nn.convolutional import PixelBias
+from latentkit.nn.sequences import SequenceDecoder
 
 __all__ = ["start_at_mean"]
 
 
 @torch.no_grad()
-def start_at_mean(likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnDecoder | None, x: Tensor) -> None:
+def start_at_mean(
+    likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnDecoder | SequenceDecoder | None, x: Tensor
+) -> None:
     """Set the bias of a decoder's last layer to the likelihood's parameters of the marginal distribution of x.
 
     Args:

@@ -12,6 +12,7 @@ from latentkit.nn.members import STEADY_WIDTH, MemberLinear, MemberPerceptron
 from latentkit.nn.mlp import MLP
 from latentkit.nn.quantizers import Quantized, Quantizer, quantizers
 from latentkit.nn.residual import ResidualConvolutions
+from latentkit.nn.sequences import SequenceDecoder, SequenceEncoder, SequenceWalk
 from latentkit.nn.spectral import SpectralNorm, normalize_spectrally
 
 __all__ = [
@@ -34,6 +35,9 @@ __all__ = [
     "Quantized",
     "Quantizer",
     "ResidualConvolutions",
+    "SequenceDecoder",
+    "SequenceEncoder",
+    "SequenceWalk",
     "SpectralNorm",
     "activations",
     "build_decoder",

@@ -12,6 +12,7 @@ from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.registry import Registry
+from latentkit.core.tokens import TokenCodes
 from latentkit.nn.activations import activations
 
 __all__ = ["NetworkFamily", "NetworkOptions", "check_sizes", "n_groups", "networks"]
@@ -38,6 +39,7 @@ class NetworkOptions:
             followed by a convolution.
         n_rows: Number of training examples, where known: few examples get a smaller network.
         columns: Codes of the columns of a table of mixed kinds.
+        tokens: Tokens of texts.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -52,6 +54,7 @@ class NetworkOptions:
     upsampling: str = "transposed"
     n_rows: int | None = None
     columns: ColumnCodes | None = None
+    tokens: TokenCodes | None = None
 
     def __post_init__(self) -> None:
         if self.activation != "auto":
