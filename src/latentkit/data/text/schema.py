@@ -18,6 +18,8 @@ from latentkit.data.validation import from_source, show
 
 __all__ = ["TextContainer", "TextSchema", "are_texts", "learn_text_schema", "to_texts"]
 
+#: Number of the format of descriptions.
+TEXT_VERSION = 1
 #: Tokens of a text, its end included, up to which texts are taken as they are where nothing else is asked for.
 _LONGEST = 512
 
@@ -239,6 +241,7 @@ class TextSchema:
     def describe(self) -> dict[str, Any]:
         """Return the schema as JSON values."""
         return {
+            "version": TEXT_VERSION,
             "type": "text",
             "vocabulary": self.vocabulary.describe(),
             "max_length": self.max_length,

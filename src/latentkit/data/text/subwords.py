@@ -99,18 +99,18 @@ class Subwords:
         else:
             check_integer("n_tokens", n_tokens, low=_N_OTHERS + 2)
             common = common[: n_tokens - _N_OTHERS - 1]
-        step = max(1, length // _LEARNT)
+        # the others are left out here, and written in bytes
+        hidden = dict.fromkeys(map(ord, characters.keys() - set(common) | {"\0"}), " ")
+        learnt = [text.translate(hidden) for text in texts[:: max(1, length // _LEARNT)]]
         writer = io.BytesIO()
-        kept = frozenset(common)
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter([text.replace("\0", " ") for text in texts[::step] if text.strip("\0")]),
+            sentence_iterator=iter([text for text in learnt if text.strip()] or [" a"]),
             model_writer=writer,
             model_type="bpe",
             vocab_size=n_tokens,
             hard_vocab_limit=False,
             byte_fallback=True,
-            required_chars="".join(character for character in common if character not in " \0\n\r"),
-            character_coverage=min(1.0, sum(characters[c] for c in kept) / length),
+            character_coverage=1.0,
             normalization_rule_name="identity",
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
