@@ -20,7 +20,7 @@ from latentkit.core.products import fast_products
 from latentkit.core.protocols import ConditionalModel
 from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
-from latentkit.distributions import Prior
+from latentkit.distributions import Drawing, Prior
 from latentkit.estimators.control import measure_control
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.parameters import ExPostParameters
@@ -29,7 +29,7 @@ from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import HeldRows, sample_held
 from latentkit.evaluation import AttributeControl
 from latentkit.models import ConditionalPrior, inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered
+from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered, write
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -37,6 +37,8 @@ Draw = Literal["auto", "mean", "sample"]
 
 #: Rows by which the probability of a condition is measured.
 _COUNTED = 512
+#: Texts that are written side by side.
+TEXTS = 512
 #: Width of a network from which on oneDNN's float32 products are the faster ones.
 WIDE = 256
 
@@ -100,6 +102,8 @@ class GenerativeTasks(ABC):
         guidance: float = 1.0,
         draw: Draw = "auto",
         prior: str = "auto",
+        top_k: int | None = None,
+        top_p: float = 1.0,
         random_state: int | np.random.RandomState | None = None,
     ) -> Any:
         """Return exactly n new examples, in the form of the data that fit took.
@@ -116,15 +120,19 @@ class GenerativeTasks(ABC):
                 as the last resort, functions from rows to a truth value for each. Rows are drawn given the former, and
                 drawn again until they pass the latter; ``n_redrawn_`` then says how many were. A constraint with a
                 missing cell holds.
-            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
+            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples. Of texts it is
+                that of the tokens, see :class:`~latentkit.distributions.Drawing`; 0 takes the most probable ones.
             guidance: Weight of the condition (or label) against none, at least 0; above 1 gives plainer and less
                 varied cases of it. Only where z is drawn given the condition, as the codes of a :class:`VQVAE` are.
             draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
-                adds pixel noise, and a draw for rows, whose noise belongs to the data.
+                adds pixel noise, and a draw for rows and texts, whose noise belongs to the data. The mean of a text is
+                made of the most probable token each time.
             prior: ``"model"`` draws z from the prior that was trained, which knows of no condition unless it is one
                 over codes; the name of the prior that was fitted to the posteriors of the training data afterwards,
                 such as ``"mixture"``, from that, given the condition where there is one; ``"auto"`` takes the latter
                 where there is one. A deterministic autoencoder has no other.
+            top_k: Of texts: how many of the most probable tokens are left to choose from each time; None for all.
+            top_p: Of texts: to what the probabilities of those sum that are left to choose from; 1 for all.
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown, or what is asked of columns makes no sense,
@@ -145,6 +153,8 @@ class GenerativeTasks(ABC):
                 guidance=guidance,
                 draw=draw,
                 prior=prior,
+                top_k=top_k,
+                top_p=top_p,
                 random_state=seed,
             )
             self.n_redrawn_ = bound.n_redrawn_
@@ -172,6 +182,15 @@ class GenerativeTasks(ABC):
         usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
         how = usual if draw == "auto" else draw
         random = generator(seed, "sample")
+        if self.schema_.kind == "text":
+            drawing = Drawing(temperature=0.0 if how == "mean" else temperature, top_k=top_k, top_p=top_p)
+            z = sample_latents(source(), n, guidance=guidance, generator=random).to(self._device)
+            return self.schema_.decode(self._written(z, drawing, random))
+        if top_k is not None or top_p != 1.0:
+            raise InvalidParameterError(
+                f"top_k and top_p choose among the tokens of texts, and this model was fitted to {self.schema_.kind}; "
+                f"got top_k={top_k!r}, top_p={top_p!r}. Leave them out."
+            )
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
         return self.schema_.decode(self._drawn(z, how, random))
@@ -276,6 +295,14 @@ class GenerativeTasks(ABC):
                 decode(self._model(torch.float32, rows), z[rows], draw=draw, generator=random).cpu()
                 for rows in iterate_batches(len(z), self._batch_size)
             ]
+        return torch.cat(parts)
+
+    def _written(self, z: Tensor, drawing: Drawing, random: torch.Generator) -> Tensor:
+        """Texts of latent vectors, token by token, as model units on the CPU."""
+        parts = [
+            write(self._model(torch.float32, rows), z[rows], drawing, generator=random).cpu()
+            for rows in iterate_batches(len(z), TEXTS)
+        ]
         return torch.cat(parts)
 
     def _held(self, n: int, condition: Mapping[Any, Any], rules: list[Any], latents: Any, seed: int) -> HeldRows:

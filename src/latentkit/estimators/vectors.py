@@ -110,7 +110,8 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
             fitted = copy.deepcopy(self._fitted_prior(prior)).to(device=self._device, dtype=dtype)
         seed = derive_seed(self.seed_, "score")
         estimates: list[LikelihoodEstimate] = []
-        for rows in iterate_batches(storage.shape[0], self._batch_size):
+        order = self._order(storage)
+        for rows in order.split(self._batch_size):
             part = storage[rows]
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
@@ -122,13 +123,21 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 if is_point:
                     estimate = reconstruction_likelihood(model, x, condition=condition, bf16=bf16)
                 else:
-                    estimate = importance_bound(model, x, n_draws, condition=condition, keys=keys, seed=seed, bf16=bf16)
+                    estimate = importance_bound(
+                        model, x, n_draws, condition=condition, keys=keys, seed=seed, chunk=self._chunk(x), bf16=bf16
+                    )
             estimates.append(estimate)
         return replace(
             estimates[0],
-            log_likelihood=torch.cat([estimate.log_likelihood for estimate in estimates]),
-            effective_sample_size=torch.cat([estimate.effective_sample_size for estimate in estimates]),
+            log_likelihood=torch.cat([estimate.log_likelihood for estimate in estimates])[order.argsort()],
+            effective_sample_size=torch.cat([each.effective_sample_size for each in estimates])[order.argsort()],
         )
+
+    def _chunk(self, x: Tensor) -> int | None:
+        """Draws that the decoder of texts sees at once; None leaves that of other data to the measurements there."""
+        if self.schema_.kind != "text":
+            return None
+        return inference_batch_size(self.specification_.width * x.shape[1] // self.schema_.max_length)
 
     def score_cells(self, X: Any, *, n_draws: int = 8) -> NDArray[np.float64]:
         r"""Return how probable each cell of a table is given the other cells of its row.

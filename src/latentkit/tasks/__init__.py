@@ -19,7 +19,7 @@ from latentkit.tasks.exploration import (
     latent_path,
     traverse,
 )
-from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
@@ -54,4 +54,5 @@ __all__ = [
     "score_cells",
     "tempered",
     "traverse",
+    "write",
 ]

@@ -20,9 +20,6 @@ from latentkit.distributions.precision import at_least_float32
 
 __all__ = ["Drawing", "TokenContext", "Tokens", "TokensLikelihood"]
 
-#: Texts that are written side by side.
-ROWS = 512
-
 
 class TokenContext(Protocol):
     """A decoder that sees the tokens before each place; see :class:`~latentkit.nn.SequenceDecoder`."""
