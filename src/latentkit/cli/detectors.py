@@ -45,6 +45,11 @@ def check_detectable(kind: type, data: str, *, is_conditional: bool) -> None:
     """
     from latentkit.estimators.vectors import VectorTasks
 
+    if data == "text":
+        raise InvalidParameterError(
+            "--detector is for images and tables; odd texts are found by their score: latentkit score RUN DATA -o "
+            "scores.csv. Leave it out."
+        )
     if data == "images" and (is_conditional or not issubclass(kind, VectorTasks)):
         which = "a conditional model" if is_conditional else kind.__name__
         raise InvalidParameterError(
@@ -60,6 +65,7 @@ def wants_detector(estimator: Any, detector: bool | None) -> bool:
     if detector is not None:
         return detector
     suits = isinstance(estimator, VectorTasks) and estimator.condition_schema_ is None
+    suits = suits and estimator.schema_.kind != "text"
     return suits and estimator.privacy_ is None  # it keeps rows of training
 
 

@@ -84,7 +84,7 @@ class OpenedRun:
         from latentkit.data import ParquetPieces, WholePieces
 
         path = Path(source).expanduser()
-        if self.schema.kind == "images" or path.suffix.lower() != ".parquet" or not path.is_file() or array:
+        if self.schema.kind in ("images", "text") or path.suffix.lower() != ".parquet" or not path.is_file() or array:
             return WholePieces(self.read(source, printer, labels=labels, array=array, skip_bad=skip_bad))
         recorded = Reading.recorded(self.config).for_model(self.schema, labels=labels, array=None, skip_bad=False)
         try:
@@ -105,7 +105,7 @@ class OpenedRun:
         """The data in the shape of the model's; tables hold the pixels of images side by side."""
         from latentkit.data.containers import is_frame, to_array
 
-        if self.schema.kind == "table":
+        if self.schema.kind in ("table", "text"):
             return dataset  # its own schema checks names and kinds
         shape = self.schema.user_shape
         if self.schema.kind == "images" and dataset.kind == "rows":

@@ -238,6 +238,16 @@ class TextSchema:
         """Number of tokens of the vocabulary."""
         return self.vocabulary.n_tokens
 
+    def summary(self) -> list[tuple[str, str]]:
+        """Return what was recognised, for people: name and text of each line; warnings begin with "warning"."""
+        shown = "every text comes back to the byte" if self.vocabulary.is_exact else "blanks and unknown words change"
+        return [
+            ("kind", "texts"),
+            ("vocabulary", f"{self.vocabulary.name}, {self.n_tokens:,} tokens; {shown}"),
+            ("length", f"up to {self.max_length:,} tokens"),
+            *(("note", note) for note in self.notes),
+        ]
+
     def describe(self) -> dict[str, Any]:
         """Return the schema as JSON values."""
         return {
