@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from latentkit.nn import softmax
-from latentkit.nn.softmax import log_softmax_of
+from latentkit.nn.softmax import Sampled, log_softmax_of
 
 
 @pytest.mark.parametrize("alive", [1, 14, 1 << 20])
@@ -20,7 +20,7 @@ def test_values_and_gradients_are_torchs(alive: int, monkeypatch: pytest.MonkeyP
     found = log_softmax_of(*ours, targets)
     expected = -functional.cross_entropy(functional.linear(*theirs), targets, reduction="none")
     torch.testing.assert_close(found, expected)
-    for each, parts in ((found, ours), (expected, theirs)):
+    for each in (found, expected):
         (each * weights).sum().backward()
     for own, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(own.grad, other.grad)
@@ -37,3 +37,24 @@ def test_no_row_and_low_precision() -> None:
     assert features.grad.dtype == torch.float32
     expected = -functional.cross_entropy(features @ weight.T, torch.arange(5) % 4, reduction="none")
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)
+
+
+def test_all_classes_sampled_are_the_softmax() -> None:
+    random = torch.Generator().manual_seed(0)
+    features, weight, bias = (torch.randn(shape, generator=random) for shape in ((9, 4), (7, 4), (7,)))
+    targets = torch.randint(0, 7, (9,), generator=random)
+    found = Sampled.of(torch.randperm(7, generator=random), 7).log_probs(features, weight, bias, targets)
+    torch.testing.assert_close(found, log_softmax_of(features, weight, bias, targets))
+
+
+def test_the_sum_of_sampled_classes_is_unbiased_beside_the_target() -> None:
+    random = torch.Generator().manual_seed(0)
+    features, weight, bias = (torch.randn(shape, generator=random) for shape in ((1, 4), (30, 4), (30,)))
+    masses = torch.exp(functional.linear(features, weight, bias))[0]
+    order = masses.argsort(descending=True)
+    for target in (int(order[0]), int(order[-1])):  # one that is always there, one that is drawn at times
+        own = masses[target]
+        torch.manual_seed(1)
+        given = features, weight, bias, torch.tensor([target])
+        sums = torch.cat([own / Sampled.of(order, 10).log_probs(*given).exp() - own for _ in range(800)])
+        assert abs(sums.mean() - (masses.sum() - own)) < 4 * sums.std() / 800**0.5

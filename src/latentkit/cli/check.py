@@ -76,7 +76,9 @@ def check(
     schema = learn_text_schema(dataset) if dataset.kind == "text" else learn_schema(dataset, **asked)
     summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
     chosen = chosen_model(schema, dataset.n)
-    suggested = _suggestion(data, labels, array, size, color.value, text, bad_text.value, skip_bad, table, kind, missing)
+    suggested = _suggestion(
+        data, labels, array, size, color.value, text, bad_text.value, skip_bad, table, kind, missing
+    )
     printer.line(f"{dataset.source}", style="bold")
     printer.pairs(summary)
     printer.line()

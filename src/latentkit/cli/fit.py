@@ -60,8 +60,8 @@ def fit(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl .txt or idx file; built-in (digits, wine, ...); "
-            "or - for standard input. Not needed with --resume.",
+            help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl .txt or idx file; built-in (digits, wine, "
+            "...); or - for standard input. Not needed with --resume.",
             show_default=False,
         ),
     ] = None,

@@ -29,7 +29,9 @@ def interpolate(
     data: Data,
     other: Annotated[
         str | None,
-        typer.Argument(metavar="TEXT", help="Of texts: where to go, with the start in place of DATA.", show_default=False),
+        typer.Argument(
+            metavar="TEXT", help="Of texts: where to go, with the start in place of DATA.", show_default=False
+        ),
     ] = None,
     output: OptionalOutput = None,
     start: Annotated[int, typer.Option("--from", metavar="ROW", help="Example to start from, counted from 0.")] = 0,

@@ -165,7 +165,7 @@ def naming(dataset: Dataset) -> Iterator[None]:
 
 
 def as_examples(dataset: Dataset, schema: Any) -> Any:
-    """The data as examples that can be counted and chosen: tables and texts as they are, else as the model orders them."""
+    """The data as examples that can be counted and chosen: tables and texts as they are, else as the model has them."""
     return dataset.data if schema.kind in ("table", "text") else as_array(dataset, schema)
 
 

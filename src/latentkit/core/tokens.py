@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self, final
 
-import torch
 from torch import Tensor
 
 from latentkit.core.parameters import check_integer

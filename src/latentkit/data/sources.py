@@ -47,9 +47,9 @@ def read(
     """Read data from a folder of images, a file, standard input, or what ships with scikit-learn.
 
     Args:
-        source: A folder of images or one image; a file .npy, .npz, .csv, .tsv, .parquet, .jsonl, .txt (a text a line)
-            or idx (.csv, .tsv, .jsonl, .txt and idx also packed as .gz); the name of a scikit-learn set such as ``"digits"``; or ``"-"``:
-            standard input, which holds any of these formats but images.
+        source: A folder of images or one image; a file .npy, .npz, .csv, .tsv, .parquet, .jsonl, .txt (a text a
+            line) or idx (also packed as .gz, but for .npy, .npz and .parquet); the name of a scikit-learn set such as
+            ``"digits"``; or ``"-"``: standard input, which holds any of these formats but images and .txt.
         labels: Column of a table, member of a .npz, or path of a file with a label for each example. By default
             recognised: `y_train` beside `x_train`, `y` beside `x`, names of subfolders, labels-idx1 beside images-idx3.
         array: Member of a .npz that holds the data; see :func:`~latentkit.data.arrays.read_npz`.
@@ -88,7 +88,7 @@ def read(
         return _file(path, array, labels, tables, selection, text, bad_text)
     _refuse_selection(selection, str(source))
     if text is not None:
-        raise InvalidParameterError(f"{source}: text={text!r} names a column of a table, and this is none. Leave it out")
+        raise _no_column(str(source), text)
     if array is not None:
         raise InvalidParameterError(
             f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
@@ -141,6 +141,10 @@ def _file(
     return _content(path, str(path), ending, array, labels, tables, selection, text, bad_text)
 
 
+def _no_column(name: str, text: str) -> InvalidParameterError:
+    return InvalidParameterError(f"{name}: text={text!r} names a column of a table, and this is none. Leave it out")
+
+
 def _sniff(head: bytes) -> str:
     """Return the ending that belongs to a file's first bytes, or an empty string."""
     for magic, ending in ((b"\x93NUMPY", ".npy"), (b"PK\x03\x04", ".npz"), (b"PAR1", ".parquet")):
@@ -185,7 +189,7 @@ def _content(
     if ending not in TABLE_ENDINGS:
         _refuse_selection(selection, name)
         if text is not None:
-            raise InvalidParameterError(f"{name}: text={text!r} names a column of a table, and this is none. Leave it out")
+            raise _no_column(name, text)
     if ending in TEXT_ENDINGS:
         texts, notes = read_lines(source, name, bad=bad_text)
         dataset, own = Dataset(texts, name, "text", notes=tuple(notes)), None

@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["write"]
 
-_Writer: TypeAlias = Callable[[Any, Path, ArraySchema | TableSchema | TextSchema | None, Sequence[str] | None], None]
+AnySchema: TypeAlias = ArraySchema | TableSchema | TextSchema
+_Writer: TypeAlias = Callable[[Any, Path, AnySchema | None, Sequence[str] | None], None]
 
 
 def write(
-    data: Any, path: str | Path, *, schema: ArraySchema | TableSchema | TextSchema | None = None, names: Sequence[str] | None = None
+    data: Any,
+    path: str | Path,
+    *,
+    schema: AnySchema | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write data in the format that the ending of `path` names.
 
@@ -72,7 +77,9 @@ def write(
                 _write_lines(texts, temporary, target)
             return [target]
         if ending not in (".csv", ".tsv", ".parquet", ".jsonl"):
-            raise InvalidParameterError(f"{path}: texts go into .txt, .csv, .tsv, .parquet or .jsonl. Choose one of them")
+            raise InvalidParameterError(
+                f"{path}: texts go into .txt, .csv, .tsv, .parquet or .jsonl. Choose one of them"
+            )
         import pyarrow as pa
 
         data, schema = pa.table({"text": texts}), None
@@ -81,7 +88,7 @@ def write(
     return [target]
 
 
-def _pictures(data: Any, schema: ArraySchema | TableSchema | TextSchema | None, path: Path) -> AnyArray:
+def _pictures(data: Any, schema: AnySchema | None, path: Path) -> AnyArray:
     if isinstance(schema, ArraySchema) and schema.kind == "images":
         return schema.pictures(schema.to_model(schema.encode(data)))
     array = np.empty((0, 0)) if isinstance(data, TextTable) else to_array(data)
@@ -137,30 +144,34 @@ def _write_lines(texts: Sequence[str], path: Path, target: Path) -> None:
     path.write_bytes("".join(f"{text}\n" for text in texts).encode())
 
 
-def _write_grid(data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> None:
+def _write_grid(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     image_grid(_pictures(data, schema, path)).save(path)
 
 
-def _write_npy(data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> None:
+def _write_npy(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     with path.open("wb") as file:
         np.save(file, to_array(data), allow_pickle=False)
 
 
-def _write_npz(data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> None:
+def _write_npz(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, x=to_array(data))
 
 
-def _write_csv(data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> None:
+def _write_csv(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     _write_delimited(data, path, ",", schema, names)
 
 
-def _write_tsv(data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> None:
+def _write_tsv(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     _write_delimited(data, path, "\t", schema, names)
 
 
 def _write_delimited(
-    data: Any, path: Path, delimiter: str, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None
+    data: Any,
+    path: Path,
+    delimiter: str,
+    schema: AnySchema | None,
+    names: Sequence[str] | None,
 ) -> None:
     from pyarrow import csv
 
@@ -174,15 +185,13 @@ def _write_delimited(
     csv.write_csv(_table(data, schema, names), path, csv.WriteOptions(delimiter=delimiter))
 
 
-def _write_parquet(
-    data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None
-) -> None:
+def _write_parquet(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     from pyarrow import parquet
 
     parquet.write_table(_table(data, schema, names), path)
 
 
-def _write_jsonl(data: Any, path: Path, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> None:
+def _write_jsonl(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     with path.open("w", encoding="utf-8") as file:
         for batch in _table(data, schema, names).to_batches(max_chunksize=1024):
             file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
@@ -199,7 +208,7 @@ _WRITERS: dict[str, _Writer] = {
 }
 
 
-def _table(data: Any, schema: ArraySchema | TableSchema | TextSchema | None, names: Sequence[str] | None) -> pa.Table:
+def _table(data: Any, schema: AnySchema | None, names: Sequence[str] | None) -> pa.Table:
     """Return data of any container as a table: rows as they are, the pixels of an image side by side."""
     import pyarrow as pa
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -33,6 +34,10 @@ __all__ = ["VAE"]
 
 #: Nats of KL that each latent dimension has for free where the decoder looks at the known cells of a row.
 FREE_BITS_OF_TABLES = 0.5
+#: Nats of KL that all latent dimensions of texts have for free together.
+FREE_NATS_OF_TEXTS = 8.0
+#: Nats of KL that texts have at least, since their posterior means keep a spread.
+LEAST_NATS_OF_TEXTS = 4.0
 #: Rows for which the networks of a private training are sized, at most: noise grows with the number of weights.
 PRIVATE_ROWS = 1000
 #: Objectives whose value may lie above the log-likelihood: they weigh or estimate parts of the divergence otherwise.
@@ -62,7 +67,8 @@ class VAE(
     Args:
         posterior: Family of q(z given x): a Gaussian of ``"diagonal"`` or ``"full"`` covariance, one bent by an inverse
             autoregressive ``"flow"``, or ``"spherical"`` on the unit hypersphere.
-        posterior_options: Its arguments, such as ``{"n_layers": 2}``.
+        posterior_options: Its arguments, such as ``{"n_layers": 2}``; None is none, and for texts a ``"spread"``, which
+            holds the means of each latent dimension apart.
         prior: Prior that is trained against: ``"normal"``, ``"mixture"``, ``"vamp"`` (the model's own posteriors at
             learnt pseudo-inputs), ``"flow"``, ``"autoregressive"``, or ``"spherical"`` for that posterior.
         prior_options: Its arguments, such as ``{"n_components": 100}``.
@@ -71,8 +77,8 @@ class VAE(
         objective_options: Its further arguments, such as ``{"capacity": 25.0}`` or ``{"version": "ii"}``.
         beta: Weight of the objective's KL term, or of the part that it weighs; 1 is the bound, above 1 the beta-VAE.
             ``"auto"`` is the objective's own: 1, and 6 for ``"beta_tc"``, 0.5 for ``"ciwae"``.
-        free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds,
-            whose decoder could do without z, and 0 for other data and with `epsilon`.
+        free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds and 8
+            over all dimensions for texts, whose decoders could do without z, and 0 for other data and with `epsilon`.
         n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
@@ -134,15 +140,19 @@ class VAE(
             kl_warm_up=float(self.kl_warm_up),
         )
         check_batch_statistics("objective", self.objective, self.batch_size)
+        latent_dim = resolve_latent_dim(self)
+        options = self._posterior_options(latent_dim)
+        if options.get("spread") is not None:
+            check_batch_statistics("posterior_options", "spread", self.batch_size, ("spread",))
         check_components(self.prior, self.prior_options, n_rows)
         self._n_train = n_rows
         return specify_autoencoder(
             self,
             min(n_rows, PRIVATE_ROWS) if self._is_private else n_rows,
             condition_dim,
-            latent_dim=resolve_latent_dim(self),
+            latent_dim=latent_dim,
             posterior=self.posterior,
-            posterior_options=dict(self.posterior_options or {}),
+            posterior_options=options,
             prior=self.prior,
             prior_options=dict(self.prior_options or {}),
         )
@@ -159,11 +169,19 @@ class VAE(
         objective: Objective = objectives[name](**arguments)
         return objective
 
+    def _posterior_options(self, latent_dim: int) -> dict[str, Any]:
+        """As asked for; means of texts keep a spread, or their decoder would come to do without z."""
+        if self.posterior_options is None and self.posterior == "diagonal" and self.schema_.kind == "text":
+            return {} if self._is_private else {"spread": min(1.0, math.sqrt(2.0 * LEAST_NATS_OF_TEXTS / latent_dim))}
+        return dict(self.posterior_options or {})
+
     def _free_bits(self) -> float:
         if self.free_bits != "auto":
             return float(self.free_bits)
         if self._is_private:
             return 0.0
+        if self.schema_.kind == "text":
+            return FREE_NATS_OF_TEXTS / self.latent_dim_ if self.objective == "elbo" else 0.0
         looks_at_cells = self.specification_.decoder["network"] == "columns"
         return FREE_BITS_OF_TABLES if self.objective == "elbo" and looks_at_cells else 0.0
 

@@ -32,7 +32,9 @@ SIZES = ("widths", "channels")
 #: Networks over texts.
 SEQUENCES = ("lstm", "gru")
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
-_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")} | dict.fromkeys(SEQUENCES, ("tanh", "none"))
+_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")} | dict.fromkeys(
+    SEQUENCES, ("tanh", "none")
+)
 
 
 def resolve_network(

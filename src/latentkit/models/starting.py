@@ -26,6 +26,9 @@ def start_at_mean(
     """
     likelihood.initialize(x)
     initial: Tensor = likelihood.initial_parameters(x)
+    if isinstance(layer, SequenceDecoder):
+        layer.start_at(initial.flatten())
+        return
     bias = None if layer is None else layer.bias
     if bias is None:
         return

@@ -14,12 +14,14 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.tokens import TokenCodes, reached
 from latentkit.nn.activations import initialise
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_dropout, check_sizes, networks
-from latentkit.nn.softmax import log_softmax_of
+from latentkit.nn.softmax import Sampled, log_softmax_of
 
 __all__ = ["SequenceDecoder", "SequenceEncoder", "SequenceWalk", "default_sequence_widths"]
 
 Cell: TypeAlias = Literal["lstm", "gru"]
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+#: Tokens whose logits are computed while training, where there are more than twice as many.
+SAMPLED = 2048
 #: Bound of the uniform distribution that embeddings start from.
 EMBEDDING_SCALE = 0.1
 
@@ -105,6 +107,8 @@ class SequenceDecoder(nn.Module):
 
     Attributes:
         bias: b, shape (n_tokens,).
+        order: The tokens, those of most uses first, shape (n_tokens,).
+        n_sampled: Tokens whose logits stand for all of them while training; see :class:`~latentkit.nn.softmax.Sampled`.
 
     References:
         Bowman et al., 2016, Generating Sentences from a Continuous Space, arXiv:1511.06349; Press and Wolf, 2017, Using
@@ -116,6 +120,8 @@ class SequenceDecoder(nn.Module):
         >>> decoder.log_probs(torch.zeros(2, 2), x, x).shape
         torch.Size([2, 3])
     """
+
+    order: Tensor
 
     def __init__(
         self, codes: TokenCodes, latent_dim: int, *, cell: Cell = "lstm", widths: Sequence[int], dropout: float = 0.0
@@ -130,9 +136,17 @@ class SequenceDecoder(nn.Module):
         self.recurrent = _recurrent(cell, width + latent_dim, width, n_layers, dropout)
         self.output = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(codes.n_tokens))
+        self.register_buffer("order", torch.arange(codes.n_tokens), persistent=False)
+        self.n_sampled = default_sampled(codes.n_tokens)
         initialise(self.start, "tanh")
         nn.init.eye_(self.output.weight)
         nn.init.zeros_(self.output.bias)
+
+    def start_at(self, log_frequencies: Tensor) -> None:
+        """Begin with the frequencies of the tokens, shape (n_tokens,), and with their order."""
+        with torch.no_grad():
+            self.bias.copy_(log_frequencies)
+            self.order.copy_(log_frequencies.argsort(descending=True, stable=True))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map z of shape (batch, latent) to (batch, 1, latent)."""
@@ -152,7 +166,9 @@ class SequenceDecoder(nn.Module):
         states, _ = self.recurrent(self._inputs(before, z), self._first(z))
         is_reached = reached(x)
         features = self.output(self.dropout(states[is_reached]))
-        found = log_softmax_of(features, self.embedding.weight, self.bias, x[is_reached])
+        arguments = features, self.embedding.weight, self.bias, x[is_reached]
+        n_sampled = self.n_sampled if self.training else 0
+        found = Sampled.of(self.order, n_sampled).log_probs(*arguments) if n_sampled else log_softmax_of(*arguments)
         return found.new_zeros(x.shape).masked_scatter(is_reached, found)
 
     def begin(self, z: Tensor) -> SequenceWalk:
@@ -210,6 +226,16 @@ class SequenceWalk:
         states = self._state if isinstance(self._state, tuple) else (self._state,)
         kept = tuple(state[:, rows] for state in states)
         self._state = kept if len(kept) > 1 else kept[0]
+
+
+def default_sampled(n_tokens: int) -> int:
+    """Tokens whose logits stand for all of them while training; 0 for all, where there are not many.
+
+    Example:
+        >>> default_sampled(2_000), default_sampled(10_000)
+        (0, 2048)
+    """
+    return 0 if n_tokens <= 2 * SAMPLED else SAMPLED
 
 
 def default_sequence_widths(n_rows: int | None = None) -> tuple[int, ...]:

@@ -12,7 +12,20 @@ from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.data.text import Subwords, Words, vocabularies
 
 CORPUS = ["the cat sat on the mat.", "the dog sat on the log.", "汽车销量 上升", "a\tb", "  two  blanks  "] * 8
-ODD = ["", "\0", "a\0b", "\u2581x \u2581", "\r\n", "a\nb", "\ufeff", "\u2028", "😀𐍈", "  ", "N <unk> </s> <s>", "\x1b[31m"]
+ODD = [
+    "",
+    "\0",
+    "a\0b",
+    "\u2581x \u2581",
+    "\r\n",
+    "a\nb",
+    "\ufeff",
+    "\u2028",
+    "😀𐍈",
+    "  ",
+    "N <unk> </s> <s>",
+    "\x1b[31m",
+]
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +90,20 @@ def test_words_of_published_corpora() -> None:
     assert words.decode(words.encode(["  c d\ta "])[0]) == "c <unk> a"
 
 
-@pytest.mark.parametrize(("n_tokens", "words"), [(3, ("a", "<unk>")), (4, ("a", "b", "<unk>")), (9, ("a", "b", "<unk>", "c"))])
+@pytest.mark.parametrize(
+    ("n_tokens", "words"), [(3, ("a", "<unk>")), (4, ("a", "b", "<unk>")), (9, ("a", "b", "<unk>", "c"))]
+)
 def test_rare_words_are_unknown(n_tokens: int, words: tuple[str, ...]) -> None:
     assert Words.learn(["a b a", "b a <unk> c"], n_tokens).words == words
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("a",), "'<unk>' is not among"), (("a", "a", "<unk>"), "'a' is there twice"), (("a b", "<unk>"), "'a b' is empty")],
+    [
+        (("a",), "'<unk>' is not among"),
+        (("a", "a", "<unk>"), "'a' is there twice"),
+        (("a b", "<unk>"), "'a b' is empty"),
+    ],
 )
 def test_words_that_are_none_are_refused(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):

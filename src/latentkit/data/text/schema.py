@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, cast, final
+from typing import Any, Literal, cast, final
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
 from latentkit.core.parameters import check_integer
+from latentkit.data.dataset import Dataset
 from latentkit.data.text.reading import read_texts
 from latentkit.data.text.vocabulary import END, Vocabulary, Words, vocabularies
 from latentkit.data.validation import from_source, show
@@ -317,7 +318,8 @@ def learn_text_schema(
             f"{n_cut:,} texts have more than {most:,} tokens, the longest {longest:,}; the first {most:,} of each are "
             "taken (max_length)"
         )
-    schema = TextSchema(learnt, min(most, longest), _container(data), len(texts))
+    container = _container(data.data if isinstance(data, Dataset) else data)
+    schema = TextSchema(learnt, min(most, longest), container, len(texts))
     return replace(schema, notes=tuple(notes))
 
 

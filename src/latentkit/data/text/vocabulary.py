@@ -153,6 +153,4 @@ class Words:
         return {"type": self.name, "words": list(self.words)}
 
 
-vocabularies.register("words")(
-    Learner(Words.learn, lambda description: Words(tuple(map(str, description["words"]))))
-)
+vocabularies.register("words")(Learner(Words.learn, lambda description: Words(tuple(map(str, description["words"])))))
