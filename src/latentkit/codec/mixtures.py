@@ -57,7 +57,11 @@ class Mixtures:
         return self.weights.shape[1]
 
     def __getitem__(self, places: slice | Whole) -> Mixtures:
-        return Mixtures(self.weights[:, places], self.offsets[:, places], self.slopes[:, places])
+        each = self.weights, self.offsets, self.slopes
+        if isinstance(places, slice):
+            return Mixtures(*(rows[:, places] for rows in each))
+        # an index would lay them out the other way round
+        return Mixtures(*(rows.take(places, axis=1) for rows in each))
 
 
 @final
@@ -167,8 +171,9 @@ class MixtureTables:
             middle = symbols + np.int32(step)
             below = self._below(mixtures, middle)
             is_there = below <= slots
-            symbols = np.where(is_there, middle, symbols)
-            starts, ends = np.where(is_there, below, starts), np.where(is_there, ends, below)
+            np.copyto(symbols, middle, where=is_there)
+            np.copyto(starts, below, where=is_there)
+            np.copyto(ends, below, where=~is_there)
             step //= 2
         return symbols, starts, ends - starts
 
@@ -181,6 +186,6 @@ class MixtureTables:
         places >>= _SLOPE_BITS
         self._curve.take(places, out=heights[self.n_tables :], mode="clip")
         heights *= mixtures.weights
-        found: Small = heights.sum(0, dtype=np.int32)
+        found: Small = np.add.reduce(heights, 0, np.int32)
         found += symbols * np.int32(self._floor)
         return found

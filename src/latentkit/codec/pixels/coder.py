@@ -30,7 +30,7 @@ _Shape: TypeAlias = tuple[int, int, int]
 
 _MOST_LANES: Final = 1024
 #: Pixels whose distributions are found at once, a multiple of the lanes: what is known of them stays in the cache.
-_AT_ONCE: Final = 4096
+_AT_ONCE: Final = 8192
 #: Numbers that a lane codes, at least: of lanes that start with bits of others, which cost 6 bits; that start empty,
 #: which cost 38; and of the few that come before the others.
 _OF_A_LANE: Final = 4096
@@ -206,9 +206,13 @@ class PixelCoder(Coder):
         self._visit(canvas, note)
         stack = AnsStack(n_lanes, np.frombuffer(seeds.ljust(_SEED * n_lanes, b"\0"), "<u4"))
         precision = self.mixtures[0].precision
-        for starts, frequencies in reversed(intervals):
-            for lanes in reversed(_groups(len(starts), n_lanes)):
-                stack.push_intervals(starts[lanes], frequencies[lanes], precision)
+        for both in reversed(intervals):
+            starts, frequencies = (numbers.astype(np.uint64) for numbers in both)
+            n_full = len(starts) - len(starts) % n_lanes
+            if n_full < len(starts):
+                stack.push_all(starts[None, n_full:], frequencies[None, n_full:], precision)
+            full = starts[:n_full].reshape(-1, n_lanes), frequencies[:n_full].reshape(-1, n_lanes)
+            stack.push_all(full[0][::-1], full[1][::-1], precision)
         return stack
 
     def _read(self, content: bytes, n: int, shape: _Shape, n_lanes: int) -> tuple[bytes, bytes]:
