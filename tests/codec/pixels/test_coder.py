@@ -94,6 +94,17 @@ def test_the_bytes_are_those_of_the_format() -> None:
     assert (len(code), hashlib.sha256(code).hexdigest()[:16]) == (11135, "5a8d1a5a1facb76d")
 
 
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_how_many_pixels_are_found_at_once_changes_nothing(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coder, content = random_coder(shape, is_centred=True), block(smooth(301, shape))
+    code = coder.encode(content, 301)
+    monkeypatch.setattr(module, "_AT_ONCE", 64)
+    assert coder.encode(content, 301) == code
+    assert coder.decode(code, 301, len(content)) == content
+
+
 def test_a_state_makes_the_coder_again_in_another_process(tmp_path) -> None:
     coder, content = random_coder(COLOUR), block(smooth(20, COLOUR))
     (tmp_path / "state").write_bytes(coder.state().to_bytes())

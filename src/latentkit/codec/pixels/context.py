@@ -85,7 +85,7 @@ class Context:
         return torch.cat(self.parts(neighbours, before, guesses), 1)
 
     def parts(self, neighbours: Tensor, before: Tensor, guesses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what :meth:`features` puts together, each of shape (n, features) and laid out as what it is made of."""
+        """Return what :meth:`features` puts together, each of shape (n, numbers) and laid out as it was given."""
         if self.gain > 1:
             most = FEATURES.high // self.gain
             neighbours, before, guesses = (x.clamp(max=most) * self.gain for x in (neighbours, before, guesses))
