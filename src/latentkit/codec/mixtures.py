@@ -54,7 +54,7 @@ class Mixtures:
     slopes: Small
 
     def __len__(self) -> int:
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     def __getitem__(self, places: slice | Whole) -> Mixtures:
         each = self.weights, self.offsets, self.slopes
