@@ -33,8 +33,11 @@ def seconds_of(call: Any, *arguments: Any, **options: Any) -> tuple[float, Any]:
 
 
 def rates(compressor: Any, test: np.ndarray, n_workers: int, rounds: int) -> dict[str, float]:
+    import torch
+
     from latentkit.tasks.compression import compress, decompress, open_contents
 
+    torch.set_num_threads(n_workers)  # of one block, too, no more than so many
     took: dict[str, list[float]] = {"written": [], "read": []}
     for _ in range(rounds):
         archive, again = io.BytesIO(), io.BytesIO()
@@ -57,10 +60,10 @@ def main() -> None:
     from latentkit import Compressor
 
     n_threads = int(os.environ["OMP_NUM_THREADS"])
-    torch.set_num_threads(n_threads)
     figures: dict[str, Any] = {}
     for name in SETS:
         content = np.load(data_folder() / "images" / f"{name}.npz")
+        torch.set_num_threads(n_threads)
         compressor = Compressor(max_time=options.seconds, random_state=0).fit(content["x_train"])
         test = content["x_test"]
         row: dict[str, Any] = {f"{n} threads": rates(compressor, test, n, options.rounds) for n in {1, n_threads}}
