@@ -23,7 +23,7 @@ FEW = {"seed": 0, "max_time": 20.0, "max_epochs": 1}
 IMAGES = ("mnist", "fashion_mnist", "omniglot_small_28", "frey_faces", "olivetti_faces", "cifar10_subset")
 LINES = ("tables/[a-c]*", "tables/[d-m]*", "tables/[n-z]*", "text/[a-s]*", "text/[t-y]*")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def given_back(source: Any, target: Path, coder: Coder | None = None) -> Path:
