@@ -111,7 +111,8 @@ def test_adversarial_ones(kind: str, data_folder: Path, tmp_path: Path) -> None:
         "other lines": (data_folder / "tables" / "yeast.csv").read_bytes(),
     }[kind]
     table = tmp_path / "table.csv"
-    table.write_bytes(b"".join((data_folder / "tables" / "mushroom.csv").open("rb").readlines()[:N_CODED]))
+    lines = (data_folder / "tables" / "mushroom.csv").read_bytes().splitlines(keepends=True)
+    table.write_bytes(b"".join(lines[:N_CODED]))
     for source in (digits, table):
         learnt = learn_coder(open_contents(source), **FEW)
         if isinstance(contents, bytes):
