@@ -79,8 +79,8 @@ def _shown(*cases: tuple[str, int, str], slow: bool = False) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [
-        *_shown(*((name, 390, "dark") for name in ("images", "codes", "table")), ("images", 1280, "light")),
-        *_shown(*((name, 390, "dark") for name in ("rows", "nothing", "gan")), slow=True),
+        *_shown(*((name, 390, "dark") for name in ("images", "codes")), ("images", 1280, "light")),
+        *_shown(*((name, 390, "dark") for name in ("rows", "nothing", "table", "gan")), slow=True),
         *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan")), slow=True),
     ],
 )
