@@ -158,7 +158,7 @@ def check_changes(n: int, seed: int) -> None:
 
 
 def test_changed_archives_are_noticed() -> None:
-    check_changes(500, 0)
+    check_changes(2000, 0)
 
 
 @pytest.mark.slow
@@ -242,7 +242,7 @@ def check_twists(n: int, seed: int) -> tuple[float, int]:
 
 def test_hostile_archives_whose_checksums_are_right_give_errors() -> None:
     """What they hold cannot be known to be wrong; but it takes little time, and no error is another's."""
-    longest, n_read = check_twists(300, 0)
+    longest, n_read = check_twists(1000, 0)
     assert longest < 2
     assert n_read > 50, "some still hold blocks"
 
@@ -256,7 +256,7 @@ def test_many_hostile_archives_give_errors(seed: int) -> None:
 
 def test_hostile_archives_take_no_more_memory_than_a_block() -> None:
     tracemalloc.start()
-    check_twists(60, 99)
+    check_twists(150, 99)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < (64 << 20) * 1.2
