@@ -277,7 +277,7 @@ def of_archives(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str,
         threads = found["compression_speed"]["machine"]["threads"]
         ours, theirs = (
             ", ".join(f"{row[who][f'MB/s {way}']:.2f} MB" for way in ("written", "read"))
-            for who in (f"{threads} threads", "xz -9")
+            for who in (f"{threads} workers", "xz -9")
         )
         rows.append((words["packed_speed"].format(IMAGE_SETS[name], threads), ours, f"xz: {theirs}"))
     if row := figures.get("compression_bits_back"):

@@ -322,6 +322,33 @@ def test_report(latentkit, images_run, images_file, tmp_path) -> None:
     assert not (images_run / "report.html").exists()
 
 
+def test_a_report_is_made_of_the_data_and_the_detector_of_the_run(latentkit, tmp_path, monkeypatch) -> None:
+    from latentkit import VAE, AnomalyDetector
+    from latentkit.estimators.detector_runs import save_detector
+
+    given = []
+
+    def noted(estimator, path, data, detector) -> None:
+        given.append((None if data is None else data.source, detector is not None))
+        path.write_text("page")
+
+    monkeypatch.setattr("latentkit.report.write_report", noted)
+    table, run = tmp_path / "pets.csv", tmp_path / "run"
+    table.write_text("kind,legs\n" + "cat,4\nowl,2\ndog,\n" * 30, encoding="utf-8")
+    VAE(max_epochs=1, random_state=0).fit(str(table), run=run)
+    line = ("report", run, "-o", tmp_path / "page.html")
+    outcome = latentkit(*line)
+    assert outcome.code == 0, outcome.err
+    assert f"with the data of the fit, {table}" in outcome.err
+    detector = AnomalyDetector(parts=("histograms",), random_state=0).fit(str(table))
+    save_detector(detector, run / "detector", in_run=True)
+    assert latentkit(*line).code == 0
+    table.unlink()
+    assert latentkit(*line).code == 0
+    assert given == [(str(table), False), (str(table), True), (None, True)]
+
+
+@pytest.mark.slow
 def test_a_report_shows_what_the_detector_of_the_run_says(latentkit, tmp_path) -> None:
     from latentkit import VAE, AnomalyDetector
     from latentkit.estimators.detector_runs import save_detector
@@ -338,6 +365,7 @@ def test_a_report_shows_what_the_detector_of_the_run_says(latentkit, tmp_path) -
     assert "row 90" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_report_takes_the_data_of_the_fit_while_they_are_there(latentkit, tmp_path) -> None:
     from latentkit import VAE
 

@@ -17,10 +17,11 @@ from PIL import Image
 from latentkit.cli import compressors, main
 from latentkit.estimators import Compressor
 from latentkit.evaluation import Distortion
-from latentkit.tasks.compression import LossySizes
+from latentkit.tasks.compression import LossySizes, pixels
 from latentkit.tasks.compression import lossy as fitting
 from tests.cli.conftest import ALONE, Command
 from tests.tasks.compression.test_lossy import SIZES, pictures
+from tests.tasks.compression.test_pixels import small_settings
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,6 +31,7 @@ def brief() -> Iterator[None]:
         patch.setattr(fitting, "_PIXELS", 1 << 11)
         patch.setattr(fitting, "_N_EXAMPLES", 1 << 14)
         patch.setattr(LossySizes, "of", classmethod(lambda cls, channels: SIZES))
+        patch.setattr(pixels, "suitable_settings", small_settings)
         yield
 
 

@@ -114,7 +114,9 @@ def test_a_table_without_its_text_is_one_of_numbers(numbers_run) -> None:
     assert (schema.kind, tuple(schema.feature_names)) == ("rows", ("load", "heat", "speed"))
 
 
-@pytest.mark.parametrize("ending", [".tsv", ".csv.gz", ".parquet", ".jsonl"])
+@pytest.mark.parametrize(
+    "ending", [*(pytest.param(ending, marks=pytest.mark.slow) for ending in (".tsv", ".csv.gz")), ".parquet", ".jsonl"]
+)
 def test_rows_are_taken_from_every_format(latentkit, tmp_path, ending) -> None:
     table, file = _table(0, 90, 30), tmp_path / f"table{ending}"
     if ending == ".parquet":
@@ -335,10 +337,10 @@ def test_a_column_that_the_fit_left_out_may_be_there_or_not(latentkit, run, numb
     assert latentkit("score", numbers_run, with_it, "-o", tmp_path / "s.csv").code == 0
 
 
-@pytest.mark.parametrize("text", [True, False])
+@pytest.mark.parametrize("text", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_pieces_give_the_same_as_the_whole(latentkit, run, numbers_run, tmp_path, monkeypatch, text) -> None:
     place = run if text else numbers_run
-    table = _table(1, 400, 40, text=text)
+    table = _table(1, 200, 20, text=text)
     for ending in ("csv", "parquet"):
         _write(table, tmp_path / f"x.{ending}")
     line = ("--explain", "--labels", "verdict")
@@ -415,6 +417,13 @@ def test_a_detector_is_a_folder_of_its_own(latentkit, run, test, tmp_path) -> No
     assert latentkit("detect", run, test, "-o", tmp_path / "a.csv").code == 0
     assert latentkit("detect", run / "detector", test, "-o", tmp_path / "b.csv").code == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    outcome = latentkit("sample", run / "detector", "-o", tmp_path / "x.csv")
+    assert (outcome.code, "is a detector, no run of a model" in outcome.err) == (3, True)
+
+
+@pytest.mark.slow
+def test_another_process_says_the_same(latentkit, run, test, tmp_path) -> None:
+    assert latentkit("detect", run, test, "-o", tmp_path / "a.csv").code == 0
     moved = shutil.copytree(run, tmp_path / "moved")
     script = [sys.executable, "-m", "latentkit", "detect", str(moved), str(test), "-o", "-"]
     done = subprocess.run(
@@ -422,8 +431,6 @@ def test_a_detector_is_a_folder_of_its_own(latentkit, run, test, tmp_path) -> No
     )
     assert done.stdout == (tmp_path / "a.csv").read_text(), "another process, bit for bit"
     assert "400" in done.stderr
-    outcome = latentkit("sample", run / "detector", "-o", tmp_path / "x.csv")
-    assert (outcome.code, "is a detector, no run of a model" in outcome.err) == (3, True)
 
 
 def test_labels_that_are_understood() -> None:
@@ -454,7 +461,7 @@ def test_labels_that_are_understood() -> None:
         (("--top", "0"), ("--top",), 2),
     ],
 )
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_wrong_options(latentkit, run, test, tmp_path, options, words, code, ending) -> None:
     data = _write(arrow_csv.read_csv(test), tmp_path / f"x.{ending}")
     outcome = latentkit("detect", run, data, "-o", tmp_path / "a.csv", *options)
@@ -470,7 +477,7 @@ def test_explanations_are_words(latentkit, run, test, tmp_path) -> None:
     assert np.load(tmp_path / "a.npy").shape == (400, 5)
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_bad_data(latentkit, run, numbers_run, tmp_path, ending) -> None:
     table = _table(1, 400, 40)
     out = tmp_path / "a.csv"
@@ -520,7 +527,7 @@ def test_categories_that_the_fit_did_not_see_are_odd(latentkit, run, test, tmp_p
 def halves(folder: Path) -> tuple[Path, Path]:
     """A run on images, and images of which two are others."""
     np.savez(folder / "halves.npz", x=make_images(200))
-    settings = ("--set", "max_epochs=40", "--set", "latent_dim=3", *FIT[2:])
+    settings = ("--set", "max_epochs=15", "--set", "latent_dim=3", *FIT[2:])
     assert main(["fit", str(folder / "halves.npz"), "-o", str(folder / "images"), *settings]) == 0
     images, odd = make_images(200)[:40], np.zeros(40, np.int64)
     images[4, 2:4, 5:7], images[9] = 0, 255 - images[9]

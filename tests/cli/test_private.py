@@ -45,8 +45,12 @@ def test_a_private_fit_says_what_is_spent_and_what_is_not_covered(people, tmp_pa
     assert "trained to the end already" in again.err
 
 
-def test_a_report_of_a_private_run_is_written_where_it_is_asked_for(people, tmp_path, latentkit) -> None:
+def test_a_report_of_a_private_run_is_written_where_it_is_asked_for(people, tmp_path, latentkit, monkeypatch) -> None:
     run = tmp_path / "run"
+    # The page has its own test, and takes seconds.
+    monkeypatch.setattr(
+        "latentkit.report.write_report", lambda estimator, path, data, detector: path.write_text("page")
+    )
     done = latentkit("fit", people, "-o", run, "--epsilon", 4, "--report", "--json", *SMALL)
     assert done.code == 0, done.err
     assert (run / "report.html").exists()

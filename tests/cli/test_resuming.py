@@ -58,7 +58,8 @@ def _stop(process: subprocess.Popen[str], run: Path, number: signal.Signals, sec
 @pytest.mark.parametrize(
     "signals",
     [
-        pytest.param((signal.SIGTERM, signal.SIGKILL), id="stopped-killed"),
+        pytest.param((signal.SIGTERM,), id="stopped"),
+        pytest.param((signal.SIGTERM, signal.SIGKILL), id="stopped-killed", marks=pytest.mark.slow),
         pytest.param((signal.SIGINT, signal.SIGKILL, signal.SIGTERM), id="thrice", marks=pytest.mark.slow),
     ],
 )
@@ -83,6 +84,7 @@ def test_stopped_and_killed_and_resumed_ends_in_the_same_weights(images_file, un
     assert (run / WEIGHTS).read_bytes() == undisturbed
 
 
+@pytest.mark.slow
 def test_killed_before_training_began(images_file, undisturbed, tmp_path) -> None:
     run = tmp_path / "run"
     process = _start("fit", images_file, "-o", run, *LONG)
@@ -93,6 +95,7 @@ def test_killed_before_training_began(images_file, undisturbed, tmp_path) -> Non
     assert (run / WEIGHTS).read_bytes() == undisturbed
 
 
+@pytest.mark.slow
 def test_full_disk_in_a_real_process(images_run, tmp_path) -> None:
     """A process that may not write large files: what was there stays."""
     target = tmp_path / "samples.npy"

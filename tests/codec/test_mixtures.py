@@ -93,7 +93,7 @@ def test_probabilities_are_those_of_the_mixture() -> None:
 
 def test_a_weight_far_below_the_largest_is_none() -> None:
     mixtures = MixtureTables(tables(2), n_logistics=0)
-    assert mixtures.of(np.array([[0, -16 * LOGITS_PER_NAT]])).weights.tolist() == [[8191, 0]]
+    assert mixtures.of(np.array([[0, -16 * LOGITS_PER_NAT]])).weights.tolist() == [[8191], [0]]
     assert mixtures.of(np.array([[7, 7]])).weights.sum() == 8191
 
 

@@ -230,7 +230,9 @@ def test_precision(name) -> None:
     assert _posterior(name, 2).rsample().dtype is DOUBLE
 
 
-@everyone
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "flow" else []) for name in DENSE]
+)
 def test_gradients(name) -> None:
     family = _family(name)
     parameters = _numbers(2, family.n_parameters).requires_grad_()

@@ -110,7 +110,7 @@ def test_draws_are_unit_vectors_with_the_density_of_the_angle(dim) -> None:
         assert across.mean(0).norm() < 5 / math.sqrt(n)
 
 
-@dims
+@pytest.mark.parametrize("dim", [pytest.param(dim, marks=pytest.mark.slow if dim > 16 else []) for dim in DIMS])
 def test_gradients_of_draws(dim) -> None:
     random = seeds.generator(0, "gradients")
     noise = torch.randn(2, 3, dim, generator=random, dtype=DOUBLE)

@@ -38,6 +38,7 @@ def test_samples_of_a_gan_are_of_the_condition(clouds: GAN) -> None:
     assert left[:, 1:].std() > 0.3
 
 
+@pytest.mark.slow
 def test_a_gan_finds_both_clouds() -> None:
     X, _ = two_clouds()
     gan = GAN(2, decoder=(32,), discriminator=(32,), max_epochs=60, batch_size=50, learning_rate=5e-3, random_state=0)
@@ -59,7 +60,7 @@ def test_a_way_between_latent_vectors_begins_and_ends_at_them(clouds: GAN) -> No
 def test_a_vaegan_encodes_and_rebuilds() -> None:
     X, y = two_clouds()
     settings = {"encoder": (16,), "decoder": (16,), "discriminator": (16,), "batch_size": 50, "random_state": 0}
-    vaegan = VAEGAN(3, max_epochs=60, learning_rate=5e-3, **settings).fit(X, y)
+    vaegan = VAEGAN(3, max_epochs=30, learning_rate=5e-3, **settings).fit(X, y)
     assert (np.sign(vaegan.reconstruct(X)[:, 0]) == np.sign(X[:, 0])).mean() > 0.95
     assert (vaegan.sample(100, label="left", draw="mean")[:, 0] < 0).mean() > 0.9
     outside = X[:50] + np.float32(30.0)
@@ -165,6 +166,7 @@ def test_a_game_that_is_over_is_an_error_and_no_run(
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_nothing_holds_back_wins_and_that_is_told() -> None:
     """Four corners of a square, far apart, which a generator of one linear layer cannot make."""
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)[np.arange(200) % 4]

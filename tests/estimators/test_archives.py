@@ -35,8 +35,8 @@ def vae() -> VAE:
     [
         (IMAGES, True),
         (IMAGES[:1], True),
-        (IMAGES.reshape(-1, 42), True),
-        (IMAGES[..., None], True),
+        pytest.param(IMAGES.reshape(-1, 42), True, marks=pytest.mark.slow),
+        pytest.param(IMAGES[..., None], True, marks=pytest.mark.slow),
         (IMAGES[:, :5], False),
         (IMAGES.astype(np.float32), False),
     ],
@@ -52,7 +52,9 @@ def test_every_array_comes_back(vae: VAE, array: np.ndarray, fits: bool) -> None
     assert archived.summary.n_mismatches == 0
 
 
-@pytest.mark.parametrize("kind", ["ones", "bools", "bytes", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["bools", "folder", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ones", "bytes"))]
+)
 def test_every_kind_of_data_comes_back(kind: str, tmp_path: Path) -> None:
     binary = pixels(60, 6, 7) > 128
     X = {"ones": binary.astype(np.uint8), "bools": binary, "bytes": binary * np.uint8(255)}.get(kind)
@@ -120,6 +122,7 @@ def test_another_model_has_another_coder(vae: VAE) -> None:
         other.decompress(archive)
 
 
+@pytest.mark.slow
 def test_an_archive_that_holds_its_model_opens_anywhere(vae: VAE, tmp_path: Path) -> None:
     many = pixels(4000, 6, 7, seed=2)
     archived = vae.compress(many, tmp_path / "x.lkz", n_workers=1)

@@ -30,11 +30,11 @@ def fitted(name: str) -> Any:
 
 @cache
 def digits() -> np.ndarray:
-    return load_digits().images.astype(np.uint8)[:600] * 15
+    return load_digits().images.astype(np.uint8)[:400] * 15
 
 
 def trained(kind: Any, **settings: Any) -> Any:
-    options = {"encoder": (64,), "decoder": (64,), "max_epochs": 12, "learning_rate": 3e-3, "random_state": 0}
+    options = {"encoder": (64,), "decoder": (64,), "max_epochs": 10, "learning_rate": 3e-3, "random_state": 0}
     return kind(**{**options, **settings}).fit(digits())
 
 
@@ -180,6 +180,11 @@ def test_sparse_codes_are_sparse() -> None:
     assert (by_k != 0).sum(1).max() == 4
     auto = trained(SparseAutoencoder, latent_dim=32, max_epochs=1)
     assert auto.specification_.posterior_options == {"activation": "identity", "top_k": 4}
+
+
+@pytest.mark.slow
+def test_penalties_make_codes_sparse() -> None:
+    X = digits()
     free, sparse = (
         trained(SparseAutoencoder, latent_dim=32, sparsity="l1", sparsity_weight=weight) for weight in (0.0, 10.0)
     )
@@ -197,9 +202,9 @@ def test_a_denoiser_takes_more_noise_away() -> None:
     X = digits()
     random = np.random.default_rng(0)
     noisy = np.where(random.uniform(size=X.shape) < 0.2, random.choice([0, 240], size=X.shape), X).astype(np.uint8)
-    plain = trained(Autoencoder, latent_dim=16, max_epochs=25)
+    plain = trained(Autoencoder, latent_dim=16, max_epochs=20)
     denoising = trained(
-        DenoisingAutoencoder, latent_dim=16, max_epochs=25, corruption="salt_and_pepper", corruption_level=0.2
+        DenoisingAutoencoder, latent_dim=16, max_epochs=20, corruption="salt_and_pepper", corruption_level=0.2
     )
 
     def error(model: Any) -> float:
@@ -230,7 +235,9 @@ def free() -> Autoencoder:
     return trained(Autoencoder, latent_dim=8, latent_l2=0.0)
 
 
-@pytest.mark.parametrize("penalty", ["contractive", "l2", "gradient", "spectral"])
+@pytest.mark.parametrize(
+    "penalty", ["l2", "spectral", *(pytest.param(name, marks=pytest.mark.slow) for name in ("contractive", "gradient"))]
+)
 def test_penalties_hold_back_what_they_penalise(penalty: str, free: Autoencoder) -> None:
     measured = {}
     weight = {} if penalty == "spectral" else {"penalty_weight": 1.0}

@@ -51,7 +51,7 @@ NEAR = images_near()
 
 @pytest.fixture(scope="module")
 def compressor() -> Compressor:
-    return Compressor(max_time=3, random_state=0).fit(TRAIN)
+    return Compressor(max_time=1.5, random_state=0).fit(TRAIN)
 
 
 def of_toy(background: str = "background") -> Compressor:
@@ -267,6 +267,7 @@ def test_there_has_to_be_something_to_learn(tmp_path: Path) -> None:
         Compressor(max_time=1).fit(tmp_path / "x.csv")
 
 
+@pytest.mark.slow
 def test_tables_are_learnt_and_come_back_to_the_byte(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     lines = [f"{n},{'even' if n % 2 == 0 else 'odd'},{random.integers(5)}" for n in random.integers(0, 90, 3000)]
@@ -295,7 +296,7 @@ def test_parameters_are_those_of_scikit_learn(compressor: Compressor) -> None:
     assert Compressor(**given).get_params() == given  # type: ignore[arg-type]
     assert clone(Compressor(**given)).get_params() == given  # type: ignore[arg-type]
     assert not hasattr(clone(compressor), "coder_")
-    assert "max_time=3" in repr(compressor)
+    assert "max_time=1.5" in repr(compressor)
     for name, value in [
         ("max_time", 0),
         ("max_epochs", 0),

@@ -25,9 +25,10 @@ from latentkit.core.errors import (
     UnsupportedOperationError,
 )
 from latentkit.estimators import Compressor
-from latentkit.tasks.compression import LossySizes, salvage
+from latentkit.tasks.compression import LossySizes, pixels, salvage
 from latentkit.tasks.compression import lossy as fitting
 from tests.tasks.compression.test_lossy import SIZES, pictures
+from tests.tasks.compression.test_pixels import small_settings
 
 TEST = pictures(60, seed=1)
 
@@ -39,6 +40,7 @@ def brief() -> Iterator[None]:
         patch.setattr(fitting, "_PIXELS", 1 << 11)
         patch.setattr(fitting, "_N_EXAMPLES", 1 << 14)
         patch.setattr(LossySizes, "of", classmethod(lambda cls, channels: SIZES))
+        patch.setattr(pixels, "suitable_settings", small_settings)
         yield
 
 

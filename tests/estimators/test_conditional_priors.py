@@ -20,7 +20,7 @@ from latentkit.estimators.runs import WEIGHTS, read_config, write_config
 from latentkit.tasks import ex_post_priors
 from tests.estimators.cases import classes, rows, small
 from tests.estimators.members import MEMBERS, by_default
-from tests.estimators.test_ex_post import FITTED, OPTIONS
+from tests.estimators.test_ex_post import FITTED, OPTIONS, each_once
 
 everyone = pytest.mark.parametrize("kind", ex_post_priors)
 #: Settings with which a member learns the digits in seconds.
@@ -38,7 +38,7 @@ def mixed(n: int = 48) -> np.ndarray:
     return pd.DataFrame({"kind": classes(n), "size": rows(n)[:, 1]})
 
 
-@pytest.mark.parametrize("name", by_default(FITTED, "vae", "hierarchical"))
+@pytest.mark.parametrize("name", by_default(FITTED, "vae"))
 def test_samples_are_of_the_class_that_was_asked_for(name: str) -> None:
     """The latent vectors carry the class too, so that drawn without regard to it they contradict the condition."""
     digits = load_digits()
@@ -58,8 +58,7 @@ def test_samples_are_of_the_class_that_was_asked_for(name: str) -> None:
     assert 1 - given < 0.6 * (1 - agreement())
 
 
-@everyone
-@pytest.mark.parametrize("name", FITTED)
+@each_once
 def test_every_member_draws_row_by_row_and_a_run_keeps_it(name: str, kind: str, tmp_path: Path) -> None:
     model = MEMBERS[name].make(name, ex_post=kind, ex_post_options=OPTIONS[kind]).fit(rows(), condition=classes())
     together = model.sample(6, condition=["cat", "dog"] * 3)
@@ -91,10 +90,11 @@ def test_the_bound_given_a_condition_is_under_the_prior_given_it(kind: str) -> N
     assert np.abs(bound(vae.given(given), X) - together).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_numbers_of_a_condition_move_the_samples() -> None:
     X, random = rows(400), np.random.default_rng(0)
     size = X[:, 1] + random.normal(scale=0.1, size=400)
-    vae = small(max_epochs=100, learning_rate=1e-2).fit(X, condition=size)
+    vae = small(max_epochs=40, learning_rate=1e-2).fit(X, condition=size)
     low, high = (np.mean(vae.sample(200, condition=value)[:, 1]) for value in np.quantile(size, [0.1, 0.9]))
     assert high - low > 0.7 * np.diff(np.quantile(size, [0.1, 0.9]))[0]
 
@@ -151,8 +151,9 @@ def test_both_fits_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times == pytest.approx([3.0, 3.0, 6.0])
 
 
+@pytest.mark.slow
 def test_control_is_measured_under_the_prior_that_is_asked_for() -> None:
-    X, y = load_digits(return_X_y=True)
+    X, y = (part[:800] for part in load_digits(return_X_y=True))
     vae = small(max_epochs=10, latent_dim=8, encoder=(64,), decoder=(64,)).fit(X, condition=y)
     (fitted,), (model,) = (vae.attribute_control(X, y, n_samples=300, prior=prior) for prior in ("auto", "model"))
     assert fitted.agreement > model.agreement + 0.1

@@ -46,7 +46,7 @@ def bills():
 
 @pytest.fixture(scope="module")
 def vae(bills) -> VAE:
-    return VAE(max_epochs=20, learning_rate=5e-3, random_state=0).fit(bills)
+    return VAE(max_epochs=10, learning_rate=1e-2, random_state=0).fit(bills)
 
 
 def test_every_row_keeps_every_constraint(vae, bills) -> None:
@@ -85,6 +85,7 @@ def test_constraints_go_with_conditions(vae) -> None:
     assert none["end"].isna().all()
 
 
+@pytest.mark.slow
 def test_rows_are_those_that_rejection_would_leave() -> None:
     """Two columns that are even and independent: P(a = k given a <= b) is (10 - k) / 55."""
     rng = np.random.default_rng(0)

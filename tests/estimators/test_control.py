@@ -40,9 +40,10 @@ def test_one_that_does_not_is_found_out(conditional: VAE) -> None:
     assert control.agreement < 0.05 < 0.95 < control.ceiling
 
 
+@pytest.mark.slow
 def test_labels_do_where_there_are_no_conditions() -> None:
     X, y = two_clouds()
-    model = VAE(2, beta=0.1, max_epochs=60, learning_rate=1e-2, **SETTINGS).fit(X, y)
+    model = VAE(2, beta=0.1, max_epochs=30, learning_rate=1e-2, **SETTINGS).fit(X, y)
     (control,) = model.attribute_control(X, y, n_samples=100)
     assert control.agreement > 0.8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from latentkit.estimators.runs import read_config
 from latentkit.report import write_report
 from latentkit.tasks import ex_post_priors
 from tests.estimators.cases import classes, pixels, rows, small
-from tests.estimators.members import MEMBERS
+from tests.estimators.members import MEMBERS, by_default
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "mixture": {"n_components": 2},
@@ -27,6 +28,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 everyone = pytest.mark.parametrize("kind", ex_post_priors)
 #: Estimators that have the parameter.
 FITTED = [name for name, member in MEMBERS.items() if "ex_post" in member.make(name).get_params()]
+#: By default each member with one kind of prior, and each kind with one member.
+each_once = pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=[] if name == "vae" or kind == "mixture" else pytest.mark.slow)
+        for name, kind in itertools.product(FITTED, ex_post_priors)
+    ],
+)
 
 
 def fit(kind: str, **settings: Any) -> VAE:
@@ -38,8 +47,7 @@ def test_the_names_are_the_same_everywhere() -> None:
     assert {prior.value for prior in Prior} == {"auto", "model", *ex_post_priors}
 
 
-@everyone
-@pytest.mark.parametrize("name", FITTED)
+@each_once
 def test_every_member_draws_from_what_was_fitted(name: str, kind: str, tmp_path: Path) -> None:
     model = MEMBERS[name].make(name, ex_post=kind, ex_post_options=OPTIONS[kind]).fit(rows(), classes())
     drawn = model.sample(5)
@@ -102,7 +110,7 @@ def test_a_citation_names_the_prior(kind: str) -> None:
         assert f"{{{key}," in fit(kind).citation()
 
 
-@everyone
+@pytest.mark.parametrize("kind", by_default(ex_post_priors, "mixture", "flow"))
 def test_a_report_says_what_was_fitted(kind: str, tmp_path: Path) -> None:
     vae = small(ex_post=kind, ex_post_options=OPTIONS[kind]).fit(pixels(40, 8, 8), classes(40))
     vae.save(tmp_path / "run")

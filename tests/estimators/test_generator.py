@@ -24,7 +24,7 @@ def pairs(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
     return X, Z
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.2])
+@pytest.mark.parametrize("fraction", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_what_the_given_vectors_mean_is_learnt(fraction: float) -> None:
     X, Z = pairs()
     settings = {"max_epochs": 60, "batch_size": 30, "learning_rate": 1e-2, "random_state": 0}
@@ -39,6 +39,7 @@ def test_what_the_given_vectors_mean_is_learnt(fraction: float) -> None:
     np.testing.assert_allclose(way[0], made[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_latent_vectors_of_its_own_fit_better_than_principal_components() -> None:
     random = np.random.default_rng(0)
     angle = random.uniform(0, 2 * np.pi, 400)

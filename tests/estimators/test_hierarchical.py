@@ -25,7 +25,7 @@ def trained() -> HierarchicalVAE:
         rows(400),
         latent_dim=(2, 2),
         decoder=(24, 12),
-        max_epochs=80,
+        max_epochs=40,
         learning_rate=1e-2,
         batch_size=50,
     )
@@ -172,6 +172,7 @@ def test_it_recovers_what_is_missing(trained: HierarchicalVAE) -> None:
     assert error.mean() < 0.7 * np.abs(X[:, 1] - X[:, 1].mean()).mean()
 
 
+@pytest.mark.slow
 def test_classes_and_conditions() -> None:
     X, y = rows(200), classes(200)
     labelled = HierarchicalVAE((2, 1), decoder=(8, 6), **QUICK).fit(X, y)

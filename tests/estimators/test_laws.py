@@ -40,7 +40,7 @@ def standardised(X: np.ndarray) -> np.ndarray:
     return (X - X.mean(0)) / X.std(0)
 
 
-@pytest.mark.parametrize("posterior", ["diagonal", "full"])
+@pytest.mark.parametrize("posterior", ["diagonal", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_linear_vae_reaches_the_evidence_of_probabilistic_pca(posterior: str) -> None:
     """No maximum of the ELBO lies elsewhere (Lucas et al., 2019, arXiv:1911.02469), and the bound is tight there."""
     X = linear_gaussian(400, seed=0)
@@ -66,6 +66,7 @@ def test_a_linear_vae_reaches_the_evidence_of_probabilistic_pca(posterior: str) 
     assert vae.model_.likelihood.stddev.item() ** 2 == pytest.approx(eigenvalues[:4].mean(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_no_model_beats_the_maximum_of_its_family(labelled: VAE) -> None:
     """The linear family is contained in none smaller: a model of one latent dimension stays below that of two."""
     X = linear_gaussian(400, seed=0)
@@ -78,8 +79,8 @@ def test_no_model_beats_the_maximum_of_its_family(labelled: VAE) -> None:
     [
         (rows(200), {"max_epochs": 10}),
         (pixels(60, 8, 8) > 128, {"max_epochs": 30, "learning_rate": 1e-2}),
-        (pixels(60, 8, 8), {"max_epochs": 10}),
-        (rows(200), {"max_epochs": 10, "posterior": "full"}),
+        pytest.param(pixels(60, 8, 8), {"max_epochs": 10}, marks=pytest.mark.slow),
+        pytest.param(rows(200), {"max_epochs": 10, "posterior": "full"}, marks=pytest.mark.slow),
     ],
     ids=["reals", "binary", "pixels", "full posterior"],
 )
@@ -99,12 +100,14 @@ def test_iwae_trains_a_better_iwae_bound_than_it_starts_with() -> None:
     assert scores[1] > scores[0] + 1.0
 
 
+@pytest.mark.slow
 def test_more_weight_on_the_divergence_makes_it_smaller() -> None:
     X = rows(200)
     kl = [small(beta=b, max_epochs=30, learning_rate=1e-2).fit(X).history_[-1]["kl"] for b in (0.1, 1.0, 10.0)]
     assert kl[0] > kl[1] > kl[2] >= 0
 
 
+@pytest.mark.slow
 def test_free_bits_keep_the_divergence_up() -> None:
     X = np.random.default_rng(0).normal(size=(200, 4))  # nothing to compress: without them the posterior collapses
     settings = {"max_epochs": 40, "learning_rate": 1e-2}

@@ -17,6 +17,10 @@ from tests.estimators.members import MEMBERS, data
 
 CASES = [(name, kind) for name, member in MEMBERS.items() for kind in member.kinds]
 everyone = pytest.mark.parametrize(("name", "kind"), CASES)
+#: For what takes a fit or several: by default on one kind of data, which is as much of a training.
+each_once = pytest.mark.parametrize(
+    ("name", "kind"), [pytest.param(*case, marks=pytest.mark.slow if case[1] == "images" else []) for case in CASES]
+)
 
 _REBUILT = "reconstruction, log p(x given z) minus penalties"
 #: What the value of an objective is that is no bound.
@@ -60,7 +64,7 @@ def test_samples_are_as_many_as_asked_for_and_in_the_form_of_the_data(fit: Any, 
         assert np.isfinite(samples).all()
 
 
-@everyone
+@each_once
 def test_a_seed_decides_everything(fit: Any, name: str, kind: str) -> None:
     model, twin = fit(name, kind), MEMBERS[name].make(name).fit(data(kind))
     np.testing.assert_array_equal(model.sample(5), twin.sample(5))
@@ -70,7 +74,7 @@ def test_a_seed_decides_everything(fit: Any, name: str, kind: str) -> None:
     assert any(not torch.equal(weights[key], others[key]) for key in weights if weights[key].is_floating_point())
 
 
-@everyone
+@each_once
 def test_the_global_random_state_is_left_alone(name: str, kind: str) -> None:
     before, numbers = torch.random.get_rng_state(), random_state()
     MEMBERS[name].make(name).fit(data(kind)).sample(3)
@@ -130,7 +134,7 @@ def test_what_goes_in_comes_back_in_its_form(fit: Any, name: str, kind: str) -> 
     assert back.dtype == X.dtype
 
 
-@everyone
+@each_once
 def test_an_interrupted_training_ends_in_the_same_weights(name: str, kind: str, tmp_path: Path) -> None:
     X = data(kind)
     whole = MEMBERS[name].make(name, max_epochs=4).fit(X, run=tmp_path / "whole")
@@ -161,7 +165,7 @@ def test_nonsense_is_refused(name: str, kind: str) -> None:
         MEMBERS[name].make(name, learning_rate=-1.0).fit(data(kind))
 
 
-@everyone
+@each_once
 def test_divergence_is_an_error_and_no_run(name: str, kind: str, tmp_path: Path) -> None:
     wild = MEMBERS[name].make(
         name, optimizer="sgd", learning_rate=1e30, max_epochs=30, schedule="constant", warm_up=0.0
@@ -171,7 +175,7 @@ def test_divergence_is_an_error_and_no_run(name: str, kind: str, tmp_path: Path)
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
-@everyone
+@each_once
 def test_every_member_samples_what_it_is_given(name: str, kind: str, tmp_path: Path) -> None:
     X = data(kind)
     y = np.where(np.arange(len(X)) % 2 == 0, "even", "odd")
@@ -182,7 +186,7 @@ def test_every_member_samples_what_it_is_given(name: str, kind: str, tmp_path: P
     np.testing.assert_array_equal(load(tmp_path / "run").sample(3, condition="even"), model.sample(3, condition="even"))
 
 
-@everyone
+@each_once
 def test_a_warm_start_goes_on_from_the_weights(name: str, kind: str) -> None:
     estimator = MEMBERS[name].make(name).fit(data(kind))
     before = {key: value.clone() for key, value in estimator.model_.named_parameters()}

@@ -133,6 +133,7 @@ def test_samples_are_of_the_class_that_is_asked_for(labelled: VQVAE, tmp_path: P
         labelled.sample(2, label="lef")
 
 
+@pytest.mark.slow
 def test_samples_are_of_the_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = clouds()
     model = small(**LEARNT).fit(X, condition=y)

@@ -55,6 +55,7 @@ def test_the_users_random_states_are_left_alone(random_state: int | None) -> Non
             task(vae, rows())
 
 
+@pytest.mark.slow
 def test_pythons_generator_is_left_alone_by_what_a_first_fit_imports() -> None:
     """In a process of its own: libraries that draw numbers when they are imported do so once."""
     script = (
@@ -67,7 +68,9 @@ def test_pythons_generator_is_left_alone_by_what_a_first_fit_imports() -> None:
     assert done.stdout.strip() == "True"
 
 
-@pytest.mark.parametrize("make", [rows, lambda: pixels(N, 8, 8)], ids=["rows", "images"])
+@pytest.mark.parametrize(
+    "make", [rows, pytest.param(lambda: pixels(N, 8, 8), marks=pytest.mark.slow)], ids=["rows", "images"]
+)
 def test_the_same_seed_gives_the_same_of_everything_whatever_the_global_state(make: Callable[[], Any]) -> None:
     X = make()
     first = small(dropout=0.2).fit(X, classes())

@@ -119,6 +119,7 @@ def test_every_form_of_data_survives(fitted: Fitted, tmp_path: Path) -> None:
     assert restored.get_params() == fitted.vae.get_params()
 
 
+@pytest.mark.slow
 def test_another_process_gets_the_same_and_unpickles_nothing(tmp_path: Path) -> None:
     """Loaded where pickle and torch.load fail, from a folder that was moved, without the data."""
     data = {"rows": rows(), "images": pixels(20, 8, 8), "frame": pandas_frame()}

@@ -28,7 +28,7 @@ def _table(n: int = 1600, seed: int = 0):
 
 
 def _vae(**settings) -> VAE:
-    return VAE(**{"max_epochs": 80, "learning_rate": 5e-3, "patience": None, "random_state": 0, **settings})
+    return VAE(**{"max_epochs": 30, "learning_rate": 1e-2, "patience": None, "random_state": 0, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def _distance(table, rows) -> float:
     return float(np.mean([0.5 * part.abs().sum() for part in far]))
 
 
-@pytest.mark.parametrize("decoder", ["auto", "mlp"])
+@pytest.mark.parametrize("decoder", ["auto", pytest.param("mlp", marks=pytest.mark.slow)])
 def test_columns_of_new_rows_have_the_shares_of_the_data(table, decoder, monkeypatch) -> None:
     settings = {"max_epochs": 2, "decoder": decoder}
     matched = _distance(table, _vae(**settings).fit(table).sample(20_000, random_state=1))
@@ -81,7 +81,7 @@ def test_columns_of_new_rows_have_the_shares_of_the_data(table, decoder, monkeyp
     assert matched < 0.6 * _distance(table, _vae(**settings).fit(table).sample(20_000, random_state=1))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"])
 def test_rows_are_drawn_in_the_precision_of_training(table, precision, monkeypatch) -> None:
     vae = _vae(max_epochs=1, precision=precision).fit(table)
     seen, logits = set(), ColumnWalk.logits
@@ -245,6 +245,7 @@ def test_a_run_gives_the_same_back(vae, table, tmp_path) -> None:
     assert again.sample(5, condition={"kind": "cat"}).equals(vae.sample(5, condition={"kind": "cat"}))
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_as_if_it_had_not_been(table, tmp_path) -> None:
     settings = {"max_epochs": 4, "precision": "float32"}
     data = table
@@ -255,7 +256,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(table, tmp_path) -> Non
 
 
 def test_columns_may_be_independent_given_z(table) -> None:
-    vae = _vae(decoder="mlp", max_epochs=20).fit(table)
+    vae = _vae(decoder="mlp", max_epochs=2).fit(table)
     assert vae.specification_.decoder["network"] == "mlp"
     assert len(vae.sample(10, condition={"kind": "owl"})) == 10
     assert not vae.recover(table).isna().any().any()
@@ -298,9 +299,10 @@ def test_settings_that_do_not_fit_a_table(table, vae) -> None:
         numbers.recover(np.zeros((2, 3)), reference=np.zeros((2, 3)))
 
 
+@pytest.mark.slow
 def test_a_table_may_be_given_a_condition(table) -> None:
     rows, kind = table.drop(columns="kind"), table["kind"]
-    vae = _vae(max_epochs=40).fit(rows, condition=kind)
+    vae = _vae(max_epochs=20).fit(rows, condition=kind)
     for name, least, most in (("owl", 0.0, 2.0), ("dog", 10.0, 40.0)):
         drawn = vae.sample(300, condition=name)
         assert drawn["weight"].between(least, most).mean() > 0.85

@@ -69,6 +69,7 @@ def clouds(n: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.randn(n, 2, generator=source) + 4.0 * y[:, None], y
 
 
+@pytest.mark.slow
 def test_real_rows_reach_the_ceiling_and_shuffled_ones_chance() -> None:
     (train, labels), (test, true), (other, same) = (clouds(n, seed) for seed, n in enumerate((300, 200, 200)))
     given = {"recognizer": ClassifierFeatures(train, labels, n_features=8), "test": test, "test_values": true}

@@ -36,7 +36,13 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("score", SCORES.values(), ids=SCORES)
+@pytest.mark.parametrize(
+    "score",
+    [
+        pytest.param(score, id=name, marks=pytest.mark.slow if name.startswith("dci forest") else [])
+        for name, score in SCORES.items()
+    ],
+)
 def test_identity_is_best_rotation_worse_and_noise_knows_nothing(score) -> None:
     identity, rotated, random = (score(codes(kind), FACTORS) for kind in ("identity", "rotated", "random"))
     assert identity > 0.95
@@ -96,7 +102,7 @@ def test_dci_of_a_factor_spread_over_two_dimensions() -> None:
     assert result.computed_with == "lasso predictors, 400 rows to fit and 200 to judge"
 
 
-@pytest.mark.parametrize("predictor", ["forest", "boosting"])
+@pytest.mark.parametrize("predictor", ["forest", pytest.param("boosting", marks=pytest.mark.slow)])
 def test_dci_with_trees_is_accurate_where_codes_tell_all(predictor) -> None:
     result = dci(codes("identity")[::4], FACTORS[::4], predictor=predictor)
     assert result.informativeness > 0.98
@@ -114,6 +120,7 @@ def test_dci_of_a_class_that_is_in_the_held_out_rows_alone() -> None:
     assert (result.informativeness, result.disentanglement) == (0.9, 0.0)
 
 
+@pytest.mark.slow
 def test_factor_vae_votes_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     z = codes("identity")
     result = factor_vae_score(np.column_stack((z, np.zeros(len(z)))), FACTORS, n_votes=(300, 200))

@@ -36,7 +36,9 @@ def is_worse(figure: Figure, other: float) -> bool:
             return abs(figure.value - figure.floor) > abs(other - figure.floor)
 
 
-@pytest.mark.parametrize("name", sample_metrics)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "two-sample" else []) for name in sample_metrics]
+)
 def test_a_sample_metric_ranks_bad_samples_below_good_ones(name: str) -> None:
     given = {"train": rows(600, 0), "test": rows(500, 1), "features": RowFeatures(), "metrics": [name]}
     good = measure_samples(rows(500, 2), **given)

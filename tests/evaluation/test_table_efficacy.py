@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score, root_mean_squared_error
@@ -9,9 +11,17 @@ from latentkit.evaluation import table_learners, train_synthetic_test_real
 from latentkit.evaluation.table_efficacy import _class_scores, _number_scores
 from tests.evaluation.mixed_rows import rows, shuffled, table
 
+#: Trees of many classes take seconds; those of numbers and of few classes show the same.
+SLOWLY = {("job", "boosting"), ("job", "forest")}
 
-@pytest.mark.parametrize("learner", table_learners)
-@pytest.mark.parametrize("target", ["job", "pay"])
+
+@pytest.mark.parametrize(
+    ("target", "learner"),
+    [
+        pytest.param(target, learner, marks=pytest.mark.slow if (target, learner) in SLOWLY else [])
+        for target, learner in itertools.product(("job", "pay"), table_learners)
+    ],
+)
 def test_every_learner_learns_from_good_rows_and_not_from_shuffled_ones(learner, target) -> None:
     train, test = rows(250, 0), rows(400, 1)
     good = train_synthetic_test_real(train, rows(250, 2), test, target=target, learners=[learner])
@@ -65,7 +75,9 @@ def test_the_measures_are_those_of_scikit_learn() -> None:
     assert scores["RMSE"] == pytest.approx(root_mean_squared_error(numbers, numbers + 0.5))
 
 
-@pytest.mark.parametrize("learner", table_learners)
+@pytest.mark.parametrize(
+    "learner", [pytest.param(name, marks=pytest.mark.slow if name == "forest" else []) for name in table_learners]
+)
 def test_columns_of_one_kind_of_many_categories_or_without_cells_are_no_obstacle(learner) -> None:
     rng = np.random.default_rng(0)
 
@@ -87,7 +99,9 @@ def test_columns_of_one_kind_of_many_categories_or_without_cells_are_no_obstacle
         assert score.real > least
 
 
-@pytest.mark.parametrize("learner", table_learners)
+@pytest.mark.parametrize(
+    "learner", [pytest.param(name, marks=pytest.mark.slow if name == "boosting" else []) for name in table_learners]
+)
 def test_classes_of_few_rows_do_not_lead_astray(learner) -> None:
     rng = np.random.default_rng(0)
     sizes = [1500, 700, 300, 40, 8, 3, 2, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -20,8 +21,13 @@ PRIVACY = [
 ]
 
 
-@pytest.mark.parametrize("floor", ["test", "bootstrap"])
-@pytest.mark.parametrize("name", table_metrics)
+@pytest.mark.parametrize(
+    ("name", "floor"),
+    [
+        pytest.param(name, floor, marks=pytest.mark.slow if name == "two-sample" else [])
+        for name, floor in itertools.product(table_metrics, ("test", "bootstrap"))
+    ],
+)
 def test_a_table_metric_ranks_bad_rows_below_good_ones(name, floor) -> None:
     given = {"train": rows(400, 0), "test": rows(400, 1), "metrics": [name], "floor": floor}
     good = measure_table(rows(400, 2), **given)

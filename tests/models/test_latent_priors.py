@@ -49,7 +49,10 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "second_stage": lambda columns: shaken(lambda: SecondStage(2, condition_dim=columns, width=8)),
     "flow_matching": field,
 }
-with_a_density = pytest.mark.parametrize("name", [name for name in NETWORKS if name != "second_stage"])
+#: Those of which draws and numbers have a density; a field is integrated, which takes seconds.
+with_a_density = pytest.mark.parametrize(
+    "name", ["flow", "spline", pytest.param("flow_matching", marks=pytest.mark.slow)]
+)
 
 
 def grid(side: float = 9.0, n: int = 241) -> tuple[torch.Tensor, float]:
@@ -92,6 +95,7 @@ def test_a_density_integrates_to_one_and_is_that_of_the_draws(name: str) -> None
     torch.testing.assert_close(p.stddev, stddev, rtol=0.08, atol=0)
 
 
+@pytest.mark.slow
 def test_smaller_steps_come_closer_to_the_density() -> None:
     z = field().distribution(CLASS).sample(50, generator=seeds.generator(0))
     rough, usual, fine = (field(n_steps=n).distribution(CLASS).log_prob(z).detach() for n in (8, 32, 400))

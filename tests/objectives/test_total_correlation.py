@@ -101,7 +101,7 @@ def test_order_of_the_batch_and_chunks_do_not_matter(monkeypatch) -> None:
 
 def test_parts_of_a_linear_gaussian_model() -> None:
     """Codes z = x + e of correlated Gaussian x: every part is a closed form."""
-    n, r, noise = 3000, 0.8, 0.6
+    n, r, noise = 2000, 0.8, 0.6
     factor = torch.linalg.cholesky(torch.tensor([[1.0, r], [r, 1.0]], dtype=DOUBLE))
     means = _normal(n, 2) @ factor.mT
     q = DiagonalGaussian(means, torch.full((n, 2), 2 * math.log(noise), dtype=DOUBLE))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +48,46 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def pages(
+def page_of(
     tmp_path_factory: pytest.TempPathFactory, image_model: VAE, images: Dataset, row_model: VAE, rows: Dataset
-) -> list[Path]:
+) -> Callable[[str], Path]:
+    """Pages by their names, each written once, when it is asked for."""
     folder = tmp_path_factory.mktemp("report")
-    of_images = AnomalyDetector(FrozenEstimator(image_model), parts=("residuals",), random_state=0).fit(images)
-    of_table = AnomalyDetector(parts=("histograms",), contamination=0.1, random_state=0).fit(_table())
-    tables = Dataset(_table(), "t", "table")
-    return [
-        write_report(image_model, folder / "images.html", data=images, detector=of_images),
-        write_report(row_model, folder / "rows.html", data=rows),
-        write_report(row_model, folder / "nothing.html"),
-        write_report(VQVAE(n_codes=8, prior_width=16, **SMALL).fit(images.data), folder / "codes.html", data=images),
-        write_report(VAE(**SMALL).fit(_table()), folder / "table.html", data=tables, detector=of_table),
-        write_report(GAN(2, decoder=(8,), **SMALL).fit(rows.data), folder / "gan.html", data=rows),
-    ]
+
+    def write(name: str) -> Path:
+        detector, data, model = None, images if name in ("images", "codes") else rows, row_model
+        if name == "images":
+            model = image_model
+            detector = AnomalyDetector(FrozenEstimator(model), parts=("residuals",), random_state=0).fit(images)
+        elif name == "codes":
+            model = VQVAE(n_codes=8, prior_width=16, **SMALL).fit(images.data)
+        elif name == "gan":
+            model = GAN(2, decoder=(8,), **SMALL).fit(rows.data)
+        elif name == "table":
+            model, data = VAE(**SMALL).fit(_table()), Dataset(_table(), "t", "table")
+            detector = AnomalyDetector(parts=("histograms",), contamination=0.1, random_state=0).fit(_table())
+        given = None if name == "nothing" else data
+        return write_report(model, folder / f"{name}.html", data=given, detector=detector)
+
+    return cache(write)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
-@pytest.mark.parametrize("which", range(6))
-def test_the_page_needs_nothing_and_fits(browser: Any, pages: list[Path], which: int, width: int, scheme: str) -> None:
-    path = pages[which]
+def _shown(*cases: tuple[str, int, str], slow: bool = False) -> list[Any]:
+    return [pytest.param(*case, marks=pytest.mark.slow if slow else []) for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        *_shown(*((name, 390, "dark") for name in ("images", "codes")), ("images", 1280, "light")),
+        *_shown(*((name, 390, "dark") for name in ("rows", "nothing", "table", "gan")), slow=True),
+        *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan")), slow=True),
+    ],
+)
+def test_the_page_needs_nothing_and_fits(
+    browser: Any, page_of: Callable[[str], Path], name: str, width: int, scheme: str
+) -> None:
+    path = page_of(name)
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
     page = context.new_page()
     complaints: list[str] = []
@@ -87,7 +107,7 @@ def test_the_page_needs_nothing_and_fits(browser: Any, pages: list[Path], which:
     context.close()
 
 
-def test_words_stand_out_from_their_ground(browser: Any, pages: list[Path]) -> None:
+def test_words_stand_out_from_their_ground(browser: Any, page_of: Callable[[str], Path]) -> None:
     """Contrast of text of at least 4.5 to 1 (WCAG 2.2, 1.4.3), in both schemes."""
     script = """() => {
         const light = text => {
@@ -109,15 +129,15 @@ def test_words_stand_out_from_their_ground(browser: Any, pages: list[Path]) -> N
     for scheme in ("light", "dark"):
         context = browser.new_context(color_scheme=scheme)
         page = context.new_page()
-        page.goto(pages[2].as_uri())
+        page.goto(page_of("images").as_uri())
         assert page.evaluate(script) >= 4.5
         context.close()
 
 
-def test_the_page_can_be_printed(browser: Any, pages: list[Path]) -> None:
+def test_the_page_can_be_printed(browser: Any, page_of: Callable[[str], Path]) -> None:
     context = browser.new_context(color_scheme="dark")
     page = context.new_page()
-    page.goto(pages[1].as_uri())
+    page.goto(page_of("images").as_uri())
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"

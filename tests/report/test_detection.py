@@ -211,6 +211,7 @@ def test_the_method_says_what_p_values_are_of(table: Dataset, model: VAE, detect
     assert "60 rows that are as odd, held out of training" in method.text
 
 
+@pytest.mark.slow
 def test_a_detector_that_was_kept_gives_the_same_part(
     section: Section, table: Dataset, model: VAE, detector: AnomalyDetector, tmp_path: Path
 ) -> None:

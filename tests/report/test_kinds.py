@@ -32,7 +32,7 @@ def text_of(path: Path, sections: list[str]) -> str:
     return " ".join(check(path, sections).text)
 
 
-@pytest.mark.parametrize("kind", ["images", "rows"])
+@pytest.mark.parametrize("kind", ["images", pytest.param("rows", marks=pytest.mark.slow)])
 def test_a_report_of_codes(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
     data: Dataset = request.getfixturevalue(kind)
     model = codes_of(data)
@@ -81,7 +81,7 @@ def test_code_maps_put_each_code_at_its_place(images: Dataset) -> None:
     np.testing.assert_array_equal(slots, maps)
 
 
-@pytest.mark.parametrize("kind", ["images", "rows"])
+@pytest.mark.parametrize("kind", ["images", pytest.param("rows", marks=pytest.mark.slow)])
 def test_a_report_of_a_gan(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
     data: Dataset = request.getfixturevalue(kind)
     names = np.asarray(data.label_names)[data.labels]
@@ -103,8 +103,15 @@ def _own(text: str) -> str:
     return text[: text.index("Settings that were given")].replace("no likelihood", "")
 
 
-@pytest.mark.parametrize("kind", ["images", "rows"])
-@pytest.mark.parametrize("ex_post", ["mixture", "none"])
+@pytest.mark.parametrize(
+    ("kind", "ex_post"),
+    [
+        ("images", "mixture"),
+        pytest.param("rows", "none", marks=pytest.mark.slow),
+        pytest.param("images", "none", marks=pytest.mark.slow),
+        pytest.param("rows", "mixture", marks=pytest.mark.slow),
+    ],
+)
 def test_a_report_of_a_generator(tmp_path: Path, kind: str, ex_post: str, request: pytest.FixtureRequest) -> None:
     data: Dataset = request.getfixturevalue(kind)
     options = {"ex_post_options": {"n_components": 2}} if ex_post == "mixture" else {}

@@ -55,7 +55,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def model(table: Dataset) -> VAE:
-    return VAE(max_epochs=60, learning_rate=5e-3, random_state=0).fit(table)
+    return VAE(max_epochs=30, learning_rate=1e-2, random_state=0).fit(table)
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +102,10 @@ def test_quality_stands_beside_privacy_or_not_at_all(table: Dataset, model: VAE,
     assert "Grey: 100 real rows. Blue: 200 new rows." in text
     for figure in ("column shape error", "two-sample AUC", "membership AUC"):
         assert figure not in text
+
+
+@pytest.mark.slow
+def test_quality_is_not_measured_where_nothing_was_held_out(table: Dataset, tmp_path: Path) -> None:
     whole = VAE(max_epochs=1, validation_fraction=0, random_state=0).fit(table)
     text = " ".join(check(write_report(whole, tmp_path / "whole.html", data=table), SECTIONS).text)
     assert "here are 240 and 0" in text
@@ -171,6 +175,7 @@ def test_missing_cells_are_shown_as_missing(table: Dataset, model: VAE) -> None:
     assert any(empty)
 
 
+@pytest.mark.slow
 def test_equal_models_give_equal_pages(table: Dataset, model: VAE, page: Path, tmp_path: Path) -> None:
     again = write_report(model, tmp_path / "again.html", data=table)
     assert again.read_bytes() == page.read_bytes()

@@ -64,6 +64,7 @@ def test_rare_categories_and_missing_cells_have_a_bar_together() -> None:
     assert sum(bars[8:]) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_wide_tables_and_columns_without_cells_are_drawn() -> None:
     wide = table(np.zeros((5, 45)), [False] * 45, [f"c{place}" for place in range(45)])
     section = compare_tables(wide, wide)

@@ -144,6 +144,7 @@ def test_rows_without_labels(tmp_path: Path, rows: Dataset) -> None:
     assert "With labels, the points would be coloured" in text
 
 
+@pytest.mark.slow
 def test_images_without_labels(tmp_path: Path, images: Dataset) -> None:
     model = fitted(images, labels=False, latent_dim=2)
     data = Dataset(images.data, images.source, "images")
@@ -152,12 +153,14 @@ def test_images_without_labels(tmp_path: Path, images: Dataset) -> None:
     assert "the latent space has two dimensions" in text
 
 
+@pytest.mark.slow
 def test_one_latent_dimension(tmp_path: Path, rows: Dataset) -> None:
     model = fitted(rows, latent_dim=1)
     text = " ".join(check(write_report(model, tmp_path / "report.html", data=rows)).text)
     assert "nothing to project" in text
 
 
+@pytest.mark.slow
 def test_one_row(tmp_path: Path, row_model: VAE, rows: Dataset) -> None:
     one = Dataset(rows.data.iloc[:1], "one", "rows", np.zeros(1, np.int64), ("low", "high"))
     text = " ".join(check(write_report(row_model, tmp_path / "report.html", data=one)).text)
@@ -165,7 +168,10 @@ def test_one_row(tmp_path: Path, row_model: VAE, rows: Dataset) -> None:
     assert "It takes two rows" in text
 
 
-@pytest.mark.parametrize("shape", [(40, 20, 6, 3), (6, 90, 120, 3), (40, 9, 30)])
+@pytest.mark.parametrize(
+    "shape",
+    [(40, 20, 6, 3), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((6, 90, 120, 3), (40, 9, 30)))],
+)
 def test_images_of_any_size_and_colour(tmp_path: Path, shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
     options = {"encoder": (8,), "decoder": (8,), "max_epochs": 1, "random_state": 0}
@@ -177,6 +183,7 @@ def test_images_of_any_size_and_colour(tmp_path: Path, shape: tuple[int, ...]) -
     assert path.stat().st_size < 3_000_000
 
 
+@pytest.mark.slow
 def test_more_classes_than_colours(tmp_path: Path, rows: Dataset, row_model: VAE) -> None:
     codes = (np.arange(80) % 20).astype(np.int64)
     data = Dataset(rows.data, "many", "rows", codes)
@@ -192,6 +199,7 @@ def test_equal_models_and_data_give_equal_pages(tmp_path: Path, image_model: VAE
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 def test_large_data_are_sampled_and_the_page_says_so(
     tmp_path: Path, row_model: VAE, rows: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +212,7 @@ def test_large_data_are_sampled_and_the_page_says_so(
     assert "2,000 rows of 2,400" in text
 
 
+@pytest.mark.slow
 def test_plots_are_written_as_png(tmp_path: Path, row_model: VAE, rows: Dataset) -> None:
     path = write_report(row_model, tmp_path / "report.html", data=rows, plots=tmp_path / "plots")
     files = sorted((tmp_path / "plots").iterdir())
@@ -230,6 +239,7 @@ def test_data_of_another_shape_are_refused_and_the_old_page_stays(tmp_path: Path
     assert path.read_text() == "old"
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, row_model: VAE) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):

@@ -69,7 +69,14 @@ def fit(
     return fit_conditional_prior(family, latents, conditions, budget, whole=StandardNormalPrior(2))
 
 
-@everyone
+@pytest.mark.parametrize(
+    "name",
+    [
+        # what these two learn of a whole is among the quick tests of the families
+        pytest.param(name, marks=pytest.mark.slow if name in ("flow", "second_stage") else [])
+        for name in ex_post_priors
+    ],
+)
 def test_draws_have_the_mean_and_the_covariance_of_their_condition(name: str) -> None:
     prior = fit(name, *linear())
     for index, number in itertools.product((0, 1), (-1.5, 1.0)):

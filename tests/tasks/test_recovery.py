@@ -24,7 +24,15 @@ def exact_conditional(model: LinearGaussian, x: Tensor) -> tuple[Tensor, Tensor]
 
 
 # the exact encoder, ones that are too narrow or too wide or off the place, and one that is hopeless
-@pytest.mark.parametrize(("widen", "shift"), [(1.0, 0.0), (0.6, 0.1), (1.5, -0.2), (0.3, 1.5)])
+@pytest.mark.parametrize(
+    ("widen", "shift"),
+    [
+        pytest.param(1.0, 0.0, marks=pytest.mark.slow),
+        (0.6, 0.1),
+        pytest.param(1.5, -0.2, marks=pytest.mark.slow),
+        pytest.param(0.3, 1.5, marks=pytest.mark.slow),
+    ],
+)
 def test_draws_follow_the_exact_conditional(widen: float, shift: float) -> None:
     model = LinearGaussian(stddev=0.4, widen=widen, shift=shift)
     x = model.draw(6)

@@ -103,7 +103,7 @@ def test_examples_keep_their_numbers_in_a_subset() -> None:
     assert sorted(seen.tolist()) == list(range(20))
 
 
-@pytest.mark.parametrize("step", [1, 10, 27, 50])
+@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 10, 50)), 27])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
 def test_a_training_that_was_interrupted_and_resumed_ends_in_the_same_weights(tmp_path, step, optimizer) -> None:
     options = {"momentum": 0.5} if optimizer == "sgd" else {}

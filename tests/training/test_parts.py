@@ -80,6 +80,7 @@ def test_steps_without_torchs_wrappers_are_those_with_them(name: str) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_neither_models_nor_training_steps_import_torchs_compiler() -> None:
     script = """
 import sys, torch

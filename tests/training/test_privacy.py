@@ -228,7 +228,9 @@ def test_what_is_spent_is_what_opacus_says(sigma, rate, n_steps) -> None:
     assert (spent.epsilon, spent.n_steps) == (pytest.approx(expected), n_steps)
 
 
-@pytest.mark.parametrize("epsilon", [0.1, 1.0, 3.0, 20.0])
+@pytest.mark.parametrize(
+    "epsilon", [0.1, 3.0, *(pytest.param(epsilon, marks=pytest.mark.slow) for epsilon in (1.0, 20.0))]
+)
 @pytest.mark.parametrize(("rate", "max_steps"), [(0.01, 1000), (0.3, 50), (1.0, 3)])
 def test_the_planned_steps_spend_what_was_asked_for_and_no_more(epsilon, rate, max_steps) -> None:
     pytest.importorskip("opacus", reason="Opacus is not installed: pip install 'latentkit[privacy]'")
@@ -260,7 +262,9 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize("step", [1, 13, 30])
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.slow), 13, pytest.param(30, marks=pytest.mark.slow)]
+)
 def test_a_private_training_that_was_interrupted_and_resumed_ends_in_the_same_weights(tmp_path, step) -> None:
     path = tmp_path / "last.safetensors"
     plan = replace(PLAN, averaging=0.9, checkpoint_path=path)

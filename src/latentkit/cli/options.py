@@ -142,7 +142,9 @@ ArchiveRun: TypeAlias = Annotated[
 
 Workers: TypeAlias = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", help="Threads. [default: all processors]", show_default=False, min=1),
+    typer.Option(
+        "--workers", metavar="N", help="Blocks coded at once. [default: all processors]", show_default=False, min=1
+    ),
 ]
 
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]

@@ -36,29 +36,32 @@ _CURVE_HALF: Final = 12 * _CURVE_PER_UNIT  # beyond it the curve is 0 or 1 in 14
 _SLOPE_BITS: Final = 10
 _FEWEST: Final = 16  # symbols
 _MOST: Final = 512  # with which products of slopes have room in 32 bits
-_N_COARSE: Final = 16
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Mixtures:
-    """Distributions of n symbols, one each.
+    """Distributions of n symbols, one each; the numbers of one component stand side by side.
 
     Attributes:
-        weights: Of the components, shape (n, components).
-        means: Of the logistic ones, in sixteenths of a symbol, shape (n, logistics).
-        slopes: Of them: how much the curve's argument grows with a sixteenth, shape (n, logistics).
+        weights: Of the components, shape (components, n).
+        offsets: The argument of the logistic ones' curve at symbol 0, shape (logistics, n).
+        slopes: Of them: how much the curve's argument grows with a symbol, shape (logistics, n).
     """
 
     weights: Small
-    means: Small
+    offsets: Small
     slopes: Small
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return int(self.weights.shape[1])
 
-    def __getitem__(self, rows: slice | Whole) -> Mixtures:
-        return Mixtures(self.weights[rows], self.means[rows], self.slopes[rows])
+    def __getitem__(self, places: slice | Whole) -> Mixtures:
+        each = self.weights, self.offsets, self.slopes
+        if isinstance(places, slice):
+            return Mixtures(*(rows[:, places] for rows in each))
+        # an index would lay them out the other way round
+        return Mixtures(*(rows.take(places, axis=1) for rows in each))
 
 
 @final
@@ -110,13 +113,7 @@ class MixtureTables:
         self.n_tables, self.n_logistics = len(tables.starts), check_integer("n_logistics", n_logistics, low=0)
         self.n_outputs = self.n_tables + 3 * self.n_logistics
         self._floor = (1 << TABLE_BITS) // n
-        self._by_symbol = np.ascontiguousarray(tables.starts.T.astype(np.int32))
-        self._stride = n // _N_COARSE
-        self._coarse_places = np.arange(self._stride, n, self._stride, dtype=np.int32)
-        self._coarse = tables.starts[:, self._coarse_places].astype(np.float64)
-        self._fine_places = np.arange(self._stride + 1, dtype=np.int32)
-        coarse = np.arange(0, n, self._stride, dtype=np.int32)
-        self._fine = self._by_symbol[coarse[:, None] + self._fine_places]
+        self._starts = tables.starts.astype(np.int32)
         n_levels = HIGHEST_LEVEL - LOWEST_LEVEL + 1
         per_sixteenth = _SLOPE_BITS + (_CURVE_PER_UNIT // MEANS_PER_SYMBOL).bit_length() - 1
         slopes = exponential_curve(n_levels, per_unit=LEVELS_PER_NAT, bits=per_sixteenth, first=LOWEST_LEVEL)
@@ -134,62 +131,61 @@ class MixtureTables:
     def of(self, outputs: Whole) -> Mixtures:
         """Return the distributions that a network's outputs stand for, shape (n, outputs); any whole numbers do."""
         n_components = self.n_tables + self.n_logistics
-        logits = outputs[:, :n_components]
-        below = logits.max(1, keepdims=True) - logits
-        shares = self._exponential[np.minimum(below, _MOST_BELOW)]
+        rows = np.ascontiguousarray(outputs.T)  # what is done to each component of all n goes quickest along n
+        logits, means, levels = np.split(rows, [n_components, n_components + self.n_logistics])
+        below = logits.max(0) - logits
+        shares = self._exponential.take(below, mode="clip")
+        totals = shares.sum(0)
         whole = (1 << _WEIGHT_BITS) - 1
         # rounded correctly, a quotient of whole numbers as small as these has the right floor
-        weights = np.floor(shares * whole / shares.sum(1, keepdims=True)).astype(np.int32)
-        weights[np.arange(len(weights)), shares.argmax(1)] += whole - weights.sum(1, dtype=np.int32)
-        means, levels = np.split(outputs[:, n_components:], 2, axis=1)
+        shares *= whole
+        shares /= totals
+        weights = shares.astype(np.int32)
+        numbers = np.arange(n_components, dtype=np.int32)[:, None]
+        first = np.where(below == 0, numbers, n_components).min(0)
+        weights[first, np.arange(len(first))] += whole - weights.sum(0, dtype=np.int32)
+        slopes = self._slopes.take(levels.clip(LOWEST_LEVEL, HIGHEST_LEVEL) - LOWEST_LEVEL)
         most = self.n_symbols * MEANS_PER_SYMBOL
-        return Mixtures(
-            weights,
-            means.clip(-most // 2, most + most // 2).astype(np.int32) + MEANS_PER_SYMBOL // 2,
-            self._slopes[levels.clip(LOWEST_LEVEL, HIGHEST_LEVEL) - LOWEST_LEVEL],
-        )
+        offsets = means.clip(-most // 2, most + most // 2).astype(np.int32, copy=False)
+        offsets += MEANS_PER_SYMBOL // 2
+        offsets *= -slopes
+        offsets += _CURVE_HALF << _SLOPE_BITS
+        slopes *= MEANS_PER_SYMBOL
+        return Mixtures(weights, offsets, slopes)
 
     def intervals(self, mixtures: Mixtures, symbols: Whole) -> tuple[Small, Small]:
         """Return starts and frequencies of symbols, each of its distribution, shape (n,), int32."""
-        starts = self._below(mixtures, symbols)
-        return starts, self._below(mixtures, symbols + 1) - starts
+        starts, ends = self._below(mixtures, symbols), self._below(mixtures, symbols + 1)
+        starts[symbols == 0] = 0
+        ends[symbols == self.n_symbols - 1] = 1 << self.precision
+        ends -= starts
+        return starts, ends
 
     def symbols(self, mixtures: Mixtures, slots: Whole) -> tuple[Small, Small, Small]:
         """Return the symbols that have slots, each of its distribution, their starts and their frequencies, int32."""
-        outline = mixtures.weights[:, : self.n_tables] @ self._coarse
-        outline += self._added(mixtures, self._coarse_places[None])
-        coarse = (outline <= slots[:, None]).sum(1, dtype=np.int32)
-        first = coarse * np.int32(self._stride)
-        below = np.einsum("nk,npk->np", mixtures.weights[:, : self.n_tables], self._fine[coarse])
-        below += self._added(mixtures, first[:, None] + self._fine_places)
-        below[coarse == 0, 0] = 0
-        below[coarse == _N_COARSE - 1, -1] = 1 << self.precision
-        fine = (below[:, 1:] <= slots[:, None]).sum(1, dtype=np.int32)
-        each = np.arange(len(fine))
-        starts = below[each, fine]
-        return first + fine, starts, below[each, fine + 1] - starts
-
-    def _added(self, mixtures: Mixtures, symbols: Small) -> Small:
-        """What all but the tables add to F, shape (n, places), for symbols of that shape or (1, places)."""
-        found: Small = symbols * np.int32(self._floor)
-        if not self.n_logistics:
-            return found
-        offsets = (symbols * np.int32(MEANS_PER_SYMBOL))[:, None] - mixtures.means[:, :, None]
-        heights = self._heights(offsets, mixtures.slopes[:, :, None])
-        found = found + np.einsum("nj,njp->np", mixtures.weights[:, self.n_tables :], heights)
-        return found
+        slots = slots.astype(np.int32)
+        symbols, starts = np.zeros((2, len(slots)), np.int32)
+        ends = np.full(len(slots), 1 << self.precision, np.int32)
+        step = self.n_symbols // 2
+        while step:
+            middle = symbols + np.int32(step)
+            below = self._below(mixtures, middle)
+            is_there = below <= slots
+            np.copyto(symbols, middle, where=is_there)
+            np.copyto(starts, below, where=is_there)
+            np.copyto(ends, below, where=~is_there)
+            step //= 2
+        return symbols, starts, ends - starts
 
     def _below(self, mixtures: Mixtures, symbols: Whole) -> Small:
-        """F, shape (n,), int32."""
-        found: Small = np.einsum("nk,nk->n", mixtures.weights[:, : self.n_tables], self._by_symbol[symbols])
-        found += self._added(mixtures, symbols[:, None].astype(np.int32, copy=False))[:, 0]
-        found[symbols == 0] = 0
-        found[symbols == self.n_symbols] = 1 << self.precision
-        return found
-
-    def _heights(self, offsets: Small, slopes: Small) -> Small:
-        places = offsets * slopes
+        """F as the formula has it, of symbols that are not the outermost, shape (n,), int32."""
+        heights = np.empty(mixtures.weights.shape, np.int32)
+        self._starts.take(symbols, axis=1, out=heights[: self.n_tables], mode="clip")
+        places = mixtures.slopes * symbols.astype(np.int32, copy=False)
+        places += mixtures.offsets
         places >>= _SLOPE_BITS
-        places += _CURVE_HALF
-        heights: Small = self._curve.take(places, mode="clip")
-        return heights
+        self._curve.take(places, out=heights[self.n_tables :], mode="clip")
+        heights *= mixtures.weights
+        found: Small = np.add.reduce(heights, 0, np.int32)
+        found += symbols * np.int32(self._floor)
+        return found

@@ -248,6 +248,7 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.lkz"
     path.write_bytes(b"what was there")
@@ -299,8 +300,15 @@ def test_a_stream_may_take_it_in_parts() -> None:
         pass
 
 
-@pytest.mark.parametrize("n_workers", [1, 3])
-@pytest.mark.parametrize("embeds_model", [False, True])
+@pytest.mark.parametrize(
+    ("n_workers", "embeds_model"),
+    [
+        (1, True),
+        (3, False),
+        pytest.param(1, False, marks=pytest.mark.slow),
+        pytest.param(3, True, marks=pytest.mark.slow),
+    ],
+)
 def test_an_archive_goes_through_a_pipe(n_workers: int, embeds_model: bool) -> None:
     blocks = [(near(9_000, str(number)), 3) for number in range(12)] + [(noise(1 << 20), 4)]
     out, into = os.pipe()
@@ -357,7 +365,7 @@ def written_at_once(blocks: list[tuple[bytes, int]], n_workers: int, **options: 
 MANY = [block for n in range(1, 9) for block in ((near(400 * n, str(n)), n), (text(90 * n), 2), (noise(9 * n), 1))]
 
 
-@pytest.mark.parametrize("n_workers", [1, 2, 5, 40])
+@pytest.mark.parametrize("n_workers", [1, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 40))])
 @pytest.mark.parametrize("embeds_model", [False, True, "if it pays"])
 def test_blocks_packed_at_once_are_written_in_their_order(n_workers: int, embeds_model: Any) -> None:
     coder = Patient(noise(256, "background"), toy().tables.frequencies[0].tolist())

@@ -31,7 +31,7 @@ def block(n: int, seed: int = 0) -> bytes:
     return (rows(n, seed) * 255).tobytes()
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 40, 500])
+@pytest.mark.parametrize("n", [1, 2, 7, 40, pytest.param(500, marks=pytest.mark.slow)])
 def test_rows_come_back(coder: BitsBackCoder, n: int) -> None:
     content = coder.encode(block(n), n)
     assert coder.decode(content, n, n * N_NUMBERS) == block(n)
@@ -124,6 +124,7 @@ def test_bytes_are_the_same_everywhere(coder: BitsBackCoder) -> None:
     )
 
 
+@pytest.mark.slow
 def test_another_process_with_other_settings_reads_it(
     one_layer: LatentChain, two_layers: LatentChain, tmp_path: Path
 ) -> None:
@@ -341,7 +342,7 @@ def test_hostile_states_are_damage(one_layer: LatentChain, case: str) -> None:
         coder_from_state(state)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_number_of_a_state_that_was_changed_does_no_harm(coder: BitsBackCoder, data: Any) -> None:
     """It is damage, or a coder that reads something else or nothing."""

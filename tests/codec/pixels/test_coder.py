@@ -23,7 +23,7 @@ GREY, COLOUR, ANY = (6, 5, 1), (5, 4, 3), (0, 0, 2)
 
 @pytest.mark.parametrize("is_centred", [False, True])
 @pytest.mark.parametrize("shape", [GREY, COLOUR, (1, 1, 1), (1, 9, 1), (9, 1, 2)])
-@pytest.mark.parametrize("n", [1, 2, 3, 300])
+@pytest.mark.parametrize("n", [1, 2, 3, pytest.param(300, marks=pytest.mark.slow)])
 def test_what_is_encoded_is_decoded(shape: tuple[int, int, int], n: int, is_centred: bool) -> None:
     coder = random_coder(shape, is_centred=is_centred)
     content = block(smooth(n, shape))
@@ -42,7 +42,7 @@ def test_any_pixels_come_back(kind: str) -> None:
     assert coder.decode(coder.encode(content, 40), 40, len(content)) == content
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), n=st.integers(1, 9), seed=st.integers(0, 50))
 def test_images_of_any_size(height: int, width: int, n: int, seed: int) -> None:
     coder = random_coder(ANY, seed=seed)
@@ -68,6 +68,7 @@ def test_the_code_takes_the_bits_that_the_model_says() -> None:
     assert bits < size < 1.004 * bits
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
 def test_one_code_in_every_setting() -> None:
     """Of threads and kernels, and of blocks of another size before it."""
@@ -94,6 +95,18 @@ def test_the_bytes_are_those_of_the_format() -> None:
     assert (len(code), hashlib.sha256(code).hexdigest()[:16]) == (11135, "5a8d1a5a1facb76d")
 
 
+@pytest.mark.parametrize("shape", [GREY, pytest.param(COLOUR, marks=pytest.mark.slow)])
+def test_how_many_pixels_are_found_at_once_changes_nothing(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coder, content = random_coder(shape, is_centred=True), block(smooth(301, shape))
+    code = coder.encode(content, 301)
+    monkeypatch.setattr(module, "_AT_ONCE", 64)
+    assert coder.encode(content, 301) == code
+    assert coder.decode(code, 301, len(content)) == content
+
+
+@pytest.mark.slow
 def test_a_state_makes_the_coder_again_in_another_process(tmp_path) -> None:
     coder, content = random_coder(COLOUR), block(smooth(20, COLOUR))
     (tmp_path / "state").write_bytes(coder.state().to_bytes())
@@ -106,8 +119,13 @@ def test_a_state_makes_the_coder_again_in_another_process(tmp_path) -> None:
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path), str(len(content))], check=True, timeout=100)
     assert (tmp_path / "block").read_bytes() == content
+
+
+def test_a_state_makes_the_coder_again() -> None:
+    coder, content = random_coder(COLOUR), block(smooth(3, COLOUR))
     again = coder_from_state(CoderState.from_bytes(coder.state().to_bytes()))
     assert again.state().fingerprint == coder.state().fingerprint
+    assert again.decode(coder.encode(content, 3), 3, len(content)) == content
 
 
 @pytest.mark.parametrize(
@@ -137,9 +155,20 @@ def test_a_code_of_another_size_is_damage() -> None:
         coder.decode(code[:8] + b"\xff\xff\xff\xff" + code[12:], 20, len(content))
 
 
-@settings(max_examples=50)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_damage_is_noticed_or_gives_other_pixels_and_nothing_else(data) -> None:
+    check_damage(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(data=st.data())
+def test_much_damage_is_noticed_or_gives_other_pixels_and_nothing_else(data) -> None:
+    check_damage(data)
+
+
+def check_damage(data) -> None:
     coder, n = random_coder(GREY), data.draw(st.sampled_from([1, 40]))
     content = block(smooth(n, GREY))
     code = bytearray(coder.encode(content, n))
@@ -153,6 +182,7 @@ def test_damage_is_noticed_or_gives_other_pixels_and_nothing_else(data) -> None:
     assert len(found) == len(content)
 
 
+@pytest.mark.slow
 def test_most_damage_is_noticed_by_what_is_left() -> None:
     coder, content = random_coder(GREY), block(smooth(40, GREY))
     code = coder.encode(content, 40)

@@ -217,21 +217,22 @@ def test_damaged_contents_are_noticed_or_give_other_bytes() -> None:
     assert n_noticed > 250
 
 
-def test_damaged_states_are_refused_or_make_another_coder() -> None:
+@pytest.mark.parametrize("n_states", [60, pytest.param(700, marks=pytest.mark.slow)])
+def test_damaged_states_are_refused_or_make_another_coder(n_states: int) -> None:
     made, random = coder(), np.random.default_rng(1)
     state, content = made.state().to_bytes(), block(40)
     code, n_refused = made.encode(content, 41), 0
-    for _ in range(700):
+    for _ in range(n_states):
         try:
             other = coder_from_state(CoderState.from_bytes(damaged(state, random)))
             assert isinstance(other.state(), CoderState)
             other.decode(code, 41, len(content))
         except DamagedArchiveError:
             n_refused += 1
-    assert n_refused > 500
+    assert n_refused > 5 / 7 * n_states
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 def test_arrays_of_other_numbers_are_refused_or_make_another_coder(seed: int) -> None:
     """Numbers of a state that reads well otherwise, up to the largest that there are."""
     made, random = coder(), np.random.default_rng(seed)

@@ -20,9 +20,12 @@ KINDS = {
     "mushroom.csv": {"veil_type": "constant", "bruises": "boolean", "stalk_root": "categorical"},
     "yeast.csv": {"sequence_name": "identifier", "mcg": "bounded", "localization": "categorical"},
 }
+LARGE = ("adult.train.csv", "credit_default.csv")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else []) for name in KINDS]
+)
 def test_real_tables_come_back(data_folder, name):
     path = data_folder / "tables" / name
     table = read(path, tables="always").data

@@ -202,6 +202,7 @@ def test_other_priors_become_normal_ones(prior: str, options: dict[str, Any]) ->
     check_cost(built(learn_schema(x), prior=prior, prior_options=options), x)
 
 
+@pytest.mark.slow
 def test_a_fitted_model_compresses_others_of_its_kind() -> None:
     """To about its own bound, under its own prior; where most of the first rows cost little more."""
     x, new = bits(3000, seed=1), bits(2000, seed=2)

@@ -107,7 +107,13 @@ def test_columns_come_back(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"row_group_size": 300}, {"use_dictionary": False, "data_page_version": "2.0"}], ids=str
+    "options",
+    [
+        {},
+        {"row_group_size": 300},
+        pytest.param({"use_dictionary": False, "data_page_version": "2.0"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_tables_come_back(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many blocks, rows that are made text, and groups of rows."""

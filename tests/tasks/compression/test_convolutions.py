@@ -74,9 +74,9 @@ def bound_bits(model: VariationalAutoencoder, x: torch.Tensor, prior: np.ndarray
     [
         ((9, 7), {}),
         ((8, 12, 3), {"normalization": "batch"}),
-        ((3, 10, 8), {"normalization": "layer"}),
+        pytest.param((3, 10, 8), {"normalization": "layer"}, marks=pytest.mark.slow),
         ((3, 9), {"normalization": "none", "upsampling": "nearest"}),
-        ((11, 9, 3), {"upsampling": "nearest", "channels": (4, 6, 8)}),
+        pytest.param((11, 9, 3), {"upsampling": "nearest", "channels": (4, 6, 8)}, marks=pytest.mark.slow),
     ],
     ids=["grey", "colour", "channels first", "flat", "nearest"],
 )

@@ -23,7 +23,7 @@ FEW = {"seed": 0, "max_time": 20.0, "max_epochs": 1}
 IMAGES = ("mnist", "fashion_mnist", "omniglot_small_28", "frey_faces", "olivetti_faces", "cifar10_subset")
 LINES = ("tables/[a-c]*", "tables/[d-m]*", "tables/[n-z]*", "text/[a-s]*", "text/[t-y]*")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def given_back(source: Any, target: Path, coder: Coder | None = None) -> Path:
@@ -111,7 +111,8 @@ def test_adversarial_ones(kind: str, data_folder: Path, tmp_path: Path) -> None:
         "other lines": (data_folder / "tables" / "yeast.csv").read_bytes(),
     }[kind]
     table = tmp_path / "table.csv"
-    table.write_bytes(b"".join((data_folder / "tables" / "mushroom.csv").open("rb").readlines()[:N_CODED]))
+    lines = (data_folder / "tables" / "mushroom.csv").read_bytes().splitlines(keepends=True)
+    table.write_bytes(b"".join(lines[:N_CODED]))
     for source in (digits, table):
         learnt = learn_coder(open_contents(source), **FEW)
         if isinstance(contents, bytes):

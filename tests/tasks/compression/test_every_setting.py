@@ -74,6 +74,9 @@ KINDS: dict[str, Callable[[int], tuple[Coder, bytes]]] = {
     "bits back, two layers": lambda n: (_bits_back(4, 2), bits(n).tobytes()),
 }
 
+#: Whose parts another kind has, too.
+ALIKE = ("grey", "bits back, one layer", "bits back, two layers")
+
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Callable[[bytes, dict[str, Any]], str]]:
@@ -94,7 +97,9 @@ def elsewhere() -> Iterator[Callable[[bytes, dict[str, Any]], str]]:
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind in ALIKE else []) for kind in KINDS]
+)
 @settings(max_examples=6)
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=2), written=SETTINGS, read=SETTINGS)
 def test_other_settings_in_another_process(kind, sizes, written, read, elsewhere) -> None:

@@ -104,6 +104,7 @@ def test_a_seed_is_a_coder_and_the_global_state_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_training_helps_and_may_go_on(fitted: LossyCoder) -> None:
     x = pictures(40, seed=1)
 

@@ -71,6 +71,7 @@ def test_rows_with_holes_are_learnt_from(rows) -> None:
     assert (errors < 0.4).all(), "a mean row is off by 1"
 
 
+@pytest.mark.slow
 def test_trimming_keeps_far_rows_from_being_learnt(rows) -> None:
     odd = torch.randn(1, 6, generator=generator(2, "odd")).sign() * 4
     mixed = torch.cat([rows, odd.expand(40, -1) + 0.1 * torch.randn(40, 6, generator=generator(3, "odd"))])

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, final
@@ -17,6 +18,7 @@ from latentkit.codec.archive.sequence import FrameSequence, read_model
 from latentkit.codec.archive.source import Source, extent, reading
 from latentkit.codec.archive.unpacking import Unpacker, model_state
 from latentkit.codec.coders import Coder, CoderState
+from latentkit.codec.processes import CoderProcesses
 from latentkit.core.errors import ArchiveError, DamagedArchiveError, InvalidParameterError
 from latentkit.core.parameters import check_integer
 
@@ -263,12 +265,17 @@ class ArchiveReader:
 
 
 def _in_threads(unpacker: Unpacker, blocks: Iterator[PackedBlock], n_workers: int) -> Iterator[Block]:
-    """Unpack blocks in threads, and yield them in their order; there is no more than one a thread, and one."""
+    """Unpack blocks in threads, and yield them in their order; there is no more than one a thread, and one.
+
+    Where there are several blocks, each thread has a process that decodes.
+    """
     waiting: deque[Future[Block]] = deque()
-    with ThreadPoolExecutor(n_workers) as pool:
+    with CoderProcesses(n_workers) as processes, ThreadPoolExecutor(n_workers) as pool:
         try:
-            for block in blocks:
-                waiting.append(pool.submit(unpacker.unpacked, block))
+            first = list(islice(blocks, 2))
+            elsewhere = processes if len(first) > 1 else None
+            for block in chain(first, blocks):
+                waiting.append(pool.submit(unpacker.unpacked, block, elsewhere))
                 if len(waiting) > n_workers:
                     yield waiting.popleft().result()
             while waiting:

@@ -8,6 +8,7 @@ from typing import Final, final
 
 from latentkit.codec.archive.blocks import Block, Method, Packed, PackedBlock
 from latentkit.codec.coders import Coder, CoderState, coder_from_state
+from latentkit.codec.processes import CoderProcesses
 from latentkit.core.errors import ArchiveError, DamagedArchiveError
 
 __all__ = ["Unpacker", "model_state"]
@@ -68,9 +69,10 @@ class Unpacker:
             )
         self._coder = coder_from_state(model_state(self.model, self._fingerprint))
 
-    def unpacked(self, block: PackedBlock) -> Block:
-        """Return a block that was prepared for; see :meth:`PackedBlock.unpacked`."""
-        return block.unpacked(self._coder)
+    def unpacked(self, block: PackedBlock, processes: CoderProcesses | None = None) -> Block:
+        """Return a block that was prepared for, decoded by one of some processes; see :meth:`PackedBlock.unpacked`."""
+        coder = self._coder
+        return block.unpacked(coder if coder is None or processes is None else processes.of(coder))
 
 
 def model_state(model: Packed, fingerprint: bytes | None) -> CoderState:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Self, final
@@ -28,6 +29,7 @@ from latentkit.codec.archive.frames import MAGIC, FrameKind, end_frame, frame
 from latentkit.codec.archive.head import Head
 from latentkit.codec.archive.index import LEAST_INDEXED_BLOCKS, MOST_BLOCKS, BlockEntry, Index
 from latentkit.codec.coders import Coder
+from latentkit.codec.processes import CoderProcesses
 from latentkit.core.errors import DamagedArchiveError, InvalidParameterError, UnfitDataError
 from latentkit.core.files import atomic_path, storage_errors
 from latentkit.core.parameters import check_integer
@@ -208,6 +210,8 @@ class ArchiveWriter:
     def write_all(self, blocks: Iterable[tuple[bytes, int]], *, n_workers: int = 1) -> Iterator[int]:
         """Write blocks in their order, packed by several threads at once; memory holds one block a thread, and one.
 
+        Where there are several blocks, each thread has a process that encodes and decodes.
+
         Args:
             blocks: Bytes of items, and how many they are, as for :meth:`write`.
             n_workers: How many threads.
@@ -215,11 +219,15 @@ class ArchiveWriter:
         Yields:
             How many bytes of blocks have been packed so far, those that wait for the model to pay among them.
         """
-        with ThreadPoolExecutor(check_integer("n_workers", n_workers, low=1)) as pool:
+        check_integer("n_workers", n_workers, low=1)
+        with CoderProcesses(n_workers) as processes, ThreadPoolExecutor(n_workers) as pool:
             waiting: deque[Future[_Outcome]] = deque()
             try:
-                for block, n_items in blocks:
-                    waiting.append(pool.submit(self._packed, block, n_items))
+                rest = iter(blocks)
+                first = list(islice(rest, 2))
+                elsewhere = processes if n_workers > 1 and len(first) > 1 else None
+                for block, n_items in chain(first, rest):
+                    waiting.append(pool.submit(self._packed, block, n_items, elsewhere))
                     if len(waiting) > n_workers:
                         self._accept(waiting.popleft().result())
                         yield self._n_taken
@@ -230,7 +238,7 @@ class ArchiveWriter:
                 for future in waiting:
                     future.cancel()
 
-    def _packed(self, block: bytes, n_items: int) -> _Outcome:
+    def _packed(self, block: bytes, n_items: int, processes: CoderProcesses | None = None) -> _Outcome:
         """A block as it is to be written; nothing of this instance changes."""
         if len(block) > MOST_BLOCK_BYTES:
             raise InvalidParameterError(
@@ -238,7 +246,7 @@ class ArchiveWriter:
             )
         check_integer("n_items", n_items, high=_MOST_ITEMS)
         plain = fewest(Packed.stored(block), None if self._level is None else packed_by_zstd(block, self._level))
-        coded = self._coded(block, n_items)
+        coded = self._coded(block, n_items, processes)
         if coded is None or isinstance(coded, _Refusal):
             return _Outcome(block, n_items, plain, plain, coded, None)
         packed, kept = fewest(plain, coded[0]), coded[1]
@@ -313,11 +321,14 @@ class ArchiveWriter:
             seconds=self._seconds or time.perf_counter() - self._started,
         )
 
-    def _coded(self, block: bytes, n_items: int) -> tuple[Packed, bytes] | _Refusal | None:
+    def _coded(
+        self, block: bytes, n_items: int, processes: CoderProcesses | None
+    ) -> tuple[Packed, bytes] | _Refusal | None:
         """The block as the coder packs it, and what it becomes then; or why the coder does not."""
         coder = self._coder  # once: another thread may do without it from now on
         if coder is None or not 1 <= n_items <= len(block):
             return None
+        coder = coder if processes is None else processes.of(coder)
         try:
             code, kept = coder.encode_known(block, n_items)
             packed = Packed.of(kept, Method.CODER, code)

@@ -25,9 +25,12 @@ __all__ = ["PixelCoder"]
 
 Integers = NDArray[np.int64]
 Small = NDArray[np.int32]
+Pixels = NDArray[np.uint8]
 _Shape: TypeAlias = tuple[int, int, int]
 
 _MOST_LANES: Final = 1024
+#: Pixels whose distributions are found at once, a multiple of the lanes: what is known of them stays in the cache.
+_AT_ONCE: Final = 8192
 #: Numbers that a lane codes, at least: of lanes that start with bits of others, which cost 6 bits; that start empty,
 #: which cost 38; and of the few that come before the others.
 _OF_A_LANE: Final = 4096
@@ -172,7 +175,7 @@ class PixelCoder(Coder):
         early = (seeds + content[_SEED:start])[:n_early]
         return told + self._unstacked(early, n_first, shape, _OF_AN_EARLY_LANE) + others
 
-    def _images(self, block: bytes, n: int) -> NDArray[np.uint8]:
+    def _images(self, block: bytes, n: int) -> Pixels:
         height, width = _sizes(block[:_SIZES])
         shape = (n, height, width, self.shape[2])
         if n < 1 or not self._takes(height, width) or len(block) - _SIZES != math.prod(shape):
@@ -191,22 +194,25 @@ class PixelCoder(Coder):
 
     # Stacks
 
-    def _stack_of(self, images: NDArray[np.uint8], n_lanes: int, seeds: bytes = b"") -> AnsStack:
+    def _stack_of(self, images: Pixels, n_lanes: int, seeds: bytes = b"") -> AnsStack:
         """A stack of images, whose lanes start with seeds."""
         canvas = _Canvas(self.context.neighbourhood, len(images), images.shape[1:])
         canvas.draw(images)
         intervals: list[tuple[Small, Small]] = []
 
-        def note(front: Integers, channel: int, mixtures: Mixtures, guesses: Tensor) -> None:
-            symbols = canvas.pixels(front, channel).numpy().astype(np.int32)
-            intervals.append(self.mixtures[channel].intervals(mixtures, symbols))
+        def note(channel: int, mixtures: Mixtures, pixels: Pixels, guesses: Small) -> None:
+            intervals.append(self.mixtures[channel].intervals(mixtures, pixels.astype(np.int32)))
 
         self._visit(canvas, note)
         stack = AnsStack(n_lanes, np.frombuffer(seeds.ljust(_SEED * n_lanes, b"\0"), "<u4"))
         precision = self.mixtures[0].precision
-        for starts, frequencies in reversed(intervals):
-            for lanes in reversed(_groups(len(starts), n_lanes)):
-                stack.push_intervals(starts[lanes], frequencies[lanes], precision)
+        for both in reversed(intervals):
+            starts, frequencies = (numbers.astype(np.uint64) for numbers in both)
+            n_full = len(starts) - len(starts) % n_lanes
+            if n_full < len(starts):
+                stack.push_all(starts[None, n_full:], frequencies[None, n_full:], precision)
+            full = starts[:n_full].reshape(-1, n_lanes), frequencies[:n_full].reshape(-1, n_lanes)
+            stack.push_all(full[0][::-1], full[1][::-1], precision)
         return stack
 
     def _read(self, content: bytes, n: int, shape: _Shape, n_lanes: int) -> tuple[bytes, bytes]:
@@ -214,41 +220,46 @@ class PixelCoder(Coder):
         stack = AnsStack.from_bytes(content, n_lanes)
         canvas = _Canvas(self.context.neighbourhood, n, shape)
 
-        def pop(front: Integers, channel: int, mixtures: Mixtures, guesses: Tensor) -> None:
-            tables = self.mixtures[channel]
-            symbols = guesses[:, channel].numpy().astype(np.int32)
+        def pop(channel: int, mixtures: Mixtures, pixels: Pixels, guesses: Small) -> None:
+            tables, symbols = self.mixtures[channel], guesses
             starts, frequencies = tables.intervals(mixtures, symbols)
             for lanes in _groups(len(mixtures), n_lanes):
                 slots = stack.peek(lanes.stop - lanes.start, tables.precision)
                 into = slots - starts[lanes]
-                missed = np.flatnonzero((into < 0) | (into >= frequencies[lanes])) + lanes.start
+                missed = ((into < 0) | (into >= frequencies[lanes])).nonzero()[0]
                 if len(missed):
-                    found = tables.symbols(mixtures[missed], slots[missed - lanes.start])
-                    symbols[missed], starts[missed], frequencies[missed] = found
+                    places = missed + lanes.start
+                    found = tables.symbols(mixtures[places], slots[missed])
+                    symbols[places], starts[places], frequencies[places] = found
                 stack.pop_intervals(slots, starts[lanes], frequencies[lanes], tables.precision)
-            canvas.paint(front, channel, torch.from_numpy(symbols.astype(np.uint8)))
+            pixels[:] = symbols
 
         self._visit(canvas, pop)
         return canvas.images().numpy().tobytes(), stack.seeds().astype("<u4").tobytes()
 
-    def _visit(self, canvas: _Canvas, visitor: Callable[[Integers, int, Mixtures, Tensor], None]) -> None:
-        """Call a visitor for each front and channel, with the distributions of its pixels, one image after another."""
+    def _visit(self, canvas: _Canvas, visitor: Callable[[int, Mixtures, Pixels, Small], None]) -> None:
+        """Call a visitor for each channel of each front, some of its pixels at a time, one image after another.
+
+        It is told the channel, the distributions of the pixels, the pixels, which it may fill in, and guesses at them.
+        """
         context = self.context
-        places = torch.from_numpy(self.places).float()
-        for front in _fronts(context.neighbourhood, *canvas.shape[:2]):
-            neighbours = canvas.neighbours(front).float()
-            guesses = context.guesses(neighbours)
-            codes = places[torch.from_numpy(front)] if places.shape[1] else places.new_zeros(len(front), 0)
-            codes = codes.repeat_interleave(canvas.n, 0)
-            for channel, (network, mixture) in enumerate(zip(self.networks, self.mixtures, strict=True)):
-                before = [canvas.pixels(front, earlier).float()[:, None] for earlier in range(channel)]
-                known = torch.cat(before, 1) if before else guesses[:, :0]
-                features = torch.cat([context.features(neighbours, known, guesses), codes], 1)
-                with exact_arithmetic():
-                    outputs = network(features)
-                near = guesses[:, channel] * MEANS_PER_SYMBOL
-                outputs[:, mixture.means] += near[:, None]
-                visitor(front, channel, mixture.of(outputs.int().numpy()), guesses)
+        places = torch.from_numpy(self.places.T.copy()).float()
+        with exact_arithmetic():
+            for front in _fronts(context.neighbourhood, *canvas.shape[:2]):
+                neighbours, pixels = canvas.neighbours(front), canvas.pixels(front)
+                codes = places[:, torch.from_numpy(front)] if len(places) else places.new_zeros(0, len(front))
+                codes = codes.repeat_interleave(canvas.n, 1)
+                for channel, (network, mixture) in enumerate(zip(self.networks, self.mixtures, strict=True)):
+                    for some in _groups(pixels.shape[1], _AT_ONCE):
+                        # a feature of all pixels stands side by side, as on the canvas
+                        near = neighbours[..., some].float().permute(2, 0, 1)
+                        guesses = context.guesses(near)
+                        parts = context.parts(near, pixels[:channel, some].float().T, guesses)
+                        features = torch.cat([*(part.T for part in parts), codes[:, some]]).T
+                        outputs, guess = network(features).int(), guesses[:, channel].int()
+                        outputs[:, mixture.means] += MEANS_PER_SYMBOL * guess[:, None]
+                        visitor(channel, mixture.of(outputs.numpy()), pixels[channel, some].numpy(), guess.numpy())
+                canvas.paint(front, pixels)
 
     def _verify(self) -> None:
         if not self._is_verified:
@@ -266,41 +277,45 @@ class _Canvas:
         self._up, self._side = neighbourhood.up, neighbourhood.side
         height, width, n_channels = shape
         self._stride = width + 2 * self._side
-        self._rows = torch.zeros((height + self._up) * self._stride, n_channels, n, dtype=torch.uint8)
+        n_cells = (height + self._up) * self._stride
+        self._rows = torch.zeros(n_channels * n_cells, n, dtype=torch.uint8)
+        self._channels = n_cells * torch.arange(n_channels)[:, None]
         offsets = np.asarray(neighbourhood.offsets, np.int64)
         self._steps = torch.from_numpy(offsets @ np.asarray([self._stride, 1]))
 
-    def draw(self, images: NDArray[np.uint8]) -> None:
+    def draw(self, images: Pixels) -> None:
         """Fill in images, shape (n, height, width, channels)."""
-        self._inner()[:] = torch.from_numpy(images.copy()).permute(1, 2, 3, 0)
+        self._inner()[:] = torch.from_numpy(images.copy()).permute(3, 1, 2, 0)
 
     def images(self) -> Tensor:
         """Return the images, shape (n, height, width, channels)."""
-        return self._inner().permute(3, 0, 1, 2).contiguous()
+        return self._inner().permute(3, 1, 2, 0).contiguous()
 
     def neighbours(self, front: Integers) -> Tensor:
-        """Return the neighbours of the pixels of a front, shape (pixels * n, neighbours, channels)."""
-        there = self._there(front)[:, None] + self._steps
-        found = self._rows.index_select(0, there.flatten())
-        shaped = found.view(len(front), len(self._steps), *self._rows.shape[1:])
-        return shaped.permute(0, 3, 1, 2).reshape(-1, len(self._steps), self._rows.shape[1])
+        """Return the neighbours of the pixels of a front, shape (neighbours, channels, pixels * n)."""
+        there = self._there(front) + self._steps[:, None, None]
+        return self._rows.index_select(0, there.flatten()).view(*there.shape[:2], -1)
 
-    def pixels(self, front: Integers, channel: int) -> Tensor:
-        """Return a channel of the pixels of a front, shape (pixels * n,)."""
-        return self._rows[self._there(front), channel].flatten()
+    def pixels(self, front: Integers) -> Tensor:
+        """Return the pixels of a front, shape (channels, pixels * n)."""
+        there = self._there(front)
+        return self._rows.index_select(0, there.flatten()).view(len(there), -1)
 
-    def paint(self, front: Integers, channel: int, pixels: Tensor) -> None:
-        """Fill in a channel of the pixels of a front, shape (pixels * n,)."""
-        self._rows[self._there(front), channel] = pixels.view(len(front), self.n)
+    def paint(self, front: Integers, pixels: Tensor) -> None:
+        """Fill in the pixels of a front, shape (channels, pixels * n)."""
+        there = self._there(front).flatten()
+        self._rows.index_copy_(0, there, pixels.view(len(there), self.n))
 
     def _there(self, front: Integers) -> Tensor:
+        """Rows of the pixels of a front, shape (channels, pixels)."""
         y, x = np.divmod(front, self.shape[1])
-        return torch.from_numpy((y + self._up) * self._stride + x + self._side)
+        return self._channels + torch.from_numpy((y + self._up) * self._stride + x + self._side)
 
     def _inner(self) -> Tensor:
+        """Of all but the margin, shape (channels, height, width, n)."""
         height, width, n_channels = self.shape
-        grid = self._rows.view(height + self._up, self._stride, n_channels, self.n)
-        return grid[self._up :, self._side : self._side + width]
+        grid = self._rows.view(n_channels, height + self._up, self._stride, self.n)
+        return grid[:, self._up :, self._side : self._side + width]
 
 
 @lru_cache(maxsize=8)

@@ -82,10 +82,14 @@ class Context:
         Returns:
             Shape (n, features), the type of `neighbours`.
         """
+        return torch.cat(self.parts(neighbours, before, guesses), 1)
+
+    def parts(self, neighbours: Tensor, before: Tensor, guesses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what :meth:`features` puts together, each of shape (n, numbers) and laid out as it was given."""
         if self.gain > 1:
             most = FEATURES.high // self.gain
             neighbours, before, guesses = (x.clamp(max=most) * self.gain for x in (neighbours, before, guesses))
         if self.is_centred:
             neighbours = neighbours - guesses[:, None]
             before = before - guesses[:, : before.shape[1]]
-        return torch.cat([neighbours.flatten(1), before, guesses], 1)
+        return neighbours.flatten(1), before, guesses

@@ -99,7 +99,8 @@ def compress(
             more than it saves; else whoever reads it needs the coder.
         verify: Whether each block is decoded and compared before it counts.
         block_bytes: Of a block, at most; an image that is larger is a block.
-        n_workers: Threads; None for as many as there are processors.
+        n_workers: Threads, each with a process that codes where there are several blocks; None for as many as there are
+            processors.
         progress: Hears of bytes done.
     """
     check_integer("block_bytes", block_bytes, low=1 << 10, high=MOST_BLOCK_BYTES)
@@ -147,7 +148,8 @@ def decompress(
         coder: By which the archive was written, or several, of which one is it, where it does not hold its model.
         rows: Which items are written: rows of an array, lines behind the header of a table, files of a folder. Only the
             blocks that have them are read; a pipe is read to its end first. None for all.
-        n_workers: Threads; None for as many as there are processors.
+        n_workers: Threads, each with a process that codes where there are several blocks; None for as many as there are
+            processors.
         progress: Hears of bytes done.
     Raises:
         ArchiveError: If the archive needs a coder, or another one.
