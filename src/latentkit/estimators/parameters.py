@@ -105,7 +105,14 @@ class NetworkParameters:
         """The likelihood that is proper for the learnt schema, and its arguments."""
         binarized = is_redrawn(getattr(self, "augmentation", None))
         schema: Schema = getattr(self, "schema_")  # noqa: B009 (of the data intake, which comes with fit)
-        return resolve_likelihood(self.likelihood, self.likelihood_options, schema, is_binarized=binarized)
+        hidden = getattr(self, "word_dropout", "auto")
+        return resolve_likelihood(
+            self.likelihood,
+            self.likelihood_options,
+            schema,
+            is_binarized=binarized,
+            word_dropout=0.0 if hidden == "auto" else float(hidden),
+        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

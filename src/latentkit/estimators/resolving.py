@@ -118,7 +118,12 @@ def default_epochs(steps_per_epoch: int) -> int:
 
 
 def resolve_likelihood(
-    name: str, options: Mapping[str, Any] | None, schema: Schema, *, is_binarized: bool = False
+    name: str,
+    options: Mapping[str, Any] | None,
+    schema: Schema,
+    *,
+    is_binarized: bool = False,
+    word_dropout: float = 0.0,
 ) -> tuple[str, dict[str, Any]]:
     """Return the likelihood's name and arguments for the kind of these data.
 
@@ -130,6 +135,7 @@ def resolve_likelihood(
         options: Its arguments.
         schema: What was learnt of the data.
         is_binarized: Whether training takes the values as probabilities of 0 and 1.
+        word_dropout: Share of the tokens of texts that the decoder does not see while training.
 
     Raises:
         InvalidParameterError: If the likelihood has no value for such data at all.
@@ -138,7 +144,7 @@ def resolve_likelihood(
     if values == "mixed":
         return _likelihood_of_columns(name, options, schema)
     if values == "text":
-        return _likelihood_of_tokens(name, options, schema)
+        return _likelihood_of_tokens(name, options, schema, word_dropout)
     levels: int | None = 2 if is_binarized else schema.n_levels  # type: ignore[attr-defined]
     arguments = dict(options or {})
     if name == "auto":
@@ -188,7 +194,9 @@ def _likelihood_of_columns(name: str, options: Mapping[str, Any] | None, schema:
     return "columns", schema.codes.describe()
 
 
-def _likelihood_of_tokens(name: str, options: Mapping[str, Any] | None, schema: Any) -> tuple[str, dict[str, Any]]:
+def _likelihood_of_tokens(
+    name: str, options: Mapping[str, Any] | None, schema: Any, word_dropout: float
+) -> tuple[str, dict[str, Any]]:
     """The likelihood of texts, with what their schema learnt of the tokens."""
     if name not in ("auto", "tokens"):
         raise InvalidParameterError(
@@ -199,7 +207,8 @@ def _likelihood_of_tokens(name: str, options: Mapping[str, Any] | None, schema: 
             f"likelihood_options={dict(options)!r}: the likelihood of texts follows from their tokens; word_dropout is "
             "a parameter of its own. Leave them out."
         )
-    return "tokens", {"n_tokens": schema.n_tokens}
+    hidden = {"word_dropout": word_dropout, "unknown": schema.vocabulary.unknown} if word_dropout else {}
+    return "tokens", {"n_tokens": schema.n_tokens, **hidden}
 
 
 def resolve_objective(

@@ -107,7 +107,11 @@ def _filled(
         behind = list(blanks[number + 1].before if number + 1 < len(blanks) else [*rest, 0])[:JUDGED]
         written = _written(distribution, texts, blank.first, most, generator)
         # every place where a draw may stop, with what stands behind it: shape (draws, most)
-        candidates = [[*text, *row[:stop], *behind] for text, row in zip(texts, written, strict=True) for stop in range(1, most + 1)]
+        candidates = [
+            [*text, *row[:stop], *behind]
+            for text, row in zip(texts, written, strict=True)
+            for stop in range(1, most + 1)
+        ]
         whole = _padded(candidates, z.device)
         repeated = cast(Tokens, model.decode(z.repeat_interleave(most, 0)))
         by_place = repeated.log_prob_tokens(whole)
@@ -125,7 +129,11 @@ def _filled(
 
 
 def _written(
-    distribution: Tokens, texts: Sequence[Sequence[int]], first: Tensor | None, most: int, generator: torch.Generator | None
+    distribution: Tokens,
+    texts: Sequence[Sequence[int]],
+    first: Tensor | None,
+    most: int,
+    generator: torch.Generator | None,
 ) -> list[list[int]]:
     """What the decoder goes on with behind each text, `most` tokens."""
     lengths = {len(text) for text in texts}
@@ -155,4 +163,6 @@ def _drawn(log_weights: Tensor, generator: torch.Generator | None) -> Tensor:
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     longest = max(map(len, rows)) + 1
-    return torch.tensor([functional.pad(torch.tensor(row), (0, longest - len(row))).tolist() for row in rows], device=device)
+    return torch.tensor(
+        [functional.pad(torch.tensor(row), (0, longest - len(row))).tolist() for row in rows], device=device
+    )

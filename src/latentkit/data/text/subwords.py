@@ -133,6 +133,10 @@ class Subwords:
         return len(self._pieces)
 
     @property
+    def unknown(self) -> int:
+        return 1
+
+    @property
     def is_exact(self) -> bool:
         return True
 

@@ -33,6 +33,11 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def unknown(self) -> int:
+        """Token that stands for one that is not known; of an exact vocabulary no text holds it."""
+        ...
+
+    @property
     def is_exact(self) -> bool:
         """Whether every text comes back as it was, to the byte."""
         ...
@@ -136,12 +141,15 @@ class Words:
         return len(self.words) + 1
 
     @property
+    def unknown(self) -> int:
+        return self._tokens[UNKNOWN]
+
+    @property
     def is_exact(self) -> bool:
         return False
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        unknown = self._tokens[UNKNOWN]
-        return [[self._tokens.get(word, unknown) for word in text.split()] for text in texts]
+        return [[self._tokens.get(word, self.unknown) for word in text.split()] for text in texts]
 
     def decode(self, tokens: Sequence[int]) -> str:
         return " ".join(self.pieces(tokens))
