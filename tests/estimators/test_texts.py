@@ -135,11 +135,34 @@ def test_conditions_are_seen() -> None:
         assert np.mean([text.startswith(start) for text in made]) > 0.9
 
 
+def test_transformers_learn_texts(tmp_path: Path) -> None:
+    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "learning_rate": 3e-3, "max_epochs": 6}
+    vae = VAE(**{**settings, "ex_post": "none"}).fit(TEXTS)
+    kinds = [text.startswith("the") for text in TEXTS]
+    again = vae.reconstruct(TEXTS)
+    assert np.mean([text.startswith("the") == kind for text, kind in zip(again, kinds, strict=True)]) > 0.95
+    assert vae.score(TEXTS) > vae.score([" ".join(text.split()[::-1]) for text in TEXTS]) + 5
+    vae.save(tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.transform(TEXTS[:9]), vae.transform(TEXTS[:9]))
+    assert loaded.sample(5, random_state=3) == vae.sample(5, random_state=3)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [("lstm", "transformer"), ("transformer", "gru")])
+def test_encoder_and_decoder_may_be_of_different_families(encoder: str, decoder: str) -> None:
+    settings = {**SMALL, "encoder": encoder, "decoder": decoder, "max_epochs": 1, "ex_post": "none"}
+    vae = VAE(**settings).fit(TEXTS, condition=LABELS)
+    networks = vae.specification_.networks
+    assert [networks[role]["network"] for role in ("encoder", "decoder")] == [encoder, decoder]
+    assert len(vae.sample(3, condition="food")) == 3
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"encoder": "conv"}, "texts have networks of their own"),
         ({"decoder": "lstn"}, "Did you mean 'lstm'"),
+        ({"encoder": "transformer", "normalization": "batch"}, "normalised by layer"),
         ({"likelihood": "gaussian"}, "these data are texts"),
         ({"likelihood_options": {"n_tokens": 3}}, "follows from their tokens"),
         ({"vocabulary": "wrods"}, "Did you mean 'words'"),

@@ -48,7 +48,7 @@ CASES = [
 PYTHON_ONLY = (PENALISED, EXACT)
 #: These need a Gaussian posterior, and take whatever else there is for an error.
 GAUSSIAN = (BetaTc, Dip)
-OF_NUMBERS = [name for name in likelihoods if not likelihoods[name].of_tables]
+OF_NUMBERS = [name for name in likelihoods if not (likelihoods[name].of_tables or likelihoods[name].of_texts)]
 everyone = pytest.mark.parametrize("objective", CASES, ids=repr)
 
 
