@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -121,8 +122,7 @@ class TransformerDecoder(TokenDecoder):
 
     def _first(self, z: Tensor) -> State:
         # a key and a value of each block: (batch, blocks, 2, heads, 1, units), to (2, batch, heads, 1, units) for each
-        whole: Tensor = self.memory(z)
-        parts = whole.unflatten(-1, (self.blocks.n_blocks, 2, self.blocks.n_heads, 1, -1))
+        parts: Tensor = self.memory(z).reshape(len(z), self.blocks.n_blocks, 2, self.blocks.n_heads, 1, -1)
         return tuple(part.transpose(0, 1) for part in parts.unbind(1))
 
     def _run(self, tokens: Tensor, z: Tensor, state: State) -> tuple[Tensor, State]:
@@ -186,12 +186,12 @@ class _Block(nn.Module):
         self, h: Tensor, visible: Tensor | None, before: Tensor | None, turn: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return the states, and the keys and values; see :class:`_Blocks`, and :func:`_turn` for `turn`."""
-        asked: Tensor = self.asked(self.attention_norm(h))
-        queries, keys, values = asked.unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        asked: Tensor = self.asked(self.attention_norm(h)).reshape(*h.shape[:2], 3, self.n_heads, -1)
+        queries, keys, values = asked.permute(2, 0, 3, 1, 4)
         known = torch.stack((_turned(keys, turn), values))
         if before is not None:
             known = torch.cat((before.to(known), known), -2)
-        seen = functional.scaled_dot_product_attention(_turned(queries, turn), *known, attn_mask=visible)
+        seen = functional.scaled_dot_product_attention(_turned(queries, turn), known[0], known[1], attn_mask=visible)
         h = h + self.dropout(self.mixed(seen.transpose(1, 2).flatten(2)))
         inner = activations[self.activation].function(self.wide(self.norm(h)))
         return h + self.dropout(self.narrow(inner)), known
@@ -225,7 +225,7 @@ def _n_heads(width: int) -> int:
 def _embedded(embedding: nn.Embedding, tokens: Tensor) -> Tensor:
     """Embeddings of about one in each unit, as what the blocks add."""
     embedded: Tensor = embedding(tokens)
-    return embedded * embedding.embedding_dim**0.5
+    return embedded * math.sqrt(embedding.embedding_dim)
 
 
 def _turn(start: int, n: int, n_units: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -104,7 +104,7 @@ class SequenceDecoder(TokenDecoder):
         initialise(self.start, "tanh")
 
     def _first(self, z: Tensor) -> State:
-        h = torch.tanh(self.start(z)).unflatten(-1, (self.n_layers, -1)).transpose(0, 1).contiguous()
+        h = torch.tanh(self.start(z)).reshape(len(z), self.n_layers, -1).transpose(0, 1).contiguous()
         return (h, torch.zeros_like(h)) if self.cell == "lstm" else (h,)
 
     def _run(self, tokens: Tensor, z: Tensor, state: State) -> tuple[Tensor, State]:
