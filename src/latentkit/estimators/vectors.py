@@ -26,6 +26,7 @@ from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
+from latentkit.estimators.text_tasks import GAP, recover_texts
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -221,7 +222,8 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         again and again.
 
         Args:
-            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing.
+            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing. In texts
+                ``___`` stands for lost words; of the draws the most frequent one takes the place of the mean.
             mask: True where X is observed, in the shape of X.
             n_draws: Completions per example; None takes 20. Where codes are points there is one.
             n_steps: Steps of the Markov chain per draw; more steps come closer to the conditional distribution. Where
@@ -257,6 +259,21 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
             seed = derive_seed(self.seed_, "recover")
             return recover_table(
                 self.schema_, self._map_cells, data, mask, n_draws=n_draws, result=result, seed=seed, near=reference
+            )
+        if self.schema_.kind == "text":
+            if mask is not None:
+                raise UnsupportedOperationError(
+                    f"lost words of texts are marked in them, by {GAP}. Leave the mask out."
+                )
+            texts = self.schema_.read(data)
+            self._check_conditions(len(texts))
+            return recover_texts(
+                self.schema_,
+                lambda row: self._model(torch.float32, torch.tensor([row])),
+                texts,
+                n_draws=n_draws,
+                result=result,
+                seed=derive_seed(self.seed_, "recover"),
             )
         dtype = self._dtype(data)
         if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":

@@ -20,6 +20,7 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
+from latentkit.tasks.infilling import Gap, infill
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
@@ -29,6 +30,7 @@ __all__ = [
     "AttributeDirection",
     "ExPostPriors",
     "FitBudget",
+    "Gap",
     "Latents",
     "Neighbourhood",
     "attribute_direction",
@@ -43,6 +45,7 @@ __all__ = [
     "fit_class_priors",
     "fit_mixture_prior",
     "guided",
+    "infill",
     "interpolate",
     "latent_path",
     "margin_offsets",
