@@ -109,6 +109,15 @@ _REFUSED: Final = (
         "free bits are counted in the mean over the rows of a batch",
         "Leave it out",
     ),
+    *(
+        (
+            name,
+            _is_set,
+            "it trains parts of the model in turn, and noise is counted for all of it in every step",
+            "Leave it out",
+        )
+        for name in ("pretraining", "aggressive")
+    ),
     (
         "ex_post",
         lambda name: name not in ("auto", "none"),
