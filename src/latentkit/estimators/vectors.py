@@ -112,7 +112,7 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         seed = derive_seed(self.seed_, "score")
         estimates: list[LikelihoodEstimate] = []
         order = self._order(storage)
-        for rows in order.split(self._batch_size):
+        for rows in torch.split(order, self._batch_size):
             part = storage[rows]
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
@@ -267,9 +267,10 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 )
             texts = self.schema_.read(data)
             self._check_conditions(len(texts))
+            groups = self._alike(len(texts))
             return recover_texts(
                 self.schema_,
-                lambda row: self._model(torch.float32, torch.tensor([row])),
+                [(rows.tolist(), self._model(torch.float32, rows[:1])) for rows in groups],
                 texts,
                 n_draws=n_draws,
                 result=result,

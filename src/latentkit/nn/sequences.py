@@ -182,7 +182,7 @@ class SequenceDecoder(nn.Module):
 
     def _first(self, z: Tensor) -> Any:
         """The state before the first place."""
-        h = torch.tanh(self.start(z)).unflatten(-1, (self.n_layers, -1)).transpose(0, 1).contiguous()
+        h = torch.tanh(self.start(z)).reshape(len(z), self.n_layers, -1).transpose(0, 1).contiguous()
         return (h, torch.zeros_like(h)) if self.cell == "lstm" else h
 
 
@@ -267,7 +267,9 @@ def _embedding(n_tokens: int, width: int) -> nn.Embedding:
 
 def _recurrent(cell: Cell, n_inputs: int, width: int, n_layers: int, dropout: float) -> nn.LSTM | nn.GRU:
     between = dropout if n_layers > 1 else 0.0
-    return _CELLS[cell](n_inputs, width, n_layers, batch_first=True, dropout=between)
+    kind: Any = _CELLS[cell]
+    network: nn.LSTM | nn.GRU = kind(n_inputs, width, n_layers, batch_first=True, dropout=between)
+    return network
 
 
 def _turned(x: Tensor, is_reached: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
-from latentkit.tasks.infilling import Gap, infill
+from latentkit.tasks.infilling import GappedText, infill
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
@@ -30,7 +30,7 @@ __all__ = [
     "AttributeDirection",
     "ExPostPriors",
     "FitBudget",
-    "Gap",
+    "GappedText",
     "Latents",
     "Neighbourhood",
     "attribute_direction",
