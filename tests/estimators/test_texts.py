@@ -137,6 +137,29 @@ def test_conditions_are_seen() -> None:
         assert np.mean([text.startswith(start) for text in made]) > 0.9
 
 
+# Rewriting
+
+VERDICTS = [f"the {what} was {how}" for what in FOODS + ANIMALS for how in ("good", "great", "bad", "awful")] * 8
+GOOD = ["good" if text.endswith(("good", "great")) else "bad" for text in VERDICTS]
+
+
+def test_texts_are_rewritten_where_they_speak_of_a_class() -> None:
+    vae = VAE(**{**SMALL, "max_epochs": 25, "ex_post": "none"}).fit(VERDICTS, condition=GOOD)
+    texts = ["the soup was bad", "the dog was awful", "the fish was great"]
+    again = vae.rewrite(texts, "good")
+    assert [text.rsplit(" ", 1)[0] for text in again] == [text.rsplit(" ", 1)[0] for text in texts]
+    assert all(text.endswith(("good", "great")) for text in again)
+    assert again[2] == texts[2]
+    assert vae.rewrite(texts[1:2], "good") == again[1:2]
+    with pytest.raises(DataError, match="no class that the model was fitted with"):
+        vae.rewrite(texts, "goood")
+
+
+def test_rewriting_needs_classes(fitted: VAE) -> None:
+    with pytest.raises(UnsupportedOperationError, match="fitted with condition="):
+        fitted.rewrite(["the cat is big"], "food")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -259,7 +282,7 @@ def test_beams_find_texts_that_are_more_probable(fitted: VAE) -> None:
 )
 def test_ways_to_learn(settings: dict[str, Any]) -> None:
     vae = VAE(**{**SMALL, "max_epochs": 4, "ex_post": "none", **settings}).fit(TEXTS)
-    assert vae.history_[-1]["objective"] > vae.history_[0]["objective"] or "pretraining" in settings
+    assert vae.history_[-1]["log_likelihood"] > vae.history_[0]["log_likelihood"]
     assert np.isfinite(vae.score_samples(TEXTS[:5])).all()
     assert "title" in vae.citation()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 
 import torch
@@ -12,10 +12,10 @@ import torch
 from latentkit.core.errors import DataError
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.data import TextSchema
-from latentkit.tasks import GappedText, infill
+from latentkit.tasks import GappedText, Rewriter, infill
 from latentkit.tasks.infilling import LONGEST
 
-__all__ = ["GAP", "recover_texts", "stream_text"]
+__all__ = ["GAP", "recover_texts", "rewrite_texts", "stream_text"]
 
 #: What marks lost words.
 GAP: Final = "___"
@@ -61,6 +61,49 @@ def recover_texts(
     if result == "draws":
         return [schema.container.rebuild(list(draw)) for draw in zip(*rows, strict=True)]
     return schema.container.rebuild([Counter(row).most_common(1)[0][0] for row in rows])
+
+
+def rewrite_texts(
+    schema: TextSchema,
+    bound: Callable[[Any], LatentVariableModel],
+    texts: list[str],
+    condition: Any,
+    *,
+    classes: list[str],
+    latent_dim: int,
+    margin: float,
+    seed: int,
+) -> Any:
+    """Return texts rewritten as texts of a class; see :class:`~latentkit.tasks.Rewriter`.
+
+    Args:
+        schema: Schema of the texts.
+        bound: The model given a class.
+        texts: The texts.
+        condition: The class that is asked for.
+        classes: All classes.
+        latent_dim: Length of z.
+        margin: Nats by which a text shall be more probable as one of the class.
+        seed: Seed of the draws; what a text gets does not depend on the others.
+    """
+    vocabulary = schema.vocabulary
+    rewriter = Rewriter(
+        bound(condition),
+        [bound(name) for name in classes if name != str(condition)],
+        latent_dim,
+        torch.tensor([vocabulary.openings(after_blank=after_blank) for after_blank in (False, True)]),
+        margin,
+    )
+    found: list[str] = []
+    for start in range(0, len(texts), _TOGETHER):
+        some = texts[start : start + _TOGETHER]
+        tokens = [row[: schema.max_length - 1] for row in vocabulary.encode(some)]
+        again = rewriter.rewrite(tokens, schema.max_length, seed=seed)
+        found += [
+            text if after == before else vocabulary.decode(after)
+            for text, before, after in zip(some, tokens, again, strict=True)
+        ]
+    return schema.container.rebuild(found)
 
 
 def _gapped(schema: TextSchema, text: str, row: int) -> GappedText:

@@ -25,6 +25,7 @@ from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
+from latentkit.tasks.rewriting import Rewriter
 
 __all__ = [
     "AttributeDirection",
@@ -33,6 +34,7 @@ __all__ = [
     "GappedText",
     "Latents",
     "Neighbourhood",
+    "Rewriter",
     "attribute_direction",
     "complete",
     "decode",
