@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from latentkit import VAE, Autoencoder, load
-from latentkit.core.errors import DataError, InvalidParameterError
-from latentkit.data import Dataset
+from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
+from latentkit.data import Dataset, TextSchema
+from latentkit.data.text import Subwords
+from latentkit.estimators.text_tasks import stream_text
 from latentkit.models import networks
 
 ANIMALS, FOODS = ("cat", "dog", "bird", "horse"), ("soup", "bread", "fish", "rice")
@@ -145,7 +147,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("narrow")
 def test_transformers_learn_texts(tmp_path: Path) -> None:
-    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 10}
+    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 8}
     vae = VAE(**{**settings, "ex_post": "none"}).fit(TEXTS)
     kinds = [text.startswith("the") for text in TEXTS]
     again = vae.reconstruct(TEXTS)
@@ -165,6 +167,29 @@ def test_encoder_and_decoder_may_be_of_different_families(encoder: str, decoder:
     chosen = vae.specification_.networks
     assert [chosen[role]["network"] for role in ("encoder", "decoder")] == [encoder, decoder]
     assert len(vae.sample(3, condition="food")) == 3
+
+
+# Rewriting
+
+VERDICTS = [f"the {what} was {how}" for what in FOODS + ANIMALS for how in ("good", "great", "bad", "awful")] * 8
+GOOD = ["good" if text.endswith(("good", "great")) else "bad" for text in VERDICTS]
+
+
+def test_texts_are_rewritten_where_they_speak_of_a_class() -> None:
+    vae = VAE(**{**SMALL, "max_epochs": 25, "ex_post": "none"}).fit(VERDICTS, condition=GOOD)
+    texts = ["the soup was bad", "the dog was awful", "the fish was great"]
+    again = vae.rewrite(texts, "good")
+    assert [text.rsplit(" ", 1)[0] for text in again] == [text.rsplit(" ", 1)[0] for text in texts]
+    assert all(text.endswith(("good", "great")) for text in again)
+    assert again[2] == texts[2]
+    assert vae.rewrite(texts[1:2], "good") == again[1:2]
+    with pytest.raises(DataError, match="no class that the model was fitted with"):
+        vae.rewrite(texts, "goood")
+
+
+def test_rewriting_needs_classes(fitted: VAE) -> None:
+    with pytest.raises(UnsupportedOperationError, match="fitted with condition="):
+        fitted.rewrite(["the cat is big"], "food")
 
 
 @pytest.mark.parametrize(
@@ -190,10 +215,126 @@ def test_other_data_and_other_members() -> None:
     with pytest.raises(DataError, match="these data are texts. Use VAE"):
         Autoencoder().fit(TEXTS)
     of_rows = VAE(max_epochs=1, latent_dim=1).fit(np.random.default_rng(0).normal(size=(20, 2)))
-    with pytest.raises(InvalidParameterError, match="top_k and top_p choose among the tokens"):
+    with pytest.raises(InvalidParameterError, match="choose among the tokens"):
         of_rows.sample(2, top_k=3)
 
 
 def test_a_text_alone_is_no_list(fitted: VAE) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         fitted.transform("the cat is big")
+
+
+# Lost words, streams and beams
+
+
+def test_lost_words_are_filled_in(fitted: VAE) -> None:
+    texts = ["the ___ is old", "i like soup with ___", "the cat is big"]
+    filled = fitted.recover(texts)
+    assert filled[0].split()[1] in ANIMALS
+    assert filled[0].endswith("is old")
+    assert filled[1].split()[-1] in FOODS
+    assert filled[2] == "the cat is big"
+    draws = fitted.recover(texts, n_draws=3, result="draws")
+    assert [len(draw) for draw in draws] == [3, 3, 3]
+    assert fitted.recover(texts[1:2]) == filled[1:2]  # whatever stands beside it
+
+
+def test_words_before_and_behind_count(fitted: VAE) -> None:
+    [filled] = fitted.recover(["___ with rice"])
+    assert filled.startswith("i like")
+    [both] = fitted.recover(["the ___ is ___"])
+    assert both in TEXTS
+
+
+def test_subwords_are_filled_in_at_their_borders() -> None:
+    vae = VAE(**{**SMALL, "vocabulary": "subwords", "ex_post": "none", "max_epochs": 20}).fit(TEXTS)
+    filled = vae.recover(["the ___ is old", "i ___ fish with rice", "the cat___"])
+    assert filled[0].startswith("the ")
+    assert filled[0].endswith(" is old")
+    assert "  " not in filled[0] + filled[1]
+    assert filled[1].startswith("i ")
+    assert filled[1].endswith(" fish with rice")
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (["the cat"], {}, "no text has a gap"),
+        (["the ___"], {"mask": [True]}, "marked in them"),
+        (["the " * 5 + "___"], {}, "has room for"),
+    ],
+)
+def test_gaps_that_cannot_be_filled(fitted: VAE, texts: list[str], options: dict[str, Any], message: str) -> None:
+    with pytest.raises((DataError, UnsupportedOperationError), match=message):
+        fitted.recover(texts, **options)
+
+
+def test_streams_are_the_samples(fitted: VAE) -> None:
+    for options in ({}, {"label": "food"}, {"temperature": 0.5, "top_p": 0.9}, {"top_k": 2}):
+        streamed = ["".join(pieces) for pieces in fitted.stream(4, random_state=5, **options)]
+        assert streamed == fitted.sample(4, random_state=5, **options)
+    with pytest.raises(UnsupportedOperationError, match="Use sample"):
+        VAE(max_epochs=1, latent_dim=1).fit(np.random.default_rng(0).normal(size=(20, 2))).stream()
+
+
+def test_characters_of_several_bytes_come_whole() -> None:
+    subwords = Subwords.learn(["abc"] * 9, 300)
+    schema = TextSchema(subwords, 20)
+    [tokens] = subwords.encode(["a狗b"])
+    pieces = list(stream_text(schema, iter(tokens)))
+    assert "".join(pieces) == "a狗b"
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert list(stream_text(schema, iter(tokens[:2])))[-1] == "\ufffd"  # what never becomes whole is shown at the end
+
+
+def test_beams_find_texts_that_are_more_probable(fitted: VAE) -> None:
+    z = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        given = fitted.model_.decode(z)
+        greedy, searched = given.mode, given.likeliest(4)
+        gained = given.log_prob(searched) - given.log_prob(greedy)
+    assert gained.min() > -1e-4
+    assert gained.max() > 0.1
+    assert torch.equal(given.likeliest(1), greedy)
+    assert fitted.sample(3, n_beams=3, random_state=0) == fitted.sample(3, n_beams=3, random_state=0)
+
+
+# Ways to keep z in use
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pretraining": 0.3},
+        {"aggressive": 0.3},
+        {"word_dropout": 0.3},
+        {"objective": "semi_amortized", "objective_options": {"n_steps": 2}},
+        {"encoder": "gru", "decoder": "gru"},
+    ],
+    ids=str,
+)
+def test_ways_to_learn(settings: dict[str, Any]) -> None:
+    vae = VAE(**{**SMALL, "max_epochs": 4, "ex_post": "none", **settings}).fit(TEXTS)
+    assert vae.history_[-1]["log_likelihood"] > vae.history_[0]["log_likelihood"]
+    assert np.isfinite(vae.score_samples(TEXTS[:5])).all()
+    assert "title" in vae.citation()
+
+
+def test_the_decoder_starts_anew_after_pretraining(tmp_path: Path) -> None:
+    settings = {**SMALL, "max_epochs": 4, "ex_post": "none", "pretraining": 0.5}
+    vae = VAE(**settings).fit(TEXTS)
+    assert [record["kl_weight"] > 0 for record in vae.history_] == [False, False, True, True]
+    assert vae.history_[2]["objective"] < vae.history_[1]["objective"]
+    assert "decoder started anew" in vae.events_[0]
+    assert vae.best_epoch_ > 2
+
+
+def test_the_decoder_waits_for_the_encoder() -> None:
+    settings = {**SMALL, "max_epochs": 1, "ex_post": "none", "aggressive": 1.0, "validation_fraction": 0}
+    short = {**settings, "batch_size": 32}  # six steps an epoch: none is the tenth
+    texts = TEXTS[:192]
+    vae = VAE(**short).fit(texts)
+    start = VAE(**{**short, "learning_rate": 1e-12, "aggressive": 0.0}).fit(texts)
+    for part, is_same in (("decoder", True), ("encoder", False)):
+        pairs = zip(getattr(vae.model_, part).parameters(), getattr(start.model_, part).parameters(), strict=True)
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs) == is_same

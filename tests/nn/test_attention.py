@@ -27,13 +27,13 @@ def test_a_block_is_that_of_torch() -> None:
     block: Any = encoder.blocks.layers[0]
     oracle = torch.nn.TransformerEncoderLayer(128, 2, 512, 0.0, "gelu", batch_first=True, norm_first=True).eval()
     pairs: Any = [
-        (oracle.self_attn.out_proj, block.mixed),
-        (oracle.linear1, block.wide),
+        (oracle.self_attn.out_proj, block.mix),
+        (oracle.linear1, block.widen),
         (oracle.linear2, block.narrow),
     ]
     with torch.no_grad():
-        oracle.self_attn.in_proj_weight.copy_(block.asked.weight)
-        oracle.self_attn.in_proj_bias.copy_(block.asked.bias.normal_())
+        oracle.self_attn.in_proj_weight.copy_(block.project.weight)
+        oracle.self_attn.in_proj_bias.copy_(block.project.bias.normal_())
         for theirs, ours in pairs:
             theirs.weight.copy_(ours.weight.normal_(0.0, 0.2))
             theirs.bias.copy_(ours.bias.normal_(0.0, 0.2))
@@ -62,7 +62,7 @@ def test_order_is_seen_by_places_alone() -> None:
     torch.manual_seed(0)
     encoder = TransformerEncoder(CODES, 4, widths=(8,)).eval()
     for layer in encoder.blocks.layers:
-        torch.nn.init.normal_(layer.mixed.weight)
+        torch.nn.init.normal_(layer.mix.weight)
     a, b = (encoder(torch.tensor([row])) for row in ([1, 2, 3, 0], [3, 1, 2, 0]))
     assert (a - b).abs().max() > 1e-3
 
@@ -73,7 +73,7 @@ def test_z_is_memory_of_every_block() -> None:
     x = torch.tensor([[1, 2, 0]])
     torch.nn.init.zeros_(decoder.latent_map.weight)
     for layer in decoder.blocks.layers:
-        torch.nn.init.normal_(layer.mixed.weight)
+        torch.nn.init.normal_(layer.mix.weight)
     assert not torch.allclose(decoder.log_probs(_z(1), x, x), decoder.log_probs(-_z(1), x, x))
     first = decoder._first(_z(4))
     assert [tuple(part.shape) for part in first] == [(2, 4, 1, 1, 8)] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from latentkit.cli.options import Json, OptionalOutput, Prior, Run, Seed
 from latentkit.cli.outputs import STDOUT, check_output, choose_output, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import parse_condition
+from latentkit.cli.terminal import show_texts
 from latentkit.cli.where import parse_where
 from latentkit.core.errors import InvalidParameterError
 
@@ -90,6 +92,10 @@ def sample(
         float,
         typer.Option("--top-p", metavar="P", help="Of texts: among the likeliest tokens whose sum is P.", max=1.0),
     ] = 1.0,
+    beams: Annotated[
+        int,
+        typer.Option("--beams", metavar="B", help="Of texts: above 1, search for the likeliest with B beams.", min=1),
+    ] = 1,
     guidance: Annotated[
         float,
         typer.Option(
@@ -113,6 +119,19 @@ def sample(
             raise InvalidParameterError("--where and --condition are two ways to say the same. Use one of them.")
         asked = parse_where(where, opened.schema)
     rules = read_constraints(constraint or [], combinations, opened, printer)
+    if output == STDOUT and opened.schema.kind == "text" and beams == 1 and sys.stdout.isatty() and not as_json:
+        texts = opened.estimator.stream(
+            n,
+            label=label,
+            condition=asked,
+            temperature=temperature,
+            prior=prior.value,
+            top_k=top_k,
+            top_p=top_p,
+            random_state=seed,
+        )
+        show_texts(texts)
+        return
     data = opened.estimator.sample(
         n,
         label=label,
@@ -123,6 +142,7 @@ def sample(
         prior=prior.value,
         top_k=top_k,
         top_p=top_p,
+        n_beams=beams,
         random_state=seed,
     )
     files = write_data(data, output, opened.schema)
@@ -147,6 +167,7 @@ def sample(
             "prior": prior.value,
             "top_k": top_k,
             "top_p": top_p,
+            "beams": beams,
             "files": files,
         }
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, Self, cast
@@ -20,13 +20,14 @@ from latentkit.core.products import fast_products
 from latentkit.core.protocols import ConditionalModel
 from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
-from latentkit.distributions import Drawing, Prior
+from latentkit.distributions import Drawing, Prior, Tokens
 from latentkit.estimators.control import measure_control
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import HeldRows, sample_held
+from latentkit.estimators.text_tasks import stream_text
 from latentkit.evaluation import AttributeControl
 from latentkit.models import ConditionalPrior, inference_batch_size, iterate_batches, map_batches
 from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered, write
@@ -104,6 +105,7 @@ class GenerativeTasks(ABC):
         prior: str = "auto",
         top_k: int | None = None,
         top_p: float = 1.0,
+        n_beams: int = 1,
         random_state: int | np.random.RandomState | None = None,
     ) -> Any:
         """Return exactly n new examples, in the form of the data that fit took.
@@ -133,6 +135,8 @@ class GenerativeTasks(ABC):
                 where there is one. A deterministic autoencoder has no other.
             top_k: Of texts: how many of the most probable tokens are left to choose from each time; None for all.
             top_p: Of texts: to what the probabilities of those sum that are left to choose from; 1 for all.
+            n_beams: Of texts: above 1, the most probable text given z that a search with so many beams finds; nothing
+                else is drawn then.
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown, or what is asked of columns makes no sense,
@@ -155,6 +159,7 @@ class GenerativeTasks(ABC):
                 prior=prior,
                 top_k=top_k,
                 top_p=top_p,
+                n_beams=n_beams,
                 random_state=seed,
             )
             self.n_redrawn_ = bound.n_redrawn_
@@ -185,15 +190,61 @@ class GenerativeTasks(ABC):
         if self.schema_.kind == "text":
             drawing = Drawing(temperature=0.0 if how == "mean" else temperature, top_k=top_k, top_p=top_p)
             z = sample_latents(source(), n, guidance=guidance, generator=random).to(self._device)
-            return self.schema_.decode(self._written(z, drawing, random))
-        if top_k is not None or top_p != 1.0:
+            return self.schema_.decode(self._written(z, drawing, random, n_beams=n_beams))
+        if top_k is not None or top_p != 1.0 or n_beams != 1:
             raise InvalidParameterError(
-                f"top_k and top_p choose among the tokens of texts, and this model was fitted to {self.schema_.kind}; "
-                f"got top_k={top_k!r}, top_p={top_p!r}. Leave them out."
+                "top_k, top_p and n_beams choose among the tokens of texts, and this model was fitted to "
+                f"{self.schema_.kind}; got top_k={top_k!r}, top_p={top_p!r}, n_beams={n_beams!r}. Leave them out."
             )
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
         return self.schema_.decode(self._drawn(z, how, random))
+
+    @python_random_kept()
+    def stream(
+        self,
+        n: int = 1,
+        *,
+        label: Any = None,
+        condition: Any = None,
+        temperature: float = 1.0,
+        prior: str = "auto",
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Iterator[Iterator[str]]:
+        """Yield new texts as they are written: of each, its pieces.
+
+        They are the texts that :meth:`sample` returns for the same arguments, which are described there.
+
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind != "text":
+            raise UnsupportedOperationError(
+                f"texts are written piece by piece, and this model was fitted to {self.schema_.kind}. Use sample."
+            )
+        n = check_integer("n", n, low=1)
+        seed = draw_seed(self.random_state if random_state is None else random_state)
+        if condition is not None:
+            return self.given(condition).stream(
+                n,
+                label=label,
+                temperature=temperature,
+                prior=prior,
+                top_k=top_k,
+                top_p=top_p,
+                random_state=seed,
+            )
+        self._check_conditions(n)
+        check_choice("prior", prior, ("auto", *self._prior_names()))
+        drawing, random = Drawing(temperature=temperature, top_k=top_k, top_p=top_p), generator(seed, "sample")
+        z = sample_latents(self._prior_module(label, prior)(), n, generator=random).to(self._device)
+        return (
+            stream_text(self.schema_, self._tokens(z[row : row + 1], torch.tensor([row]), drawing, random))
+            for row in range(n)
+        )
 
     def probability(
         self,
@@ -297,13 +348,18 @@ class GenerativeTasks(ABC):
             ]
         return torch.cat(parts)
 
-    def _written(self, z: Tensor, drawing: Drawing, random: torch.Generator) -> Tensor:
+    def _written(self, z: Tensor, drawing: Drawing, random: torch.Generator, *, n_beams: int) -> Tensor:
         """Texts of latent vectors, token by token, as model units on the CPU."""
         parts = [
-            write(self._model(torch.float32, rows), z[rows], drawing, generator=random).cpu()
+            write(self._model(torch.float32, rows), z[rows], drawing, n_beams=n_beams, generator=random).cpu()
             for rows in iterate_batches(len(z), TEXTS)
         ]
         return torch.cat(parts)
+
+    def _tokens(self, z: Tensor, row: Tensor, drawing: Drawing, random: torch.Generator) -> Iterator[int]:
+        """The tokens of one text, as they are chosen."""
+        text = cast("Tokens", self._model(torch.float32, row).decode(z))
+        return (int(token) for token in text.written(drawing, generator=random))
 
     def _held(self, n: int, condition: Mapping[Any, Any], rules: list[Any], latents: Any, seed: int) -> HeldRows:
         """Rows that fit a condition on columns and keep constraints."""

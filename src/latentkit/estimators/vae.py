@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, final
 
@@ -29,6 +29,8 @@ from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
 from latentkit.tasks import ex_post_priors
+from latentkit.training.feed import Feed
+from latentkit.training.plan import TrainingPlan
 
 __all__ = ["VAE"]
 
@@ -82,6 +84,10 @@ class VAE(
         n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
+        pretraining: Share of training in which the KL term counts nothing; then the decoder starts anew, beside an
+            encoder that has something to tell it.
+        aggressive: Share of training in which the decoder is updated in one step of ten only, so that the encoder keeps
+            up with it.
         ex_post: Prior that is fitted to the posteriors after training, from which :meth:`sample` draws: ``"auto"`` is a
             Gaussian ``"mixture"``, and ``"none"`` with `epsilon`; a coupling ``"flow"``, ``"flow_matching"``, a
             ``"second_stage"`` autoencoder of the latent vectors. All but the mixture are trained, in a tenth of
@@ -90,6 +96,10 @@ class VAE(
     References:
         Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114.
         Ghosh et al., 2020, From Variational to Deterministic Autoencoders, arXiv:1903.12436 (ex-post mixtures).
+        Li et al., 2019, A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, arXiv:1909.00868
+        (pre-training).
+        He et al., 2019, Lagging Inference Networks and Posterior Collapse in Variational Autoencoders, arXiv:1901.05534
+        (aggressive training).
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -110,6 +120,8 @@ class VAE(
     n_importance: int | Literal["auto"] = "auto"
     kl_schedule: str = "linear"
     kl_warm_up: float = 0.1
+    pretraining: float = 0.0
+    aggressive: float = 0.0
     ex_post: str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -124,6 +136,8 @@ class VAE(
         "n_importance": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "kl_schedule": [str],
         "kl_warm_up": [Interval(Real, 0, 1, closed="both")],
+        "pretraining": [Interval(Real, 0, 1, closed="left")],
+        "aggressive": [Interval(Real, 0, 1, closed="both")],
         "ex_post": [StrOptions({*ex_post_priors, "auto", "none"})],
     }
 
@@ -186,7 +200,14 @@ class VAE(
         return FREE_BITS_OF_TABLES if self.objective == "elbo" and looks_at_cells else 0.0
 
     def _kl_weight(self) -> Callable[[float], float]:
-        return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+        schedule = resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+        start = float(self.pretraining)
+        return (lambda at: 0.0 if at < start else schedule((at - start) / (1.0 - start))) if start else schedule
+
+    def _plan(self, train: Feed, device: str) -> TrainingPlan:
+        plan = super()._plan(train, device)
+        anew = ("decoder",) if self.pretraining else ()
+        return replace(plan, pretraining=float(self.pretraining), anew=anew, aggressive=float(self.aggressive))
 
     @property
     def _value_name(self) -> str:
@@ -197,4 +218,8 @@ class VAE(
 
     def _cites(self) -> tuple[str, ...]:
         private = PRIVACY_CITES if self._is_private else ()
-        return (*objectives.cites(self.objective), *self._ex_post_cites(), *private)
+        ways = {"li2019surprisingly": self.pretraining, "he2019lagging": self.aggressive}
+        texts = ("bowman2016generating", "long2019preventing") if self.schema_.kind == "text" else ()
+        spread = ("zhu2020batch",) if "spread" in self.specification_.posterior_options else ()
+        taken = (key for key, share in ways.items() if share)
+        return (*objectives.cites(self.objective), *texts, *spread, *taken, *self._ex_post_cites(), *private)

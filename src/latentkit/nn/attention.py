@@ -171,29 +171,29 @@ class _Block(nn.Module):
     def __init__(self, width: int, n_heads: int, *, activation: str, dropout: float) -> None:
         super().__init__()
         self.n_heads, self.activation = n_heads, activation
-        self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.asked = nn.Linear(width, 3 * width)
-        self.mixed = nn.Linear(width, width)
-        self.wide = nn.Linear(width, EXPANSION * width)
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.widen = nn.Linear(width, EXPANSION * width)
         self.narrow = nn.Linear(EXPANSION * width, width)
         self.dropout = nn.Dropout(dropout)
-        initialise(self.asked, None)
-        initialise(self.wide, activation)
-        for last in (self.mixed, self.narrow):
+        initialise(self.project, None)
+        initialise(self.widen, activation)
+        for last in (self.mix, self.narrow):
             initialise(last, None, scale=BRANCH_SCALE)
 
     def forward(
         self, h: Tensor, visible: Tensor | None, before: Tensor | None, turn: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return the states, and the keys and values; see :class:`_Blocks`, and :func:`_turn` for `turn`."""
-        asked: Tensor = self.asked(self.attention_norm(h)).reshape(*h.shape[:2], 3, self.n_heads, -1)
-        queries, keys, values = asked.permute(2, 0, 3, 1, 4)
+        projected: Tensor = self.project(self.first(h)).reshape(*h.shape[:2], 3, self.n_heads, -1)
+        queries, keys, values = projected.permute(2, 0, 3, 1, 4)
         known = torch.stack((_turned(keys, turn), values))
         if before is not None:
             known = torch.cat((before.to(known), known), -2)
         seen = functional.scaled_dot_product_attention(_turned(queries, turn), known[0], known[1], attn_mask=visible)
-        h = h + self.dropout(self.mixed(seen.transpose(1, 2).flatten(2)))
-        inner = activations[self.activation].function(self.wide(self.norm(h)))
+        h = h + self.dropout(self.mix(seen.transpose(1, 2).flatten(2)))
+        inner = activations[self.activation].function(self.widen(self.second(h)))
         return h + self.dropout(self.narrow(inner)), known
 
 

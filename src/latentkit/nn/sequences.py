@@ -126,7 +126,9 @@ def default_sequence_widths(n_rows: int | None = None) -> tuple[int, ...]:
 
 def _recurrent(cell: Cell, n_inputs: int, width: int, n_layers: int, dropout: float) -> nn.LSTM | nn.GRU:
     between = dropout if n_layers > 1 else 0.0
-    return _CELLS[cell](n_inputs, width, n_layers, batch_first=True, dropout=between)
+    kind: Any = _CELLS[cell]
+    network: nn.LSTM | nn.GRU = kind(n_inputs, width, n_layers, batch_first=True, dropout=between)
+    return network
 
 
 def _turned(x: Tensor, is_reached: Tensor) -> Tensor:

@@ -20,17 +20,21 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
+from latentkit.tasks.infilling import GappedText, infill
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
+from latentkit.tasks.rewriting import Rewriter
 
 __all__ = [
     "AttributeDirection",
     "ExPostPriors",
     "FitBudget",
+    "GappedText",
     "Latents",
     "Neighbourhood",
+    "Rewriter",
     "attribute_direction",
     "complete",
     "decode",
@@ -43,6 +47,7 @@ __all__ = [
     "fit_class_priors",
     "fit_mixture_prior",
     "guided",
+    "infill",
     "interpolate",
     "latent_path",
     "margin_offsets",

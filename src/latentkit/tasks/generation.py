@@ -197,7 +197,12 @@ def decode(
 
 
 def write(
-    model: LatentVariableModel, z: Tensor, drawing: Drawing, *, generator: torch.Generator | None = None
+    model: LatentVariableModel,
+    z: Tensor,
+    drawing: Drawing,
+    *,
+    n_beams: int = 1,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Texts of latent vectors.
 
@@ -205,13 +210,15 @@ def write(
         model: Model that was fitted to texts.
         z: Latent vectors, shape (*batch, latent).
         drawing: How each token is chosen.
+        n_beams: Above 1, the most probable text that a search with so many beams finds, whatever `drawing` says.
         generator: Source of randomness.
 
     Returns:
         Tokens, shape (*batch, max_length), without gradient.
     """
     with torch.no_grad():
-        return cast("Tokens", model.decode(z)).drawn(drawing, generator=generator)
+        texts = cast("Tokens", model.decode(z))
+        return texts.likeliest(n_beams) if n_beams != 1 else texts.drawn(drawing, generator=generator)
 
 
 def reconstruct(

@@ -180,6 +180,14 @@ class TextSchema:
         """None: texts have no columns."""
         return
 
+    def read(self, data: Any) -> list[str]:
+        """Return texts out of any container, or the path of a file of them.
+
+        Raises:
+            DataError: If something is no text.
+        """
+        return _texts(data)[0]
+
     def encode(self, data: Any, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return texts as storage.
 
@@ -189,7 +197,7 @@ class TextSchema:
         Raises:
             DataError: If something is no text.
         """
-        texts, _ = _texts(data)
+        texts = self.read(data)
         rows = self.vocabulary.encode(texts)
         small = torch.int16 if self.vocabulary.n_tokens <= 1 << 15 else torch.int32
         storage = torch.full((len(rows), self.max_length), END, dtype=small)

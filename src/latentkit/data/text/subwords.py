@@ -158,6 +158,11 @@ class Subwords:
         parts = (self._pieces[token] for token in tokens)
         return [f"<{part:02X}>" if isinstance(part, int) else part for part in parts]
 
+    def openings(self, *, after_blank: bool) -> list[bool]:
+        """Bytes open no part: they are characters only together."""
+        fits = [isinstance(piece, str) and piece.startswith(" ") == after_blank for piece in self._pieces]
+        return [False, False, *fits[2:]]
+
     def describe(self) -> dict[str, Any]:
         return {"type": self.name, "model": base64.b64encode(self.model).decode()}
 

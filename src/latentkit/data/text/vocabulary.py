@@ -54,6 +54,10 @@ class Vocabulary(Protocol):
         """Return what each token stands for, for people."""
         ...
 
+    def openings(self, *, after_blank: bool) -> list[bool]:
+        """Return which tokens may open a part of a text that comes, or does not come, behind a blank."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Return the vocabulary as JSON values."""
         ...
@@ -156,6 +160,9 @@ class Words:
 
     def pieces(self, tokens: Sequence[int]) -> list[str]:
         return [self.words[token - 1] for token in tokens]
+
+    def openings(self, *, after_blank: bool) -> list[bool]:
+        return [False, *(word != UNKNOWN for word in self.words)]
 
     def describe(self) -> dict[str, Any]:
         return {"type": self.name, "words": list(self.words)}

@@ -143,9 +143,54 @@ class Tokens:
         found = self._context.log_probs(z, x, self._hidden(x) if self._training else x)
         return at_least_float32(found).reshape(*lead, -1)
 
+    def begin(self) -> TokenWalk:
+        """Texts that have not begun, one for each z; `parameters` are of shape (batch, latent)."""
+        return self._context.begin(self.parameters)
+
     def sample(self, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Texts, shape (*batch, max_length) or (n, *batch, max_length), as they come; no gradient."""
         return self.drawn(Drawing(), n, generator=generator)
+
+    def likeliest(self, n_beams: int = 4) -> Tensor:
+        r"""The most probable texts that a beam search finds, shape (*batch, max_length).
+
+        Of all texts begun, the `n_beams` most probable ones go on by a token; a text that ends is kept if none that has
+        ended is more probable. One beam is :attr:`mode`; more never find a text that is less probable than theirs, and
+        favour short ones, which are the more probable.
+
+        Args:
+            n_beams: Texts that are followed for each z, at least 1.
+        """
+        n = check_integer("n_beams", n_beams, low=1, high=self.family.codes.n_tokens - 1)
+        z = self.parameters.reshape(-1, self.parameters.shape[-1])
+        length, rows = self.family.codes.max_length, torch.arange(len(z), device=z.device)
+        best, best_score = self.mode.reshape(len(z), length), torch.full((len(z),), -torch.inf, device=z.device)
+        if n > 1:
+            best_score = self.log_prob(best.reshape(*self.parameters.shape[:-1], length)).reshape(-1)
+        with torch.no_grad():
+            walk = self._context.begin(z.repeat_interleave(n, 0))
+            scores = torch.full((len(z), n), -torch.inf, device=z.device)
+            scores[:, 0] = 0.0
+            texts = torch.zeros(len(z), n, length, dtype=torch.long, device=z.device)
+            for place in range(length if n > 1 else 0):
+                steps = torch.log_softmax(at_least_float32(walk.logits()), -1).reshape(len(z), n, -1)
+                totals = scores.unsqueeze(-1) + steps
+                ended, beams = totals[..., 0].max(-1)
+                better = ended > best_score
+                best_score = torch.where(better, ended, best_score)
+                best = torch.where(better.unsqueeze(-1), texts[rows, beams], best)
+                scores, chosen = totals[..., 1:].flatten(1).topk(n, -1)
+                beams, tokens = chosen // (totals.shape[-1] - 1), chosen % (totals.shape[-1] - 1) + 1
+                texts = texts[rows.unsqueeze(-1), beams]
+                texts[..., place] = tokens
+                if place == length - 1:  # texts of all places have no end
+                    better = scores[:, 0] > best_score
+                    best = torch.where(better.unsqueeze(-1), texts[:, 0], best)
+                elif bool((scores[:, 0] <= best_score).all()):
+                    break
+                walk.take((rows.unsqueeze(-1) * n + beams).flatten())
+                walk.add(tokens.flatten())
+        return best.reshape(*self.parameters.shape[:-1], length)
 
     def drawn(self, drawing: Drawing, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Texts whose tokens are chosen in a way of one's own, shape (*batch, max_length), or with n in front."""
@@ -157,21 +202,24 @@ class Tokens:
     def written(
         self, drawing: Drawing, n: int | None = None, *, generator: torch.Generator | None = None
     ) -> Iterator[Tensor]:
-        """Yield the tokens of each place as they are chosen, shape (*batch,) or (n, *batch), until all have ended."""
-        lead = drawn_shape(n, self.parameters.shape[:-1])
+        """Yield the tokens of each place as they are chosen, shape (*batch,) or (n, *batch), until all have ended.
+
+        All random numbers of a text are drawn at the start, text by text: the next text from the same generator is the
+        next one of a batch.
+        """
+        lead, length = drawn_shape(n, self.parameters.shape[:-1]), self.family.codes.max_length
         z = self.parameters.expand(*lead, -1).reshape(-1, self.parameters.shape[-1])
         like = z.new_empty((), dtype=torch.promote_types(z.dtype, torch.float32))
+        places = uniform((*lead, length), like=like, generator=generator).reshape(-1, length)
         with torch.no_grad():
             walk = self._context.begin(z)
             writing = torch.ones(len(z), dtype=torch.bool, device=z.device)
-            for _ in range(self.family.codes.max_length):
-                # drawn for all: what a text gets must not depend on which others of its batch have ended
+            for place in range(length):
                 masses = drawing.masses(at_least_float32(walk.logits()))
                 if drawing.temperature == 0.0:
                     tokens = masses.argmax(-1)
                 else:
-                    places = uniform(lead, like=like, generator=generator).reshape(-1)
-                    tokens = drawn_codes(masses.log(), places)
+                    tokens = drawn_codes(masses.log(), places[:, place])
                 tokens = torch.where(writing, tokens, 0)
                 writing = tokens != 0
                 if not bool(writing.any()):
