@@ -30,7 +30,8 @@ def test_longest_runs_are_those_of_a_search(seed: int) -> None:
 
 
 def test_a_model_that_recites_is_found() -> None:
-    train, fresh = texts(200, 0, words="abcdefghij"), texts(100, 1, words="abcdefghij")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    train, fresh = texts(200, 0, words=letters), texts(100, 1, words=letters)
     recited = [train[row] for row in np.random.default_rng(2).integers(0, 200, 80)]
     found = copied_texts(recited, train, fresh)
     assert found.whole == found.mostly == found.run == 1.0

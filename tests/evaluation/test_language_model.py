@@ -18,7 +18,7 @@ from latentkit.evaluation import language_model as module
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_WIDTH", 24)
-    monkeypatch.setattr(module, "_BUDGET", 40_000)
+    monkeypatch.setattr(module, "_BUDGET", 20_000)
     monkeypatch.setattr(module, "_LEARNING_RATE", 2e-2)
 
 
@@ -37,16 +37,16 @@ def schema() -> TextSchema:
     return learn_text_schema(chains(500, 9), vocabulary="words")
 
 
-def test_it_comes_near_to_the_entropy_and_never_below(schema: TextSchema) -> None:
-    judge = LanguageModel(chains(1000, 0), schema)
+def test_it_comes_near_to_the_entropy_and_never_below(schema: TextSchema, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BUDGET", 50_000)
+    judge = LanguageModel(chains(500, 0), schema)
     found = judge.perplexity(chains(1000, 1))
     assert ENTROPY * 0.98 < found.nats / 1000 < ENTROPY * 1.1
     assert (found.n_texts, found.n_words, found.n_bytes) == (1000, 5000, 8000)
     # what it has not learnt is less probable
-    odd = judge.perplexity([" ".join(reversed(text.split()[1:] + text.split()[:1])) for text in chains(200, 2)])
-    assert odd.per_word > 1.5 * found.per_word
+    assert judge.perplexity(["a a a a", "b e b e"]).per_word > 3.0 * found.per_word
     assert judge.description.startswith("LSTM of 24 units over 12 sub-words, ")
-    assert judge.description.endswith("passes over 1,000 texts, seed 0")
+    assert judge.description.endswith("passes over 500 texts, seed 0")
 
 
 def test_the_seed_decides_and_the_callers_state_is_left(schema: TextSchema) -> None:

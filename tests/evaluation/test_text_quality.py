@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 import numpy as np
@@ -36,11 +36,13 @@ def shuffled(texts: list[str]) -> list[str]:
     return [" ".join(random.permutation(text.split())) for text in texts]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language_model, "_WIDTH", 16)
-    monkeypatch.setattr(language_model, "_BUDGET", 20_000)
-    monkeypatch.setattr(language_model, "_LEARNING_RATE", 2e-2)
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "_WIDTH", 16)
+        patch.setattr(language_model, "_BUDGET", 12_000)
+        patch.setattr(language_model, "_LEARNING_RATE", 2e-2)
+        yield
 
 
 def measure(samples: list[str]) -> TextQuality:
@@ -64,7 +66,7 @@ def test_bad_texts_are_found(bad: Callable[[list[str]], list[str]], names: list[
         assert poor[name].floor == good[name].floor
 
 
-@pytest.fixture(name="honest")
+@pytest.fixture(scope="module", name="honest")
 def _honest() -> TextQuality:
     return measure(real(150, 2))
 
