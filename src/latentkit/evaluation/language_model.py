@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import Final, Self, final
+from typing import Final, final
 
 import torch
 from torch import Tensor
@@ -98,7 +98,7 @@ class LanguageModel:
         storage = self.schema.encode(texts)
         return perplexity(self._log_likelihood(storage), storage, self.schema)
 
-    def _train(self, storage: Tensor, held_out: Tensor) -> Self:
+    def _train(self, storage: Tensor, held_out: Tensor) -> None:
         lengths = self.schema.lengths(storage)
         n_tokens = int(lengths.sum())
         n_epochs = min(_MOST_EPOCHS, max(1, _BUDGET // n_tokens))
@@ -126,7 +126,6 @@ class LanguageModel:
             elif epoch - self.n_epochs >= _PATIENCE:
                 break
         self._network.load_state_dict(best)
-        return self
 
     def _log_likelihood(self, storage: Tensor) -> Tensor:
         """Of each text, nats, shape (n,)."""
