@@ -37,40 +37,27 @@ def lines(name: str) -> list[str]:
     return (data_folder() / "text" / name).read_text(encoding="utf-8").splitlines()
 
 
-def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int) -> dict[str, Any]:
+def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int, train: Any = None) -> dict[str, Any]:
     """Likelihood and use of the latent space on texts that were not fitted to."""
-    import numpy as np
-    import torch
-
-    from latentkit.evaluation import active_units, mutual_information
-
-    some = list(texts)[::every]
     bound = vae.log_likelihood(list(texts), n_importance=1).log_likelihood
-    tight = vae.log_likelihood(some, n_importance=importance).log_likelihood
-    n_words = sum(len(text.split()) + 1 for text in some)
-    storage = vae.schema_.encode(list(texts))
-    order = vae._order(storage)
-    means, log_vars = [], []
-    with torch.no_grad():
-        for rows in order.split(256):
-            posterior = vae._model(torch.float32).encode(vae.schema_.to_model(storage[rows]))
-            means.append(posterior.mean)
-            log_vars.append(posterior.log_var)
-    mean, log_var = torch.cat(means), torch.cat(log_vars)
-    drawn = torch.randperm(len(mean), generator=torch.Generator().manual_seed(0))[:4000]
-    information = mutual_information(mean[drawn], log_var[drawn])
-    return {
+    found = vae.evaluate(texts, train, n_importance=importance, max_texts=max(2, len(texts) // every), random_state=0)
+    tight = found.likelihood.log_likelihood
+    figures = {
         "nll": round(-float(tight.mean()), 3),
-        "nll_standard_error": round(float(tight.std() / len(some) ** 0.5), 3),
+        "nll_standard_error": round(float(tight.std() / len(tight) ** 0.5), 3),
         "importance": importance,
-        "sentences": len(some),
+        "sentences": len(tight),
         "nll_one_draw": round(-float(bound.mean()), 3),
         "sentences_one_draw": len(texts),
-        "perplexity_per_word": round(float(np.exp(-float(tight.sum()) / n_words)), 2),
-        "kl": round(float((0.5 * (mean.square() + log_var.exp() - 1 - log_var)).sum(1).mean()), 3),
-        "mutual_information": [round(information.lower, 3), round(min(information.upper, 1e6), 3)],
-        "active_units": int(active_units(mean).sum()),
+        "perplexity_per_word": round(found.perplexity.per_word, 2),
+        "kl": round(float(found.latents.kl or 0.0), 3),
+        "mutual_information": [round(found.information.lower, 3), round(min(found.information.upper, 1e6), 3)],
+        "active_units": found.latents.n_active,
+        "tokens_right": round(found.tokens_right.value, 4),
     }
+    if found.samples is not None:
+        figures["samples"] = {each.name: [round(each.value, 4), round(each.floor, 4)] for each in found.samples.figures}
+    return figures
 
 
 def fitted(texts: Any, minutes: float, *, condition: Any = None, **settings: Any) -> tuple[Any, dict[str, Any]]:
@@ -105,7 +92,7 @@ def ptb(options: argparse.Namespace) -> dict[str, Any]:
     common: dict[str, Any] = {"vocabulary": "words"}
     vae, how = fitted(train, options.minutes, **common)
     figures: dict[str, Any] = {
-        "vae": {**how, **judged(vae, test, importance=options.importance, every=options.every)},
+        "vae": {**how, **judged(vae, test, importance=options.importance, every=options.every, train=train)},
         "samples": vae.sample(8, temperature=0.7, random_state=0),
         "way": vae.interpolate(test[11], test[57], steps=7),
     }
