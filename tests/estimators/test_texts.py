@@ -246,6 +246,8 @@ def test_rewriting_needs_classes(fitted: VAE) -> None:
     [
         ({"encoder": "conv"}, "texts have networks of their own"),
         ({"decoder": "lstn"}, "Did you mean 'lstm'"),
+        ({"decoder": ("lstn", 24)}, "Did you mean 'lstm'"),
+        ({"decoder": ("gru", 24, 25)}, "of the same number"),
         ({"encoder": "transformer", "normalization": "batch"}, "normalised by layer"),
         ({"likelihood": "gaussian"}, "these data are texts"),
         ({"likelihood_options": {"n_tokens": 3}}, "follows from their tokens"),
@@ -358,7 +360,7 @@ def test_beams_find_texts_that_are_more_probable(fitted: VAE) -> None:
         {"aggressive": 0.3},
         {"word_dropout": 0.3},
         {"objective": "semi_amortized", "objective_options": {"n_steps": 2}},
-        {"encoder": "gru", "decoder": "gru"},
+        {"encoder": ("gru", 24), "decoder": ("gru", 24, 24)},
     ],
     ids=str,
 )

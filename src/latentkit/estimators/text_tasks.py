@@ -13,7 +13,7 @@ from latentkit.core.errors import DataError
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.data import TextSchema
 from latentkit.tasks import GappedText, Rewriter, infill
-from latentkit.tasks.infilling import LONGEST
+from latentkit.tasks.texts import LONGEST
 
 __all__ = ["GAP", "recover_texts", "rewrite_texts", "stream_text"]
 

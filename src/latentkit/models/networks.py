@@ -50,7 +50,7 @@ _WIDTHS = {
 
 
 def resolve_network(
-    spec: NetworkSpec,
+    spec: NetworkSpec | tuple[str, *tuple[int, ...]],
     event_shape: Sequence[int],
     *,
     n_rows: int | None = None,
@@ -59,18 +59,24 @@ def resolve_network(
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
-    A table of mixed kinds, of which `columns` are the codes of its columns, has its own network; a tuple of widths is
-    that of its blocks. Texts, of which `tokens` are the codes, have recurrent networks or transformers; a tuple of
-    widths is that of the layers of an LSTM.
+    A tuple is of widths, or of a network's name and its sizes. A table of mixed kinds, of which `columns` are the codes
+    of its columns, has its own network; a tuple of widths is that of its blocks. Texts, of which `tokens` are the
+    codes, have recurrent networks or transformers; a tuple of widths is that of the layers of an LSTM.
 
     Example:
         >>> resolve_network("auto", (30,))
         {'network': 'mlp', 'widths': [64, 64]}
         >>> resolve_network((500, 500), (1, 28, 28))
         {'network': 'mlp', 'widths': [500, 500]}
+        >>> resolve_network(("conv", 16, 32), (1, 28, 28))
+        {'network': 'conv', 'channels': [16, 32]}
     """
     if isinstance(spec, nn.Module):
         return {"network": "custom"}
+    if not isinstance(spec, str) and len(spec) > 1 and isinstance(spec[0], str):
+        first, *sizes = spec
+        choice = resolve_network(str(first), event_shape, n_rows=n_rows, columns=columns, tokens=tokens)
+        return {**choice, "channels" if "channels" in choice else "widths": list(sizes)}
     name: object = spec
     if tokens is not None:
         if isinstance(spec, str) and spec not in ("auto", *SEQUENCES):

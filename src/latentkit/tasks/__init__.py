@@ -20,12 +20,11 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
-from latentkit.tasks.infilling import GappedText, infill
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
-from latentkit.tasks.rewriting import Rewriter
+from latentkit.tasks.texts import GappedText, Rewriter, infill
 
 __all__ = [
     "AttributeDirection",

@@ -12,7 +12,7 @@ from torch import Tensor
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.tokens import reached
 from latentkit.distributions import Tokens
-from latentkit.tasks.infilling import GappedText, infill
+from latentkit.tasks.texts.infilling import GappedText, infill
 
 __all__ = ["Rewriter"]
 
@@ -113,4 +113,5 @@ class Rewriter:
 
     @property
     def _device(self) -> torch.device:
-        return next(iter(cast(Any, self.target).parameters())).device
+        weights: Tensor = next(iter(cast(Any, self.target).parameters()))
+        return weights.device
