@@ -26,7 +26,7 @@ from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
-from latentkit.estimators.text_tasks import GAP, recover_texts
+from latentkit.estimators.text_tasks import GAP, TokenScore, recover_texts, tokens_of
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -38,6 +38,7 @@ from latentkit.tasks import (
     recover,
     sample_latents,
     score_cells,
+    score_tokens,
     traverse,
 )
 from latentkit.training.progress import Reporter
@@ -166,6 +167,41 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         seed = derive_seed(self.seed_, "score cells")
         scores = self._map_cells(lambda model, x: score_cells(model, x, n_draws=n_draws, seed=seed), storage)[0]
         return by_column(self.schema_, scores)
+
+    def score_tokens(self, X: Any, *, n_draws: int = 8) -> list[list[TokenScore]]:
+        r"""Return how probable each token of a text is given those before it, and z.
+
+        .. math:: s_t = \frac{1}{K} \sum_k \log p(x_t \mid x_{<t}, z_k), \qquad z_k \sim q(z \mid x)
+
+        The lowest tokens are those that make a text unusual. Those of a text add up to an estimate of the
+        reconstruction term of the bound, which is above :meth:`score_samples` by about the divergence of q(z given x).
+
+        Args:
+            X: Texts.
+            n_draws: Draws K of z for each text; they depend on its content alone.
+        Returns:
+            For each text its tokens in their order, as pieces with nats; the last one is its end, whose piece is empty,
+            unless the text was cut.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind != "text":
+            raise UnsupportedOperationError(
+                f"this model was fitted to {self.schema_.kind}, which have no tokens. Use score_samples, or fit on "
+                "texts."
+            )
+        n_draws = check_integer("n_draws", n_draws, low=1)
+        storage, dtype = self._encode_input(X)
+        self._check_conditions(len(storage))
+        seed = derive_seed(self.seed_, "score tokens")
+        scores = torch.zeros(storage.shape, dtype=torch.float64)
+        with self._products():
+            for rows in self._order(storage).split(self._batch_size):
+                x, keys = self._to_model(storage[rows], dtype), row_keys(storage[rows]).to(self._device)
+                found = score_tokens(self._model(dtype, rows), x, n_draws=n_draws, keys=keys, seed=seed)
+                scores[rows, : x.shape[1]] = found.cpu()
+        return tokens_of(self.schema_, storage, scores)
 
     # Explore and control
 

@@ -53,6 +53,7 @@ from latentkit.evaluation.mixed_table import MixedTable, mixed_tables
 from latentkit.evaluation.mixture_posteriors import MixtureEstimate, miselbo
 from latentkit.evaluation.pair_trends import PairTrends, pair_associations, pair_trends
 from latentkit.evaluation.pairs import MS_SSIM_LEAST_SIDE, ms_ssim, psnr, ssim
+from latentkit.evaluation.perplexity import Perplexity, perplexity
 from latentkit.evaluation.rate_distortion import bjontegaard_rate
 from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
 from latentkit.evaluation.table_efficacy import LearnerScore, train_synthetic_test_real
@@ -60,6 +61,7 @@ from latentkit.evaluation.table_learners import table_learners
 from latentkit.evaluation.table_privacy import ClosestRecords, CopiedCells, closest_records, copied_cells
 from latentkit.evaluation.table_quality import measure_table, table_metrics, table_privacy_figures
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
+from latentkit.evaluation.words import words_of
 
 __all__ = [
     "MS_SSIM_LEAST_SIDE",
@@ -93,6 +95,7 @@ __all__ = [
     "NetworkFeatures",
     "PackedSize",
     "PairTrends",
+    "Perplexity",
     "PrecisionRecall",
     "PrincipalComponentFeatures",
     "RandomFeatures",
@@ -133,6 +136,7 @@ __all__ = [
     "mutual_information_gap",
     "pair_associations",
     "pair_trends",
+    "perplexity",
     "precision_recall",
     "psnr",
     "random_convolution_features",
@@ -146,4 +150,5 @@ __all__ = [
     "table_privacy_figures",
     "train_synthetic_test_real",
     "two_sample_auc",
+    "words_of",
 ]

@@ -25,6 +25,7 @@ from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
+from latentkit.tasks.token_scores import score_tokens
 
 __all__ = [
     "AttributeDirection",
@@ -55,6 +56,7 @@ __all__ = [
     "sample_latents",
     "sample_within",
     "score_cells",
+    "score_tokens",
     "tempered",
     "traverse",
     "write",

@@ -37,6 +37,7 @@ class Evidence:
         log_likelihood: log p(x given z) of the posterior mean, nats, shape (members, batch).
         kl: Divergence of the posterior from the prior, nats, shape (members, batch); 0 where there is none.
         bound: Number of draws to importance-sampled bound on log p(x), shape (members, batch).
+        lengths: Numbers that each row is made of, where they are not the same for all, shape (batch,); else None.
         memo: What parts of a score found out that others need, too.
     """
 
@@ -49,6 +50,7 @@ class Evidence:
     log_likelihood: Tensor
     kl: Tensor
     bound: Callable[[int], Tensor]
+    lengths: Tensor | None = None
     memo: dict[str, Tensor] = field(default_factory=dict)
 
     @property
