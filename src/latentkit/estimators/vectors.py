@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.nn import functional
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
@@ -34,6 +35,7 @@ from latentkit.tasks import (
     Neighbourhood,
     complete,
     margin_offsets,
+    preferred_tokens,
     reconstruct,
     recover,
     sample_latents,
@@ -192,16 +194,31 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 "texts."
             )
         n_draws = check_integer("n_draws", n_draws, low=1)
-        storage, dtype = self._encode_input(X)
-        self._check_conditions(len(storage))
+        return self._token_scores(self._encode_input(X)[0], n_draws=n_draws)
+
+    def _token_scores(self, storage: Tensor, *, n_draws: int) -> list[list[TokenScore]]:
+        """:meth:`score_tokens` of texts as storage."""
         seed = derive_seed(self.seed_, "score tokens")
-        scores = torch.zeros(storage.shape, dtype=torch.float64)
+
+        def scored(model: Any, x: Tensor, keys: Tensor) -> Tensor:
+            return score_tokens(model, x, n_draws=n_draws, keys=keys, seed=seed)
+
+        return tokens_of(self.schema_, storage, self._map_places(scored, storage))
+
+    def _preferred_tokens(self, storage: Tensor) -> Tensor:
+        """The most probable token at each place of texts, shape (n, max_length)."""
+        return self._map_places(lambda model, x, keys: preferred_tokens(model, x), storage)
+
+    def _map_places(self, function: Callable[[Any, Tensor, Tensor], Tensor], storage: Tensor) -> Tensor:
+        """Apply `function` to the model, texts of about one length and their keys; behind their places stands 0."""
+        self._check_conditions(len(storage))
+        parts, order = [], self._order(storage)
         with self._products():
-            for rows in self._order(storage).split(self._batch_size):
-                x, keys = self._to_model(storage[rows], dtype), row_keys(storage[rows]).to(self._device)
-                found = score_tokens(self._model(dtype, rows), x, n_draws=n_draws, keys=keys, seed=seed)
-                scores[rows, : x.shape[1]] = found.cpu()
-        return tokens_of(self.schema_, storage, scores)
+            for rows in order.split(self._batch_size):
+                x, keys = self._to_model(storage[rows], torch.float32), row_keys(storage[rows]).to(self._device)
+                found = function(self._model(torch.float32, rows), x, keys).cpu()
+                parts.append(functional.pad(found, (0, storage.shape[1] - found.shape[1])))
+        return torch.cat(parts)[order.argsort()]
 
     # Explore and control
 

@@ -25,7 +25,7 @@ from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
-from latentkit.tasks.token_scores import score_tokens
+from latentkit.tasks.token_scores import preferred_tokens, score_tokens
 
 __all__ = [
     "AttributeDirection",
@@ -50,6 +50,7 @@ __all__ = [
     "interpolate",
     "latent_path",
     "margin_offsets",
+    "preferred_tokens",
     "reconstruct",
     "recover",
     "sample",

@@ -11,7 +11,7 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import row_keys, row_noise
 
-__all__ = ["score_tokens"]
+__all__ = ["preferred_tokens", "score_tokens"]
 
 
 def score_tokens(
@@ -43,3 +43,24 @@ def score_tokens(
             p: Any = model.decode(q.rsample(1, noise=noise)[0])
             total += p.log_prob_tokens(x)
     return total / n_draws
+
+
+def preferred_tokens(model: LatentVariableModel, x: Tensor) -> Tensor:
+    r"""Return the most probable token at each place, given those before it in the text itself.
+
+    .. math:: \arg\max_v p(x_t = v \mid x_{<t}, z = \mu(x))
+
+    Args:
+        model: Model that was fitted to texts, in evaluation mode.
+        x: Tokens in model units, shape (batch, length).
+    Returns:
+        Tokens, shape of `x`; what stands behind the end of a text has no meaning.
+    """
+    found = []
+    with torch.inference_mode():
+        p: Any = model.decode(model.encode(x).mean)
+        walk = p.begin()
+        for tokens in x.unbind(1):
+            found.append(walk.logits().argmax(-1))
+            walk.add(tokens)
+    return torch.stack(found, 1)
