@@ -12,7 +12,7 @@ from latentkit.tasks.detection.evidence import (
     Witness,
 )
 from latentkit.tasks.detection.features import RowScale, squash
-from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
+from latentkit.tasks.detection.parts import ScorePart, SharedPart, SumPart, score_parts
 from latentkit.tasks.detection.scoring import BATCH, PARTS, Explanation, OddnessScore, check_parts
 from latentkit.tasks.detection.thresholds import (
     Calibration,
@@ -43,6 +43,7 @@ __all__ = [
     "OddnessScore",
     "RowScale",
     "ScorePart",
+    "SharedPart",
     "SumPart",
     "Tail",
     "TextWitness",

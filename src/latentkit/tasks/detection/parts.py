@@ -14,7 +14,7 @@ from latentkit.core.registry import Registry
 from latentkit.tasks.detection.evidence import Evidence, Witness
 from latentkit.tasks.detection.near import RowIndex
 
-__all__ = ["ScorePart", "SumPart", "score_parts"]
+__all__ = ["ScorePart", "SharedPart", "SumPart", "score_parts"]
 
 #: The parts by name.
 score_parts: Registry[type[ScorePart]] = Registry("score part")
@@ -66,24 +66,28 @@ class ScorePart(nn.Module, ABC):
         self.register_buffer(name, tensor, persistent=False)
 
 
-class SumPart(ScorePart):
-    """A part that grows with a sum over numbers of a row, none of which takes away from it."""
+class SharedPart(ScorePart):
+    """A part whose oddness is shared out to the numbers of a row, in the ratio of their terms."""
 
     #: Whether the numbers are those that are modelled; else they are the features.
     is_modelled: ClassVar[bool] = False
 
     @abstractmethod
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
-        """Return what each number adds, at least 0, shape (members, batch, numbers)."""
+        """Return what each number has to do with it, at least 0, shape (members, batch, numbers)."""
 
     def of_columns(self, rows: Evidence, own: Tensor, witness: Witness) -> Tensor:
-        """Return what each column adds, shape (members, batch, columns)."""
+        """Return what each column has to do with it, shape (members, batch, columns)."""
         terms = self.terms(rows, own)
         if rows.places is not None and not self.is_modelled:
             return _of_places(terms, rows.places)
         owners = witness.modelled_owners if self.is_modelled else witness.owners
         n_columns = int(witness.owners.max()) + 1
         return terms.new_zeros(*terms.shape[:-1], n_columns).index_add(-1, owners, terms)
+
+
+class SumPart(SharedPart):
+    """A part that is the sum of the terms of the numbers of a row."""
 
 
 @score_parts.register("residuals")
@@ -367,7 +371,7 @@ class ExemplarElbo(_Exemplars):
 
 @score_parts.register("surprise", cites=("ren2019likelihood",))
 @final
-class Surprise(SumPart):
+class Surprise(SharedPart):
     r"""How improbable a text is for its length, beside what the frequencies of its tokens alone say of it.
 
     .. math:: \frac{e(x) - a - b n}{\sqrt{n}}, \qquad e(x) = \sum_t r_t + KL(q(z \mid x), p(z)), \qquad
@@ -392,7 +396,7 @@ class Surprise(SumPart):
         return rows.residuals.sum(-1) + rows.kl
 
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
-        """See :class:`SumPart`."""
+        """See :class:`SharedPart`."""
         return (rows.residuals - self.line[1]).clamp_min(0.0) * _is_reached(rows)
 
     def forward(self, rows: Evidence, own: Tensor) -> Tensor:
@@ -403,7 +407,7 @@ class Surprise(SumPart):
 
 @score_parts.register("stretch", cites=("ren2019likelihood",))
 @final
-class Stretch(SumPart):
+class Stretch(SharedPart):
     r"""The oddest stretch of a text: three tokens behind each other, beside what texts of n tokens have.
 
     .. math:: \max_t \sum_{i=t}^{t+2} r_i - a - b \log n, \qquad
@@ -429,7 +433,7 @@ class Stretch(SumPart):
         return found.values, found.indices
 
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
-        """See :class:`SumPart`."""
+        """See :class:`SharedPart`."""
         start = self._oddest(rows)[1].unsqueeze(-1)
         place = torch.arange(rows.residuals.shape[-1])
         inside = (place >= start) & (place < start + _STRETCH)

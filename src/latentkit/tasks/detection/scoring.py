@@ -17,7 +17,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import generator, row_keys
 from latentkit.tasks.detection.evidence import Evidence, Witness
 from latentkit.tasks.detection.near import RowIndex
-from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
+from latentkit.tasks.detection.parts import ScorePart, SharedPart, score_parts
 
 __all__ = ["PARTS", "Explanation", "OddnessScore", "Regime", "check_parts"]
 
@@ -225,7 +225,8 @@ class OddnessScore(nn.Module):
         adds to the score: the Aumann-Shapley value along the straight line from "nothing odd" to the row. What codes
         say is shared by the gradient along the straight line from the row's counterpart in the pool (integrated
         gradients); of a model that is shown codes, by what the part falls when the column's cell becomes the
-        counterpart's. Of texts a column is a place, and what codes say belongs to none: it is part of the baseline.
+        counterpart's. Of texts a column is a place; the parts of texts are shared out by the ratio of their terms, too,
+        and what codes say belongs to no place: it is part of the baseline.
         """
         n_columns = int(self.witness.owners.max()) + 1
         shares, baselines, counterparts, owned = [], [], [], []
@@ -240,7 +241,7 @@ class OddnessScore(nn.Module):
             smooth = []
             for name in self.names:
                 part = self._part(name)
-                if isinstance(part, SumPart):
+                if isinstance(part, SharedPart):
                     value = part(evidence, own)
                     terms = part.of_columns(evidence, own, self.witness).double()
                     nothing = self._levels(name, torch.zeros_like(value))
