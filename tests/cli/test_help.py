@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from latentkit.cli.program import COMMANDS
+from latentkit.cli.application import COMMANDS
 
 HEAVY = ("torch", "numpy", "sklearn", "pandas", "pyarrow", "matplotlib", "scipy", "PIL", "yaml")
 

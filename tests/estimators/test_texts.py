@@ -15,6 +15,8 @@ from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedO
 from latentkit.data import Dataset, TextSchema
 from latentkit.data.text import Subwords
 from latentkit.estimators.text_tasks import stream_text
+from latentkit.evaluation import language_model
+from latentkit.models import networks
 
 ANIMALS, FOODS = ("cat", "dog", "bird", "horse"), ("soup", "bread", "fish", "rice")
 TEXTS = [f"the {animal} is {how}" for animal in ANIMALS for how in ("big", "small", "old")] * 8
@@ -77,6 +79,49 @@ def test_scores_do_not_depend_on_order_or_batch(fitted: VAE) -> None:
     assert fitted.score_samples(["bread the old is with"])[0] < scores.min()
 
 
+def test_figures_are_those_of_the_parts(fitted: VAE) -> None:
+    found = fitted.evaluate(TEXTS, n_importance=4, max_texts=None, random_state=0)
+    scores = fitted.score_samples(TEXTS, n_importance=4)
+    assert found.log_likelihood == pytest.approx(scores.mean(), rel=1e-5)
+    n_words = sum(len(text.split()) + 1 for text in TEXTS)
+    assert found.perplexity.n_words == n_words
+    assert found.perplexity.per_word == pytest.approx(np.exp(-scores.sum() / n_words), rel=1e-5)
+    again = fitted.reconstruct(TEXTS)
+    rows = [([*a.split(), ""], [*b.split(), *[""] * 9]) for a, b in zip(TEXTS, again, strict=True)]
+    right = sum(word == other for a, b in rows for word, other in zip(a, b, strict=False))
+    assert found.tokens_right.value == pytest.approx(right / n_words)
+    assert found.tokens_right.value > found.tokens_right.floor
+    assert 0 < found.latents.n_active <= 12
+    assert 0.0 < found.information.lower <= found.information.kl + 0.1
+    assert found.samples is None
+    few = fitted.evaluate(TEXTS, n_importance=1, max_texts=20, random_state=0)
+    assert few.perplexity.n_texts == 20
+    assert few.information == found.information
+    assert "K = 1" in dict(few.summary())["likelihood"]
+
+
+def test_samples_are_judged_as_the_model_sees_texts(fitted: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "_WIDTH", 8)
+    monkeypatch.setattr(language_model, "_BUDGET", 2000)
+    fresh = ["the unicorn is big", "the unicorn is small"] * 10
+    given: dict[str, Any] = {"n_importance": 1, "n_samples": 60, "random_state": 0}
+    quality = fitted.evaluate(fresh, train=[*TEXTS, "the <unk> is big"], **given).samples
+    assert quality is not None
+    assert quality.whole_copies.floor == 0.5
+    assert quality.whole_copies.value > 0.5
+    assert quality == fitted.evaluate(fresh, train=[*TEXTS, "the <unk> is big"], **given).samples
+
+
+def test_what_cannot_be_evaluated(fitted: VAE) -> None:
+    with pytest.raises(DataError, match="at least 2 texts are needed to measure"):
+        fitted.evaluate(TEXTS[:1])
+    of_rows = VAE(max_epochs=1, latent_dim=1).fit(np.random.default_rng(0).normal(size=(20, 2)))
+    with pytest.raises(
+        UnsupportedOperationError, match="evaluate is for models of texts, and this one was fitted to rows"
+    ):
+        of_rows.evaluate(np.zeros((2, 2)))
+
+
 def test_ways_and_edits_are_texts(fitted: VAE) -> None:
     way = fitted.interpolate("the cat is big", "i like soup with rice", steps=5)
     assert len(way) == 5
@@ -84,7 +129,7 @@ def test_ways_and_edits_are_texts(fitted: VAE) -> None:
     assert way[-1].startswith("i")
     direction = fitted.attribute_direction(TEXTS, LABELS)
     assert direction.score > 0.9
-    moved = [fitted.edit(["the cat is big"], direction, strength=float(strength))[0] for strength in (0, 10, 40)]
+    moved = [fitted.edit(["the cat is big"], direction, strength=float(strength))[0] for strength in (0, 10, 40, 80)]
     assert moved[0].startswith("the")
     assert any(text.startswith("i") for text in moved)
 
@@ -135,6 +180,65 @@ def test_conditions_are_seen() -> None:
     for label, start in (("animal", "the"), ("food", "i")):
         made = vae.sample(40, condition=label, temperature=0.5)
         assert np.mean([text.startswith(start) for text in made]) > 0.9
+    right, wrong = (
+        vae.given(labels).evaluate(TEXTS, n_importance=4, max_texts=50, random_state=0)
+        for labels in (LABELS, ["food" if label == "animal" else "animal" for label in LABELS])
+    )
+    assert right.log_likelihood > wrong.log_likelihood
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that are chosen by name are small."""
+    for network in networks.SEQUENCES:
+        monkeypatch.setitem(networks._WIDTHS, network, lambda n_rows: (32,))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_transformers_learn_texts(tmp_path: Path) -> None:
+    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 8}
+    vae = VAE(**{**settings, "ex_post": "none"}).fit(TEXTS)
+    kinds = [text.startswith("the") for text in TEXTS]
+    again = vae.reconstruct(TEXTS)
+    assert np.mean([text.startswith("the") == kind for text, kind in zip(again, kinds, strict=True)]) > 0.95
+    assert vae.score(TEXTS[:40]) > vae.score([" ".join(text.split()[::-1]) for text in TEXTS[:40]]) + 20
+    vae.save(tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.transform(TEXTS[:9]), vae.transform(TEXTS[:9]))
+    assert loaded.sample(5, random_state=3) == vae.sample(5, random_state=3)
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("encoder", "decoder"), [("lstm", "transformer"), ("transformer", "gru")])
+def test_encoder_and_decoder_may_be_of_different_families(encoder: str, decoder: str) -> None:
+    settings = {**SMALL, "encoder": encoder, "decoder": decoder, "max_epochs": 1, "ex_post": "none"}
+    vae = VAE(**settings).fit(TEXTS, condition=LABELS)
+    chosen = vae.specification_.networks
+    assert [chosen[role]["network"] for role in ("encoder", "decoder")] == [encoder, decoder]
+    assert len(vae.sample(3, condition="food")) == 3
+
+
+# Rewriting
+
+VERDICTS = [f"the {what} was {how}" for what in FOODS + ANIMALS for how in ("good", "great", "bad", "awful")] * 8
+GOOD = ["good" if text.endswith(("good", "great")) else "bad" for text in VERDICTS]
+
+
+def test_texts_are_rewritten_where_they_speak_of_a_class() -> None:
+    vae = VAE(**{**SMALL, "max_epochs": 25, "ex_post": "none"}).fit(VERDICTS, condition=GOOD)
+    texts = ["the soup was bad", "the dog was awful", "the fish was great"]
+    again = vae.rewrite(texts, "good")
+    assert [text.rsplit(" ", 1)[0] for text in again] == [text.rsplit(" ", 1)[0] for text in texts]
+    assert all(text.endswith(("good", "great")) for text in again)
+    assert again[2] == texts[2]
+    assert vae.rewrite(texts[1:2], "good") == again[1:2]
+    with pytest.raises(DataError, match="no class that the model was fitted with"):
+        vae.rewrite(texts, "goood")
+
+
+def test_rewriting_needs_classes(fitted: VAE) -> None:
+    with pytest.raises(UnsupportedOperationError, match="fitted with condition="):
+        fitted.rewrite(["the cat is big"], "food")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +246,7 @@ def test_conditions_are_seen() -> None:
     [
         ({"encoder": "conv"}, "texts have networks of their own"),
         ({"decoder": "lstn"}, "Did you mean 'lstm'"),
+        ({"encoder": "transformer", "normalization": "batch"}, "normalised by layer"),
         ({"likelihood": "gaussian"}, "these data are texts"),
         ({"likelihood_options": {"n_tokens": 3}}, "follows from their tokens"),
         ({"vocabulary": "wrods"}, "Did you mean 'words'"),
@@ -259,7 +364,7 @@ def test_beams_find_texts_that_are_more_probable(fitted: VAE) -> None:
 )
 def test_ways_to_learn(settings: dict[str, Any]) -> None:
     vae = VAE(**{**SMALL, "max_epochs": 4, "ex_post": "none", **settings}).fit(TEXTS)
-    assert vae.history_[-1]["objective"] > vae.history_[0]["objective"] or "pretraining" in settings
+    assert vae.history_[-1]["log_likelihood"] > vae.history_[0]["log_likelihood"]
     assert np.isfinite(vae.score_samples(TEXTS[:5])).all()
     assert "title" in vae.citation()
 

@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
 from latentkit.cli.help import HelpfulCommand, HelpfulGroup, examples
 
-__all__ = ["EXPLORE", "START", "USE", "app", "command"]
+__all__ = ["COMMANDS", "EXPLORE", "START", "USE", "app", "command"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Headings of the list of commands.
 START, USE, EXPLORE = "From data to a model", "Use a model", "Explore and control"
 
+#: The commands, in the order of the help page; each registers itself when its module is imported.
+COMMANDS = (
+    *("demo", "check", "models", "fit", "report"),
+    *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
+    *("compress", "decompress", "inspect", "evaluate"),
+    *("interpolate", "traverse", "edit"),
+)
+#: Where they register themselves. The program takes from here what it is asked for: to build a command takes
+#: milliseconds.
+shelf = typer.Typer()
+
+
+class Program(HelpfulGroup):
+    """The program: a command is imported and built when it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names alone, among which a slip is found
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in COMMANDS:
+            return None
+        return get_command_from_info(_registered(name), pretty_exceptions_short=False, rich_markup_mode=None)
+
+    def described(self, name: str) -> tuple[str, str]:
+        info = _registered(name)
+        return str(info.rich_help_panel), (info.callback.__doc__ or "").partition("\n")[0]
+
+
+def _registered(name: str) -> CommandInfo:
+    """How a command registered itself."""
+    import_module(f"latentkit.cli.{name}")
+    return next(info for info in shelf.registered_commands if info.name == name)
+
+
 app = typer.Typer(
     name="latentkit",
-    cls=HelpfulGroup,
+    cls=Program,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -33,7 +74,7 @@ app = typer.Typer(
 
 def command(name: str, *lines: str, panel: str = USE) -> Callable[[Function], Function]:
     """Return a decorator that registers a command, with the examples that open its help."""
-    return app.command(
+    return shelf.command(
         name,
         cls=HelpfulCommand,
         epilog=examples(*lines),

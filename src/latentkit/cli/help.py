@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,8 +43,12 @@ class HelpfulCommand(TyperCommand):
         _section(console, "Options", _records(options, ctx))
 
 
-class HelpfulGroup(TyperGroup):
+class HelpfulGroup(TyperGroup, ABC):
     """The program, whose help opens with examples and lists the commands by what they are for."""
+
+    @abstractmethod
+    def described(self, name: str) -> tuple[str, str]:
+        """Return what a command is for, a heading, and what it does, in a line."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         console = _console()
@@ -51,10 +56,8 @@ class HelpfulGroup(TyperGroup):
         _usage(console, self.get_usage(ctx))
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
-            command: Any = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                summary = (command.help or "").split("\n")[0]
-                panels.setdefault(command.rich_help_panel or "Commands", []).append((name, summary))
+            panel, summary = self.described(name)
+            panels.setdefault(panel, []).append((name, summary))
         width = max(len(name) for rows in panels.values() for name, _ in rows)
         for title, rows in panels.items():
             _section(console, title, rows, width=width)

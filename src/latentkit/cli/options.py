@@ -54,7 +54,7 @@ class BadText(StrEnum):
 
     refuse = "refuse"
     skip = "skip"
-    replace = "replace"
+    replaced = "replace"
 
 
 class LatentPath(StrEnum):

@@ -10,7 +10,6 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from types import FrameType
 from typing import Any, TextIO
 
@@ -21,16 +20,6 @@ from latentkit.cli.failures import FAILED, INTERRUPTED, WRONG_USAGE, UsageError,
 from latentkit.cli.help import Interrupted
 
 __all__ = ["main"]
-
-#: The commands, in the order of the help page; each registers itself when its module is imported.
-COMMANDS = (
-    *("demo", "check", "models", "fit", "report"),
-    *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
-    *("compress", "decompress", "inspect", "evaluate"),
-    *("interpolate", "traverse", "edit"),
-)
-for _command in COMMANDS:
-    import_module(f"latentkit.cli.{_command}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

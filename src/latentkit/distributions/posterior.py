@@ -292,7 +292,7 @@ class DiagonalPosterior(PosteriorFamily):
         if spread is not None:
             check_real("spread", spread, low=0.0, inclusive=(False, True), hint="None leaves the means as they are.")
             self.norm = nn.BatchNorm1d(latent_dim)
-            self.norm.weight.requires_grad_(requires_grad=False).fill_(spread)
+            self.norm.weight = nn.Parameter(torch.full((latent_dim,), float(spread)), requires_grad=False)
 
     def forward(self, parameters: Tensor) -> DiagonalGaussian:
         """See :meth:`DiagonalGaussian.from_parameters`."""

@@ -54,7 +54,8 @@ class EncoderParameters:
     Args:
         latent_dim: Number of latent dimensions.
         encoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, or a module of your
-            own, which is copied.
+            own, which is copied; of texts ``"lstm"``, which is their ``"auto"``, ``"gru"``, ``"transformer"``, or the
+            widths of an LSTM such as ``(256,)``.
     """
 
     latent_dim: int | Literal["auto"] = field(default="auto", kw_only=False)
@@ -72,7 +73,8 @@ class NetworkParameters:
 
     Args:
         decoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, or a module of your
-            own, which is copied; it maps z to the likelihood's parameters.
+            own, which is copied; it maps z to the likelihood's parameters. Of texts ``"lstm"``, ``"gru"``,
+            ``"transformer"`` or the widths of an LSTM, whatever the encoder is.
         likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"discretized_logistic"``, or ``"auto"`` for
             the one that is proper for the kind of the data.
         likelihood_options: Its arguments, such as ``{"variance": "feature"}``.

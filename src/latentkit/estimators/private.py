@@ -109,14 +109,17 @@ _REFUSED: Final = (
         "free bits are counted in the mean over the rows of a batch",
         "Leave it out",
     ),
-    *(
-        (
-            name,
-            _is_set,
-            "it trains parts of the model in turn, and noise is counted for all of it in every step",
-            "Leave it out",
-        )
-        for name in ("pretraining", "aggressive")
+    (
+        "pretraining",
+        _is_set,
+        "parts of the model are then trained in turn, and noise is counted for all of it in every step",
+        "Leave it out",
+    ),
+    (
+        "aggressive",
+        _is_set,
+        "parts of the model are then trained in turn, and noise is counted for all of it in every step",
+        "Leave it out",
     ),
     (
         "ex_post",

@@ -27,7 +27,7 @@ from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
-from latentkit.estimators.text_tasks import GAP, TokenScore, recover_texts, tokens_of
+from latentkit.estimators.text_tasks import GAP, TokenScore, recover_texts, rewrite_texts, tokens_of
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -115,7 +115,7 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         seed = derive_seed(self.seed_, "score")
         estimates: list[LikelihoodEstimate] = []
         order = self._order(storage)
-        for rows in order.split(self._batch_size):
+        for rows in torch.split(order, self._batch_size):
             part = storage[rows]
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
@@ -320,9 +320,10 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 )
             texts = self.schema_.read(data)
             self._check_conditions(len(texts))
+            groups = self._alike(len(texts))
             return recover_texts(
                 self.schema_,
-                lambda row: self._model(torch.float32, torch.tensor([row])),
+                [(rows.tolist(), self._model(torch.float32, rows[:1])) for rows in groups],
                 texts,
                 n_draws=n_draws,
                 result=result,
@@ -355,6 +356,46 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
         results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
         return results[0] if result == "mean" else results
+
+    def rewrite(self, X: Any, condition: Any, *, margin: float = 2.0) -> Any:
+        """Return texts rewritten as texts of a class, such as bad reviews as good ones; most of their words stay.
+
+        The words that speak most against the class make way for others, which are drawn given the class and what
+        stands before and behind them; see :class:`~latentkit.tasks.Rewriter`. A text that speaks for the class already
+        stays as it is.
+
+        Args:
+            X: Texts like those of fit.
+            condition: The class that is asked for, of those that fit was given as `condition`.
+            margin: Nats by which a text shall be more probable as one of the class than as one of any other; more
+                words make way where it is not, up to eight.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts under one condition of several classes.
+            DataError: If the class is unknown.
+        """
+        check_is_fitted(self)
+        check_real("margin", margin)
+        attributes = () if self.condition_schema_ is None else self.condition_schema_.attributes
+        if self.schema_.kind != "text" or len(attributes) != 1 or len(attributes[0].classes) < 2:
+            raise UnsupportedOperationError(
+                "texts are rewritten by a model of texts that was fitted with condition=, one class for each. Fit it "
+                "so, or move texts along a direction with edit."
+            )
+
+        def bound(name: Any) -> LatentVariableModel:
+            model: LatentVariableModel = self.given(name)._model(torch.float32)  # noqa: SLF001 (itself)
+            return model
+
+        return rewrite_texts(
+            self.schema_,
+            bound,
+            self.schema_.read(self._unwrapped(X)),
+            condition,
+            classes=list(attributes[0].classes),
+            latent_dim=self.latent_dim_,
+            margin=float(margin),
+            seed=derive_seed(self.seed_, "rewrite"),
+        )
 
     def neighbourhood(self, X: Any) -> Neighbourhood:
         """Return rows of a table among which :meth:`recover` looks up those near to a row with holes.

@@ -14,6 +14,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
 from latentkit.core.tokens import TokenCodes
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder, normalize_spectrally
+from latentkit.nn.attention import default_transformer_widths
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
 from latentkit.nn.columns import default_column_widths
 from latentkit.nn.convolutional import default_channels
@@ -30,11 +31,22 @@ NetworkChoice: TypeAlias = dict[str, Any]
 #: Sizes that a resolved network may have.
 SIZES = ("widths", "channels")
 #: Networks over texts.
-SEQUENCES = ("lstm", "gru")
+SEQUENCES = tuple(name for name in networks if networks[name].of_texts)
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
-_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")} | dict.fromkeys(
-    SEQUENCES, ("tanh", "none")
-)
+_AUTO = {
+    "mlp": ("relu", "none"),
+    "conv": ("silu", "group"),
+    "columns": ("silu", "layer"),
+    "lstm": ("tanh", "none"),
+    "gru": ("tanh", "none"),
+    "transformer": ("gelu", "layer"),
+}
+#: Widths that "auto" means of a network over texts, by number of texts.
+_WIDTHS = {
+    "lstm": default_sequence_widths,
+    "gru": default_sequence_widths,
+    "transformer": default_transformer_widths,
+}
 
 
 def resolve_network(
@@ -48,8 +60,8 @@ def resolve_network(
     """Return what `spec` means for these data, with every size written out.
 
     A table of mixed kinds, of which `columns` are the codes of its columns, has its own network; a tuple of widths is
-    that of its blocks. Texts, of which `tokens` are the codes, have recurrent networks; a tuple of widths is that of
-    the layers of an LSTM.
+    that of its blocks. Texts, of which `tokens` are the codes, have recurrent networks or transformers; a tuple of
+    widths is that of the layers of an LSTM.
 
     Example:
         >>> resolve_network("auto", (30,))
@@ -66,9 +78,9 @@ def resolve_network(
                 f"texts have networks of their own: 'auto', {', '.join(map(repr, SEQUENCES))} or widths such as (256,);"
                 f" got {spec!r}.{suggestion(spec, SEQUENCES)}"
             )
-        widths = default_sequence_widths(n_rows) if isinstance(spec, str) else spec
-        cell = spec if isinstance(spec, str) and spec != "auto" else "lstm"
-        return {"network": cell, "widths": list(widths), **tokens.describe()}
+        network = spec if isinstance(spec, str) and spec != "auto" else "lstm"
+        widths = _WIDTHS[network](n_rows) if isinstance(spec, str) else spec
+        return {"network": network, "widths": list(widths), **tokens.describe()}
     if isinstance(spec, str) and spec == "auto":
         is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
         name = "columns" if columns is not None else "conv" if is_image else "mlp"

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from latentkit.distributions import Likelihood
 from latentkit.nn.columns import ColumnDecoder
 from latentkit.nn.convolutional import PixelBias
-from latentkit.nn.sequences import SequenceDecoder
+from latentkit.nn.tokens import TokenDecoder
 
 __all__ = ["start_at_mean"]
 
 
 @torch.no_grad()
 def start_at_mean(
-    likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnDecoder | SequenceDecoder | None, x: Tensor
+    likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnDecoder | TokenDecoder | None, x: Tensor
 ) -> None:
     """Set the bias of a decoder's last layer to the likelihood's parameters of the marginal distribution of x.
 
@@ -26,7 +26,7 @@ def start_at_mean(
     """
     likelihood.initialize(x)
     initial: Tensor = likelihood.initial_parameters(x)
-    if isinstance(layer, SequenceDecoder):
+    if isinstance(layer, TokenDecoder):
         layer.start_at(initial.flatten())
         return
     bias = None if layer is None else layer.bias

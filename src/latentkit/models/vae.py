@@ -24,15 +24,15 @@ from latentkit.distributions import (
     priors,
 )
 from latentkit.models.conditional_priors import ConditionalPrior
-from latentkit.models.networks import SEQUENCES, NetworkChoice
+from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
 from latentkit.models.starting import start_at_mean
-from latentkit.nn import last_layer
+from latentkit.nn import last_layer, networks
 
 __all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
 
 #: Decoders that see, beside z, the part of an example that is known already.
-LOOKS_BACK = ("columns", *SEQUENCES)
+LOOKS_BACK = tuple(name for name in networks if networks[name].of_tables or networks[name].of_texts)
 
 
 @final

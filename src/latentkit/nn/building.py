@@ -18,7 +18,7 @@ from latentkit.nn.families import NetworkFamily, NetworkOptions, check_sizes, ne
 from latentkit.nn.grids import GridDecoder
 from latentkit.nn.mlp import MLP
 from latentkit.nn.own import adapt_decoder, adapt_encoder
-from latentkit.nn.sequences import SequenceDecoder
+from latentkit.nn.tokens import TokenDecoder
 
 __all__ = ["NetworkSpec", "build_decoder", "build_encoder", "last_layer"]
 
@@ -59,7 +59,7 @@ def build_encoder(
         residual: "auto" is False for "mlp" and True for "conv".
         n_rows: Number of training examples, where known.
         columns: For "columns".
-        tokens: For "lstm" and "gru".
+        tokens: For "lstm", "gru" and "transformer".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, or does not belong to this network.
@@ -121,7 +121,7 @@ def build_decoder(
         upsampling: For "conv".
         n_rows: Number of training examples, where known.
         columns: For "columns".
-        tokens: For "lstm" and "gru".
+        tokens: For "lstm", "gru" and "transformer".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, does not belong to this network, or your
@@ -157,7 +157,7 @@ def build_decoder(
     return family.decoder(latent_dim, shape, options)
 
 
-def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | SequenceDecoder | None:
+def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | TokenDecoder | None:
     """Return the part of a decoder of ours whose `bias` is added to its output, or None for a user's module.
 
     A module of the user's own is left as it came: it may be trained already, or bend its output after the last layer.
@@ -170,7 +170,7 @@ def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | Se
         layer = decoder.linears[-1]
         assert isinstance(layer, nn.Linear)
         return layer
-    if isinstance(decoder, (ColumnDecoder, SequenceDecoder)):
+    if isinstance(decoder, (ColumnDecoder, TokenDecoder)):
         return decoder
     return decoder.output_bias if isinstance(decoder, (ConvDecoder, GridDecoder)) else None
 

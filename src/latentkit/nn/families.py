@@ -80,10 +80,14 @@ class NetworkFamily:
         encoder: Called with event_shape, n_outputs and options; x (batch, *event) -> (batch, n_outputs).
         decoder: Called with latent_dim, output_shape and options; z (batch, latent) -> (batch, *output_shape), where
             output_shape is (n_parameters, *event).
+        of_tables: Whether its data are tables of mixed kinds, whose cells are codes and positions inside them.
+        of_texts: Whether its data are texts, of which each example is a sequence of tokens.
     """
 
     encoder: Callable[[tuple[int, ...], int, NetworkOptions], nn.Module]
     decoder: Callable[[int, tuple[int, ...], NetworkOptions], nn.Module]
+    of_tables: bool = False
+    of_texts: bool = False
 
 
 networks: Registry[NetworkFamily] = Registry("network")

@@ -114,7 +114,7 @@ class _LogSoftmax(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         features, weight, bias, targets, normalizers = cast("tuple[Tensor, ...]", ctx.saved_tensors)
         of_features = torch.empty_like(features)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast, final
+from typing import final
 
 import torch
-from torch import Tensor
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_integer, check_real
@@ -101,7 +100,7 @@ class SemiAmortized:
             )
         refined = refine(model, batch, amortized, n_steps=self.n_steps, step_size=self.step_size)
         z = refined.sample()
-        fit, kl = log_likelihood(model, z, batch), cast(Tensor, kl_divergence(refined, model.prior(), z=z))
+        fit, kl = log_likelihood(model, z, batch), kl_divergence(refined, model.prior(), z=z)
         distance = kl_divergence(refined, amortized)
         return Terms(objective=fit - self.beta * kl_weight * kl - distance, log_likelihood=fit, kl=kl)
 

@@ -20,20 +20,22 @@ from latentkit.tasks.exploration import (
     traverse,
 )
 from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
-from latentkit.tasks.infilling import Gap, infill
+from latentkit.tasks.infilling import GappedText, infill
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
+from latentkit.tasks.rewriting import Rewriter
 from latentkit.tasks.token_scores import preferred_tokens, score_tokens
 
 __all__ = [
     "AttributeDirection",
     "ExPostPriors",
     "FitBudget",
-    "Gap",
+    "GappedText",
     "Latents",
     "Neighbourhood",
+    "Rewriter",
     "attribute_direction",
     "complete",
     "decode",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast, final
+from typing import Final, cast, final
 
 import torch
 from torch import Tensor
 
 from latentkit.core.parameters import check_integer
 from latentkit.core.protocols import LatentVariableModel
+from latentkit.core.seeds import RowGenerator, derive_seed
 from latentkit.distributions import Tokens
 from latentkit.distributions.likelihood.columns import drawn_codes
-from latentkit.distributions.noise import uniform
 
-__all__ = ["Gap", "infill"]
+__all__ = ["GappedText", "infill"]
 
 #: Rounds of drawing z and then what stands in the gaps.
 N_ROUNDS: Final = 3
@@ -23,143 +23,172 @@ N_ROUNDS: Final = 3
 LONGEST: Final = 8
 #: Tokens behind a gap by which what stands in it is judged.
 JUDGED: Final = 16
+#: Rows whose continuations are judged at once.
+ROWS: Final = 2048
 #: Log-weight of what has ended before the gap does.
 _NEVER: Final = -1e4
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """A place in a text where tokens are lost.
+class GappedText:
+    """A text some of whose tokens are lost.
 
     Attributes:
-        before: Tokens from the gap before, or from the start, up to this one.
-        is_first: Which tokens may be the first in it, shape (n_tokens,), bool.
+        parts: Tokens before the first gap, between gaps, and behind the last one, without the end; at least two.
+        openings: Which tokens may be the first in each gap, shape (gaps, n_tokens), bool, the end not among them.
+        longest: Tokens in a gap, at most; there is at least one.
     """
 
-    before: tuple[int, ...]
-    is_first: Tensor
+    parts: tuple[tuple[int, ...], ...]
+    openings: Tensor
+    longest: int = LONGEST
+
+    @property
+    def known(self) -> list[int]:
+        """The tokens that are there."""
+        return [token for part in self.parts for token in part]
+
+    @property
+    def n_gaps(self) -> int:
+        """Number of gaps."""
+        return len(self.parts) - 1
+
+    def behind(self, gap: int) -> list[int]:
+        """What stands behind a gap, up to the next one, or with the end."""
+        is_last = gap == self.n_gaps - 1
+        return [*self.parts[gap + 1], *((0,) if is_last else ())][:JUDGED]
 
 
 def infill(
     model: LatentVariableModel,
-    gaps: Sequence[Gap],
-    rest: Sequence[int],
+    texts: Sequence[GappedText],
     *,
     n_draws: int = 20,
     n_rounds: int = N_ROUNDS,
-    longest: int = LONGEST,
-    generator: torch.Generator | None = None,
-) -> list[list[int]]:
-    r"""Draw what stands in the gaps of one text.
+    seed: int = 0,
+) -> list[list[list[int]]]:
+    r"""Draw what stands in the gaps of texts.
 
     Each draw has a z of its own. It writes into a gap as the decoder goes on from what stands before. Of the places j
     where it may stop, one is drawn by how probable what stands behind then is,
 
     .. math:: w_j = p(x_{behind} \mid x_{before}, t_1, \ldots, t_j, z)
 
-    and of all draws some are kept by the product of their weights' sums over gaps. The next round takes z from the
-    posteriors of the whole texts that were kept.
+    and of all draws of a text some are kept by the product of the sums of their weights over gaps. The next round takes
+    z from the posteriors of the whole texts that were kept.
 
     Args:
         model: Model that was fitted to texts.
-        gaps: The gaps, in their order, at least one.
-        rest: Tokens behind the last gap, without the end.
-        n_draws: Draws.
+        texts: The texts; what one gets does not depend on the others.
+        n_draws: Draws of each.
         n_rounds: Rounds; the first one takes z from the text without what is lost.
-        longest: Tokens in a gap, at most; there is at least one.
-        generator: Source of randomness.
+        seed: Seed of the draws.
 
     Returns:
-        Whole texts as tokens, without the end, one a draw.
+        Of each text its draws as tokens, without the end.
 
     References:
         Gordon et al., 1993, Novel approach to nonlinear/non-Gaussian Bayesian state estimation (weighing and keeping).
     """
     check_integer("n_draws", n_draws, low=1)
     check_integer("n_rounds", n_rounds, low=1)
-    check_integer("longest", longest, low=1)
     device = next(iter(model.parameters())).device
-    texts = [[token for gap in gaps for token in gap.before] + list(rest)] * n_draws
+    rows = [text for text in texts for _ in range(n_draws)]
+    keys = torch.tensor([derive_seed(seed, str(text.parts), draw) for text in texts for draw in range(n_draws)])
+    found = [text.known for text in rows]
     with torch.no_grad():
-        for _ in range(n_rounds):
-            z = cast(Any, model.encode(_padded(texts, device))).sample(generator=generator)
-            texts, log_weights = _filled(model, z, gaps, rest, longest, generator)
-            kept = _drawn(log_weights.expand(n_draws, -1), generator)
-            texts = [texts[row] for row in kept.tolist()]
-    return texts
+        for number in range(n_rounds):
+            walk = _Round(model, rows, keys, derive_seed(seed, "round", number))
+            z = model.encode(_padded(found, device)).sample(generator=walk.source("z"))
+            found, log_weights = walk.filled(z)
+            of_text = log_weights.reshape(len(texts), 1, n_draws).expand(-1, n_draws, -1).flatten(0, 1)
+            kept = drawn_codes(of_text, walk.source("kept").uniform((len(rows),)).to(device)).tolist()
+            found = [found[row // n_draws * n_draws + place] for row, place in enumerate(kept)]
+    return [found[start : start + n_draws] for start in range(0, len(found), n_draws)]
 
 
-def _filled(
-    model: LatentVariableModel,
-    z: Tensor,
-    gaps: Sequence[Gap],
-    rest: Sequence[int],
-    longest: int,
-    generator: torch.Generator | None,
-) -> tuple[list[list[int]], Tensor]:
-    """The text of each z with its gaps filled, and log-weights, shape (n,)."""
-    texts: list[list[int]] = [[] for _ in z]
-    log_weights = z.new_zeros(len(z))
-    behind = [list(gap.before) for gap in gaps[1:]] + [[*rest, 0]]
-    for gap, known in zip(gaps, behind, strict=True):
-        texts = [[*text, *gap.before] for text in texts]
-        written = _written(model, z, texts, gap.is_first, longest, generator)
-        by_stop = _judged(model, z, texts, written, known[:JUDGED])
-        stops = _drawn(by_stop, generator).tolist()
-        texts = [[*text, *row[: stop + 1]] for text, row, stop in zip(texts, written, stops, strict=True)]
-        log_weights = log_weights + torch.logsumexp(by_stop, 1)
-    return [[*text, *rest] for text in texts], log_weights
+@final
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One pass over the gaps.
 
+    Attributes:
+        model: The model.
+        texts: The text of each row.
+        keys: Keys of the random numbers of the rows, shape (rows,).
+        seed: Seed of the round.
+    """
 
-def _written(
-    model: LatentVariableModel,
-    z: Tensor,
-    texts: Sequence[Sequence[int]],
-    is_first: Tensor,
-    longest: int,
-    generator: torch.Generator | None,
-) -> list[list[int]]:
-    """Tokens with which each text goes on, as many for each."""
-    rows: list[list[int]] = [[] for _ in texts]
-    for length in {len(text) for text in texts}:  # texts of one length go on together
-        places = [place for place, text in enumerate(texts) if len(text) == length]
-        walk = cast(Tokens, model.decode(z[places])).begin()
-        for tokens in zip(*(texts[place] for place in places), strict=True):
-            walk.add(torch.tensor(tokens, device=z.device))
-        for step in range(longest):
-            logits = walk.logits().float()
-            if step == 0:
-                logits = logits.masked_fill(~is_first.to(z.device), -torch.inf)
-            tokens_drawn = _drawn(logits, generator)
-            for place, token in zip(places, tokens_drawn.tolist(), strict=True):
-                rows[place].append(token)
-            walk.add(tokens_drawn)
-    return rows
+    model: LatentVariableModel
+    texts: list[GappedText]
+    keys: Tensor
+    seed: int
 
+    @property
+    def longest(self) -> int:
+        """Tokens in a gap of any text, at most."""
+        return max(text.longest for text in self.texts)
 
-def _judged(
-    model: LatentVariableModel,
-    z: Tensor,
-    texts: Sequence[Sequence[int]],
-    written: Sequence[Sequence[int]],
-    known: Sequence[int],
-) -> Tensor:
-    """Log-probability of the known tokens behind each place where a text may stop, shape (n, places)."""
-    stops = range(1, len(written[0]) + 1)
-    whole = [[*text, *row[:stop], *known] for text, row in zip(texts, written, strict=True) for stop in stops]
-    starts = torch.tensor([[len(row) - len(known)] for row in whole], device=z.device)
-    x = _padded(whole, z.device)
-    is_known = torch.arange(x.shape[1], device=z.device) >= starts
-    by_place = cast(Tokens, model.decode(z.repeat_interleave(len(stops), 0))).log_prob_tokens(x)
-    found = by_place.masked_fill(~is_known, 0.0).sum(1).reshape(len(z), -1)
-    has_ended = torch.tensor([[0 in row[:stop] for stop in stops] for row in written], device=z.device)
-    return found.masked_fill(has_ended, _NEVER)
+    def source(self, *purpose: str | int, rows: Tensor | None = None) -> RowGenerator:
+        """Random numbers of the rows, or of some of them."""
+        keys = self.keys if rows is None else self.keys[rows]
+        return RowGenerator(keys, seed=derive_seed(self.seed, *purpose), row_dim=0)
 
+    def filled(self, z: Tensor) -> tuple[list[list[int]], Tensor]:
+        """The text of each row with its gaps filled, and log-weights, shape (rows,)."""
+        found = [list(text.parts[0]) for text in self.texts]
+        log_weights = z.new_zeros(len(z))
+        for gap in range(max(text.n_gaps for text in self.texts)):
+            rows = torch.tensor([row for row, text in enumerate(self.texts) if gap < text.n_gaps])
+            begun = [found[row] for row in rows.tolist()]
+            written = self._written(z[rows], rows, begun, gap)
+            by_stop = self._judged(z[rows], rows, begun, written, gap)
+            places = self.source("stop", gap, rows=rows).uniform((len(rows),)).to(z.device)
+            stops = drawn_codes(by_stop, places).tolist()
+            for row, text, stop in zip(rows.tolist(), written, stops, strict=True):
+                found[row] = [*found[row], *text[: stop + 1], *self.texts[row].parts[gap + 1]]
+            log_weights = log_weights.index_add(0, rows.to(z.device), torch.logsumexp(by_stop, 1))
+        return found, log_weights
 
-def _drawn(log_weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A place of each row by its weights, shape (rows,)."""
-    return drawn_codes(log_weights, uniform((len(log_weights),), like=log_weights, generator=generator))
+    def _written(self, z: Tensor, rows: Tensor, begun: list[list[int]], gap: int) -> list[list[int]]:
+        """Tokens with which each text that has begun goes on, as many for each; behind what a gap may hold, the end."""
+        written: list[list[int]] = [[] for _ in begun]
+        openings = torch.stack([self.texts[row].openings[gap] for row in rows.tolist()]).to(z.device)
+        numbers = self.source("write", gap, rows=rows).uniform((len(rows), self.longest)).to(z.device)
+        for length in sorted({len(text) for text in begun}):  # texts of one length go on together
+            places = [place for place, text in enumerate(begun) if len(text) == length]
+            walk = cast(Tokens, self.model.decode(z[places])).begin()
+            for tokens in zip(*(begun[place] for place in places), strict=True):
+                walk.add(torch.tensor(tokens, device=z.device))
+            most = torch.tensor([self.texts[int(rows[place])].longest for place in places], device=z.device)
+            for step in range(int(most.max())):
+                logits = walk.logits().float()
+                if step == 0:
+                    logits = logits.masked_fill(~openings[places], -torch.inf)
+                drawn = drawn_codes(logits, numbers[places, step]) * (step < most)
+                for place, token in zip(places, drawn.tolist(), strict=True):
+                    written[place].append(token)
+                if step + 1 < int(most.max()):
+                    walk.add(drawn)
+        return [[*row, *[0] * (self.longest - len(row))] for row in written]
+
+    def _judged(self, z: Tensor, rows: Tensor, begun: list[list[int]], written: list[list[int]], gap: int) -> Tensor:
+        """Log-probability of what stands behind each place where a text may stop, shape (rows, stops)."""
+        behind = [self.texts[row].behind(gap) for row in rows.tolist()]
+        stops = range(1, self.longest + 1)
+        parts = []
+        for some in torch.split(torch.arange(len(rows)), max(1, ROWS // self.longest)):
+            whole = [[*begun[place], *written[place][:stop], *behind[place]] for place in some for stop in stops]
+            starts = [len(begun[place]) + stop for place in some for stop in stops]
+            decoded = cast(Tokens, self.model.decode(z[some].repeat_interleave(self.longest, 0)))
+            x = _padded(whole, z.device)[:, : decoded.family.codes.max_length]
+            places = torch.arange(x.shape[1], device=z.device)
+            ends = torch.tensor([len(row) for row in whole], device=z.device).unsqueeze(1)
+            is_behind = (places >= torch.tensor(starts, device=z.device).unsqueeze(1)) & (places < ends)
+            parts.append(decoded.log_prob(x, mask=is_behind).reshape(len(some), -1))
+        has_ended = torch.tensor([[0 in row[:stop] for stop in stops] for row in written], device=z.device)
+        return torch.cat(parts).masked_fill(has_ended, _NEVER)
 
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:

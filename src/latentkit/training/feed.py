@@ -139,7 +139,7 @@ class Feed:
         assert self.lengths is not None
         n_whole = len(order) - len(order) % batch_size
         whole, rest = order[:n_whole], order[n_whole:]
-        pools = [pool[self.lengths[pool].argsort()] for pool in whole.split(POOL * batch_size)]
+        pools = [pool[self.lengths[pool].argsort()] for pool in torch.split(whole, POOL * batch_size)]
         batches = torch.cat([*pools, whole.new_empty(0)]).reshape(-1, batch_size)
         return torch.cat([batches[torch.randperm(len(batches), generator=source)].flatten(), rest])
 

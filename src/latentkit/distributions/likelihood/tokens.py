@@ -22,7 +22,7 @@ __all__ = ["Drawing", "TokenContext", "Tokens", "TokensLikelihood"]
 
 
 class TokenContext(Protocol):
-    """A decoder that sees the tokens before each place; see :class:`~latentkit.nn.SequenceDecoder`."""
+    """A decoder that sees the tokens before each place; see :class:`~latentkit.nn.TokenDecoder`."""
 
     def log_probs(self, z: Tensor, x: Tensor, seen: Tensor) -> Tensor:
         """Log-probability of each token of x, shape (batch, length), 0 behind the end, where `seen` stands before."""
