@@ -137,7 +137,7 @@ def _in_bits(values: Mapping[str, Any], kind: str) -> str:
     )
 
 
-def _text_columns(opened: OpenedRun, dataset: Dataset, estimate: Any) -> tuple[dict[str, Any], dict[str, float]]:
+def _text_columns(opened: OpenedRun, dataset: Dataset, estimate: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the likelihood of texts as columns, and as figures of all of them together."""
     from latentkit.evaluation import bits_per_dimension, perplexity
 

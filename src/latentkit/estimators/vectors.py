@@ -214,7 +214,7 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         self._check_conditions(len(storage))
         parts, order = [], self._order(storage)
         with self._products():
-            for rows in order.split(self._batch_size):
+            for rows in torch.split(order, self._batch_size):
                 x, keys = self._to_model(storage[rows], torch.float32), row_keys(storage[rows]).to(self._device)
                 found = function(self._model(torch.float32, rows), x, keys).cpu()
                 parts.append(functional.pad(found, (0, storage.shape[1] - found.shape[1])))

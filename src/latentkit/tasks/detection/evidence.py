@@ -291,7 +291,7 @@ class TextWitness(nn.Module):
         weights = self.weights[tokens].masked_fill(tokens == 0, 0.0)
         counts = weights.new_zeros(len(x), min(N_TEXT_FEATURES, len(self.weights)))
         counts.scatter_add_(1, tokens % counts.shape[1], weights)
-        return counts / counts.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return functional.normalize(counts, dim=1)
 
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
         """See :class:`Witness`; token 0 ends a text."""
@@ -346,7 +346,8 @@ class _Texts:
 
     def __init__(self, model: Any, x: Tensor, keys: Tensor) -> None:
         q = model.encode(x)
-        self.means, self.log_vars = q.mean, 2.0 * q.stddev.log()
+        self.means: Tensor = q.mean
+        self.log_vars: Tensor = 2.0 * q.stddev.log()
         self.log_probs: Tensor = model.decode(q.mean).log_prob_tokens(x)
         noise = row_noise(keys, 1, q.mean.shape[-1], dtype=q.mean.dtype)
         self.kl = kl_divergence(q, model.prior(), z=q.rsample(1, noise=noise))
@@ -355,7 +356,8 @@ class _Texts:
     def bound(self, n_draws: int) -> Tensor:
         """Importance-sampled bound on log p(x), shape (batch,)."""
         noise = row_noise(self._keys, n_draws, self.means.shape[-1], dtype=self.means.dtype)
-        return log_mean_exp(log_importance_weights(self._model, self._x, n_draws, noise=noise))
+        found: Tensor = log_mean_exp(log_importance_weights(self._model, self._x, n_draws, noise=noise))
+        return found
 
 
 @final
