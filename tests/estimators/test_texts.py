@@ -389,3 +389,50 @@ def test_the_decoder_waits_for_the_encoder() -> None:
     for part, is_same in (("decoder", True), ("encoder", False)):
         pairs = zip(getattr(vae.model_, part).parameters(), getattr(start.model_, part).parameters(), strict=True)
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs) == is_same
+
+
+# Scores of tokens
+
+
+def test_scores_of_tokens_are_those_of_the_text(fitted: VAE) -> None:
+    texts = [TEXTS[0], TEXTS[-1], "the bird likes soup"]
+    scores = fitted.score_tokens(texts)
+    assert [" ".join(piece for piece, _ in text[:-1]) for text in scores] == [*texts[:2], "the bird <unk> soup"]
+    assert [text[-1].piece for text in scores] == [""] * 3
+    # one draw of the bound is the reconstruction term less what the divergence is there
+    with torch.no_grad():
+        x = fitted.schema_.to_model(fitted.schema_.encode(texts))
+        q = fitted.model_.encode(x)
+        rebuilt = fitted.model_.decode(q.rsample(500)).log_prob(x).mean(0)
+    found = fitted.score_tokens(texts, n_draws=200)
+    sums = [sum(nats for _, nats in text) for text in found]
+    np.testing.assert_allclose(sums, rebuilt.numpy(), atol=0.3)
+    assert all(nats < 0.0 for text in found for _, nats in text)
+    assert sums[0] > fitted.score_samples(texts[:1])[0], "z has seen the text"
+
+
+def test_scores_of_tokens_do_not_depend_on_company(fitted: VAE) -> None:
+    texts = [*TEXTS[:5], TEXTS[-1]]
+    together, turned = fitted.score_tokens(texts), fitted.score_tokens(texts[::-1])[::-1]
+    for place, text in enumerate(texts):
+        [alone] = fitted.score_tokens([text])
+        for other in (together[place], turned[place]):
+            assert [piece for piece, _ in other] == [piece for piece, _ in alone]
+            np.testing.assert_allclose([n for _, n in other], [n for _, n in alone], rtol=1e-4, atol=1e-5)
+
+
+def test_an_odd_token_is_the_least_probable_one(fitted: VAE) -> None:
+    [text] = fitted.score_tokens(["the soup is big"])
+    assert min(text, key=lambda token: token.log_prob).piece == "soup"
+
+
+def test_cut_texts_have_no_end() -> None:
+    vae = VAE(**{**SMALL, "max_epochs": 1, "ex_post": "none", "max_length": 3}).fit(TEXTS)
+    scores = vae.score_tokens(["the cat is big", "the cat"])
+    assert [[piece for piece, _ in text] for text in scores] == [["the", "cat", "is"], ["the", "cat", ""]]
+
+
+def test_numbers_have_no_tokens() -> None:
+    of_rows = VAE(max_epochs=1, latent_dim=1).fit(np.random.default_rng(0).normal(size=(20, 2)))
+    with pytest.raises(UnsupportedOperationError, match="have no tokens"):
+        of_rows.score_tokens(np.zeros((1, 2)))

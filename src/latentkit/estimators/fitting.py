@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from latentkit.codec.coders import Coder
 from latentkit.core.citations import bibtex
 from latentkit.core.errors import DataError, InvalidParameterError
-from latentkit.core.parameters import parse_duration
+from latentkit.core.parameters import check_integer, parse_duration
 from latentkit.core.protocols import LatentVariableModel, Objective, Schema
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
 from latentkit.data import Dataset, learn_schema, learn_table_schema, learn_text_schema
@@ -312,6 +313,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             is_bounded=self.schema_.values != "real",
             validation=validation,
         )
+
+    def validation_rows(self, n: int) -> NDArray[np.int64]:
+        """Return which rows of fit, by number, training was judged by and did not learn from; ascending.
+
+        Args:
+            n: How many rows fit was given.
+        """
+        check_is_fitted(self)
+        return self._split(check_integer("n", n, low=1))[1].numpy()
 
     def _split(self, n_rows: int) -> tuple[Tensor, Tensor]:
         """Rows to learn from and rows to judge by; fewer than five are too few to judge by."""

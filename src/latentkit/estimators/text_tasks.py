@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from latentkit.core.errors import DataError
 from latentkit.core.protocols import LatentVariableModel
@@ -15,7 +16,7 @@ from latentkit.data import TextSchema
 from latentkit.tasks import GappedText, Rewriter, infill
 from latentkit.tasks.texts import LONGEST
 
-__all__ = ["GAP", "recover_texts", "rewrite_texts", "stream_text"]
+__all__ = ["GAP", "TokenScore", "recover_texts", "rewrite_texts", "stream_text", "tokens_of"]
 
 #: What marks lost words.
 GAP: Final = "___"
@@ -23,6 +24,34 @@ GAP: Final = "___"
 _N_DRAWS: Final = 20
 _TOGETHER: Final = 32  # texts whose gaps are filled side by side
 _GAPS: Final = re.compile(r"\s*_{3,}")
+
+
+class TokenScore(NamedTuple):
+    """A token of a text, and how probable it is.
+
+    Attributes:
+        piece: What it stands for; empty for the end of a text.
+        log_prob: Given the tokens before it, nats.
+    """
+
+    piece: str
+    log_prob: float
+
+
+def tokens_of(schema: TextSchema, storage: Tensor, scores: Tensor) -> list[list[TokenScore]]:
+    """Return the tokens of texts with the score of each.
+
+    Args:
+        schema: Schema of the texts.
+        storage: Texts, shape (n, max_length).
+        scores: Nats of each place, same shape; what stands behind the end does not count.
+    """
+    found = []
+    for tokens, nats in zip(schema.rows(storage), scores.tolist(), strict=True):
+        pieces = schema.vocabulary.pieces(tokens)
+        pieces += [""] if len(tokens) < schema.max_length else []  # a text that was cut has no end
+        found.append([TokenScore(piece, score) for piece, score in zip(pieces, nats, strict=False)])
+    return found
 
 
 def recover_texts(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.nn import functional
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
@@ -26,7 +27,7 @@ from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
-from latentkit.estimators.text_tasks import GAP, recover_texts, rewrite_texts
+from latentkit.estimators.text_tasks import GAP, TokenScore, recover_texts, rewrite_texts, tokens_of
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -34,10 +35,12 @@ from latentkit.tasks import (
     Neighbourhood,
     complete,
     margin_offsets,
+    preferred_tokens,
     reconstruct,
     recover,
     sample_latents,
     score_cells,
+    score_tokens,
     traverse,
 )
 from latentkit.training.progress import Reporter
@@ -166,6 +169,56 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         seed = derive_seed(self.seed_, "score cells")
         scores = self._map_cells(lambda model, x: score_cells(model, x, n_draws=n_draws, seed=seed), storage)[0]
         return by_column(self.schema_, scores)
+
+    def score_tokens(self, X: Any, *, n_draws: int = 8) -> list[list[TokenScore]]:
+        r"""Return how probable each token of a text is given those before it, and z.
+
+        .. math:: s_t = \frac{1}{K} \sum_k \log p(x_t \mid x_{<t}, z_k), \qquad z_k \sim q(z \mid x)
+
+        The lowest tokens are those that make a text unusual. Those of a text add up to an estimate of the
+        reconstruction term of the bound, which is above :meth:`score_samples` by about the divergence of q(z given x).
+
+        Args:
+            X: Texts.
+            n_draws: Draws K of z for each text; they depend on its content alone.
+        Returns:
+            For each text its tokens in their order, as pieces with nats; the last one is its end, whose piece is empty,
+            unless the text was cut.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind != "text":
+            raise UnsupportedOperationError(
+                f"this model was fitted to {self.schema_.kind}, which have no tokens. Use score_samples, or fit on "
+                "texts."
+            )
+        n_draws = check_integer("n_draws", n_draws, low=1)
+        return self._token_scores(self._encode_input(X)[0], n_draws=n_draws)
+
+    def _token_scores(self, storage: Tensor, *, n_draws: int) -> list[list[TokenScore]]:
+        """:meth:`score_tokens` of texts as storage."""
+        seed = derive_seed(self.seed_, "score tokens")
+
+        def scored(model: Any, x: Tensor, keys: Tensor) -> Tensor:
+            return score_tokens(model, x, n_draws=n_draws, keys=keys, seed=seed)
+
+        return tokens_of(self.schema_, storage, self._map_places(scored, storage))
+
+    def _preferred_tokens(self, storage: Tensor) -> Tensor:
+        """The most probable token at each place of texts, shape (n, max_length)."""
+        return self._map_places(lambda model, x, keys: preferred_tokens(model, x), storage)
+
+    def _map_places(self, function: Callable[[Any, Tensor, Tensor], Tensor], storage: Tensor) -> Tensor:
+        """Apply `function` to the model, texts of about one length and their keys; behind their places stands 0."""
+        self._check_conditions(len(storage))
+        parts, order = [], self._order(storage)
+        with self._products():
+            for rows in torch.split(order, self._batch_size):
+                x, keys = self._to_model(storage[rows], torch.float32), row_keys(storage[rows]).to(self._device)
+                found = function(self._model(torch.float32, rows), x, keys).cpu()
+                parts.append(functional.pad(found, (0, storage.shape[1] - found.shape[1])))
+        return torch.cat(parts)[order.argsort()]
 
     # Explore and control
 

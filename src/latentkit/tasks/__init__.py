@@ -25,6 +25,7 @@ from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
 from latentkit.tasks.texts import GappedText, Rewriter, infill
+from latentkit.tasks.token_scores import preferred_tokens, score_tokens
 
 __all__ = [
     "AttributeDirection",
@@ -50,12 +51,14 @@ __all__ = [
     "interpolate",
     "latent_path",
     "margin_offsets",
+    "preferred_tokens",
     "reconstruct",
     "recover",
     "sample",
     "sample_latents",
     "sample_within",
     "score_cells",
+    "score_tokens",
     "tempered",
     "traverse",
     "write",
