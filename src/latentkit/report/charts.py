@@ -420,7 +420,7 @@ def latent_map(points: Numbers, groups: Sequence[tuple[str, str, Numbers]], *, a
     """
     figure, axes = new_axes(4.6, 4.3)
     size = 3.2 if len(points) > 500 else 4.5
-    for _, colour, rows in groups:
+    for place, (_, colour, rows) in enumerate(groups):
         axes.plot(
             points[rows, 0].round(3),
             points[rows, 1].round(3),
@@ -430,6 +430,7 @@ def latent_map(points: Numbers, groups: Sequence[tuple[str, str, Numbers]], *, a
             markeredgewidth=0,
             color=colour,
             alpha=0.75,
+            gid=f"points-{place}",
         )
     from matplotlib.patheffects import withStroke
 
