@@ -25,6 +25,7 @@ __all__ = [
     "error_bars",
     "latent_histogram",
     "latent_map",
+    "length_histogram",
     "marginal",
     "path_heatmap",
     "score_histogram",
@@ -236,6 +237,27 @@ def distances(data: Numbers, samples: Numbers) -> Figure:
     axes.margins(x=0)
     axes.set_xlabel("distance to the nearest example of the data")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=10, borderpad=0)
+    return figure
+
+
+@house_style()
+def length_histogram(data: Numbers, samples: Numbers) -> Figure:
+    """How long examples and samples are: data as an area, samples as a line.
+
+    Args:
+        data: Whole numbers, shape (n,).
+        samples: Likewise.
+    """
+    figure, axes = new_axes(4.0, 2.3)
+    low, high = (int(end) for end in (min(data.min(), samples.min()), max(data.max(), samples.max())))
+    step = max(1, -(-(high - low) // 40))
+    bins = (np.arange(low, high + step + 1, step) - 0.5).tolist()
+    axes.hist(data, bins=bins, density=True, color=INKS["line"], label="data")
+    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label="new")
+    axes.legend(frameon=False, labelcolor=INKS["soft"])
+    axes.grid(visible=False)
+    axes.set_yticks([])
+    _count_ticks(axes)
     return figure
 
 

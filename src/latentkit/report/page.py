@@ -143,13 +143,14 @@ class TextList:
         lines: The texts.
         heading: Above them; empty for none.
         detail: A figure that belongs to them, or what to see.
-        is_way: Whether each text comes out of the one before.
+        form: ``"list"``; ``"scale"``, whose labels stand beside the texts; or ``"way"``, where each text comes out of
+            the one before.
     """
 
     lines: Sequence[TextLine]
     heading: str = ""
     detail: str = ""
-    is_way: bool = False
+    form: Literal["list", "scale", "way"] = "list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latentkit.core.seeds import generator
 from latentkit.core.tokens import reached
 from latentkit.evaluation import copied_texts, distinct_n, mutual_information, self_bleu, words_of
-from latentkit.report.charts import marginal
+from latentkit.report.charts import length_histogram
 from latentkit.report.choosing import examples
 from latentkit.report.latent import THRESHOLD, needs_data
 from latentkit.report.marking import readable
@@ -36,8 +36,7 @@ def parts() -> dict[str, Callable[[Subject], Section]]:
 
 def _texts(subject: Subject) -> Section:
     schema = subject.schema
-    kept = [line for line in schema.summary() if line[0] not in ("kind", "note")]
-    rows = [(name, text) for name, text in kept]
+    rows = [(name, text) for name, text in schema.summary() if name != "kind"]
     blocks: list[Block] = []
     if subject.sample is not None:
         x = subject.sample.x
@@ -46,23 +45,23 @@ def _texts(subject: Subject) -> Section:
         rows.append(("most frequent", _pieces(subject, frequent)))
         place = examples(subject, 1, "cut")
         rows.append(("a text in tokens", _pieces(subject, schema.rows(x[place])[0])))
-        lengths = [np.array([len(words_of(text)) for text in texts], float) for texts in _compared(subject)]
+        both = subject.texts(x), subject.own_texts
+        lengths = [np.array([len(words_of(text)) for text in texts]) for texts in both]
         middles = [float(np.median(each)) for each in lengths]
         chart = Chart(
             name="lengths",
-            art=marginal(*lengths, name="words in a text"),
-            caption="Grey: the data. Blue: new texts.",
+            art=length_histogram(*lengths),
+            heading="Words in a text",
             alternative=f"Histogram of the number of words. The median is {number(middles[0])} in the data and "
             f"{number(middles[1])} in new texts.",
         )
-        blocks = [Panels(charts=[chart], size="small")]
-    notes = [Note(text=f"{note[0].upper()}{note[1:]}.") for note in schema.notes]
+        blocks = [Panels(charts=[chart], size="medium")]
     return Section(
         key="texts",
-        heading="What was learnt from",
+        heading="What it learnt from",
         lead="A text is cut into tokens, and written token by token. How it is cut was learnt from the data.",
         short="Texts",
-        blocks=[Table(rows=rows), *blocks, *notes],
+        blocks=[Table(rows=rows), *blocks],
         method=[
             Method(
                 "Words",
@@ -74,13 +73,7 @@ def _texts(subject: Subject) -> Section:
 
 def _pieces(subject: Subject, tokens: list[int]) -> str:
     """Tokens as people read them, with a sign for a blank."""
-    return "  ".join(readable(piece).replace(" ", "␣") for piece in subject.schema.vocabulary.pieces(tokens))
-
-
-def _compared(subject: Subject) -> tuple[list[str], list[str]]:
-    """Texts of the data and of the model."""
-    assert subject.sample is not None, "asked only where there are data"
-    return subject.texts(subject.sample.x), subject.own_texts
+    return " · ".join(readable(piece).replace(" ", "␣") for piece in subject.schema.vocabulary.pieces(tokens))
 
 
 def _figures(subject: Subject) -> Section:
@@ -157,8 +150,8 @@ def _quality(subject: Subject) -> Section:
     new = made[: len(held_out)]
     copies = copied_texts(new, train, held_out)
     rows = [
-        (f"distinct runs of {n} words", distinct_n(new, n), distinct_n(held_out, n), "near to real ones")
-        for n in (1, 2, 3)
+        (f"different {what}", distinct_n(new, n), distinct_n(held_out, n), "near to real ones")
+        for n, what in enumerate(("words", "pairs of words", "runs of three words"), start=1)
     ]
     rows += [
         ("likeness to each other (self-BLEU)", self_bleu(new), self_bleu(held_out), "near to real ones"),

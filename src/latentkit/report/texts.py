@@ -107,7 +107,11 @@ def _reconstructions(subject: Subject) -> Section:
     lists = [
         TextList(
             heading=_name(subject, int(place)),
-            lines=[TextLine(pieces=plain(before)), TextLine(pieces=differing(after, before), label="becomes")],
+            form="scale",
+            lines=[
+                TextLine(pieces=plain(before), label="original"),
+                TextLine(pieces=differing(after, before), label="becomes"),
+            ],
         )
         for place, before, after in zip(places, subject.seen(places), _again(subject, places), strict=True)
     ]
@@ -141,7 +145,7 @@ def _traversals(subject: Subject) -> Section:
             x = traverse(subject.model, start.to(subject.device), dim, values=values)
         labels = [number(float(at), 2) for at in torch.linspace(-3.0, 3.0, DIMENSION_STEPS)]
         lines = _steps(_texts(subject, x), labels)
-        lists.append(TextList(heading=f"dimension {dim}", detail=subject.weight(dim), lines=lines))
+        lists.append(TextList(heading=f"dimension {dim}", detail=subject.weight(dim), form="scale", lines=lines))
     ranked = "" if subject.sample is not None else " Ranked by texts of the model itself, as no data were given."
     return Section(
         key="traversals",
@@ -179,7 +183,7 @@ def _interpolations(subject: Subject) -> Section:
             *_steps(_texts(subject, x), [""] * WAY_STEPS, before=start),
             TextLine(pieces=plain(end), label=f"to {_name(subject, last)}"),
         ]
-        lists.append(TextList(lines=lines, is_way=True))
+        lists.append(TextList(lines=lines, form="way"))
     caption = f"The outermost texts are the originals. {MARKED}; equal steps stand once."
     blocks = [Texts(lists=lists, caption=caption)] if lists else [Note(text="It takes two texts to go between.")]
     return Section(

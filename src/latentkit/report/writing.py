@@ -178,7 +178,7 @@ def _score(subject: Subject) -> Method:
     return Method(
         "Bound on log p(x)",
         f"For each {subject.noun}, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from "
-        f"the encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. {over} K and "
-        f"the number of {subject.noun}s follow from the cost of decoding. The effective sample size (Kish) says how "
-        "many of the K draws count: near 1 the bound is loose.",
+        f"the encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. {over} K "
+        f"and the number of {subject.noun}s follow from the cost of decoding. The effective sample size (Kish) says "
+        "how many of the K draws count: near 1 the bound is loose.",
     )
