@@ -116,7 +116,8 @@ def dimensions(subject: Subject) -> Section:
                 "KL per dimension",
                 f"Mean over {count(subject.sample.n, subject.noun)} of KL(q(z_j given x), N(0, 1)), in nats. With a "
                 "full covariance, it is that of the marginal of each dimension. A dimension is active where the "
-                f"posterior mean varies over the {subject.noun}s with a variance above {THRESHOLD:g} (Burda et al., 2016).",
+                f"posterior mean varies over the {subject.noun}s with a variance above {THRESHOLD:g} (Burda et al., "
+                "2016).",
             )
         ]
     what = "code" if subject.is_deterministic else "posterior mean"
