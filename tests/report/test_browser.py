@@ -49,7 +49,13 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page_of(
-    tmp_path_factory: pytest.TempPathFactory, image_model: VAE, images: Dataset, row_model: VAE, rows: Dataset
+    tmp_path_factory: pytest.TempPathFactory,
+    image_model: VAE,
+    images: Dataset,
+    row_model: VAE,
+    rows: Dataset,
+    texts: Dataset,
+    text_model: VAE,
 ) -> Callable[[str], Path]:
     """Pages by their names, each written once, when it is asked for."""
     folder = tmp_path_factory.mktemp("report")
@@ -66,6 +72,8 @@ def page_of(
         elif name == "table":
             model, data = VAE(**SMALL).fit(_table()), Dataset(_table(), "t", "table")
             detector = AnomalyDetector(parts=("histograms",), contamination=0.1, random_state=0).fit(_table())
+        elif name == "texts":
+            model, data = text_model, texts
         given = None if name == "nothing" else data
         return write_report(model, folder / f"{name}.html", data=given, detector=detector)
 
@@ -79,9 +87,9 @@ def _shown(*cases: tuple[str, int, str], slow: bool = False) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [
-        *_shown(*((name, 390, "dark") for name in ("images", "codes")), ("images", 1280, "light")),
+        *_shown(*((name, 390, "dark") for name in ("images", "codes", "texts")), ("images", 1280, "light")),
         *_shown(*((name, 390, "dark") for name in ("rows", "nothing", "table", "gan")), slow=True),
-        *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan")), slow=True),
+        *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan", "texts")), slow=True),
     ],
 )
 def test_the_page_needs_nothing_and_fits(
@@ -142,3 +150,16 @@ def test_the_page_can_be_printed(browser: Any, page_of: Callable[[str], Path]) -
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     context.close()
+
+
+def test_texts_keep_their_direction(browser: Any, page_of: Callable[[str], Path]) -> None:
+    page = browser.new_page()
+    page.goto(page_of("texts").as_uri())
+    script = (
+        """() => [...document.querySelectorAll('.texts p')].map(p => [p.textContent, getComputedStyle(p).direction])"""
+    )
+    directions = dict(page.evaluate(script))
+    assert directions["the cat is big"] == "ltr"
+    assert {way for text, way in directions.items() if text.startswith("\u202eשלום")} == {"rtl"}
+    assert page.evaluate("document.querySelectorAll('.texts b, .texts script, .texts p p').length") == 0
+    page.close()
