@@ -131,14 +131,16 @@ def _reconstructions(subject: Subject) -> Section:
 
 
 def _traversals(subject: Subject) -> Section:
+    lists = []
     if subject.sample is not None:
         place = int(examples(subject, 1, "traversal")[0])
         start = subject.posterior[0][place : place + 1]
-        origin = f"row {subject.sample.rows[place]} of the data"
+        origin = f"row {subject.sample.rows[place]:,} of the data"
+        [text] = subject.seen(np.array([place]))
+        lists.append(TextList(heading="The start", detail=_name(subject, place), lines=_lines([text])))
     else:
         start = subject.scale()[0][None]
         origin = "z = 0, the centre of the prior"
-    lists = []
     for dim in subject.dimensions[:N_DIMENSIONS].tolist():
         with torch.inference_mode():
             values = subject.walk(dim, DIMENSION_STEPS).to(subject.device)
