@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_info_and_check_speak_of_tokens(latentkit: Command, place: Path) -> None:
     told = latentkit("info", place / "run").out
-    assert "words, 15 tokens" in told
+    assert "words, 16 tokens" in told
     assert "up to 5 tokens" in told
     assert json.loads(latentkit("info", place / "run", "--json").out)["event"] == [5]
     assert "up to 5 tokens" in (place / "run" / "README.md").read_text(encoding="utf-8")
