@@ -10,15 +10,15 @@ __all__ = ["show_strip", "show_texts"]
 
 #: Pixels of the page's colour between two pictures.
 GAP = 1
-#: What is shown for characters that would steer the terminal.
-CONTROLS = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 def show_texts(texts: Iterable[Iterable[str]]) -> None:
     """Print texts piece by piece, each on a line; characters that would steer the terminal are shown as signs."""
+    from latentkit.data.text import with_signs
+
     for text in texts:
         for piece in text:
-            sys.stdout.write(piece.translate(CONTROLS))
+            sys.stdout.write(with_signs(piece))
             sys.stdout.flush()
         sys.stdout.write("\n")
 

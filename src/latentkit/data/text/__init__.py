@@ -2,6 +2,7 @@
 
 from latentkit.data.text.reading import TEXT_ENDINGS, BadText, read_lines, read_text_column, read_texts
 from latentkit.data.text.schema import TextContainer, TextSchema, are_texts, learn_text_schema, to_texts
+from latentkit.data.text.signs import with_signs
 from latentkit.data.text.subwords import Subwords
 from latentkit.data.text.vocabulary import END, Learner, Vocabulary, Words, vocabularies
 
@@ -22,4 +23,5 @@ __all__ = [
     "read_texts",
     "to_texts",
     "vocabularies",
+    "with_signs",
 ]

@@ -119,7 +119,8 @@ def read_text_column(
     keep = sorted(set(range(len(cells))) - set(empty)) if bad == "skip" else range(len(cells))
     if len(keep) < len(cells):
         notes.append(f"{len(empty):,} of {len(cells):,} rows were left out: their text is empty")
-    notes.append(f"texts are the column {column!r} of {', '.join(names)}")
+    others = f", one of {', '.join(names)}" if len(names) > 1 else ""
+    notes.append(f"texts are the column {column!r}{others}")
     return _array([cells[row] or "" for row in keep]), None if values is None else values[list(keep)], notes
 
 
