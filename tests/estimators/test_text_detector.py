@@ -71,6 +71,8 @@ def test_the_tokens_responsible_are_named(detector: AnomalyDetector) -> None:
     for row, text in enumerate(found.tokens):
         assert (found.contributions[row, len(text) :] == 0.0).all(), "nothing stands behind the end"
     assert found.top(1)[0] == ["soup"]
+    assert [len(names) for names in found.top(99)] == [len(text) for text in found.tokens]
+    assert found.strongest(0, 1) == [("soup", found.contributions[0].max())]
     change = found.changes[0][0]
     assert (change.column, change.value) == ("1", "soup")
     assert change.normal in ANIMALS

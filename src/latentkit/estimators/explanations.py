@@ -76,12 +76,19 @@ class AnomalyExplanation:
         Args:
             n: How many, at least 1.
         """
+        return [[name for name, _ in self.strongest(row, n)] for row in range(len(self.contributions))]
+
+    def strongest(self, row: int, n: int = 3) -> list[tuple[str, float]]:
+        """Return the columns that contribute most to a row with their nats, the largest first; of texts the pieces.
+
+        Args:
+            row: Its number among the rows that were explained.
+            n: How many at most, at least 1.
+        """
         n = check_integer("n", n, low=1)
-        flat = self.contributions.reshape(len(self.contributions), -1)
-        order = np.argsort(-flat, axis=1, kind="stable")[:, :n]
-        if self.tokens:
-            return [[text[j].piece for j in row if j < len(text)] for text, row in zip(self.tokens, order, strict=True)]
-        return [[self.columns[j] for j in row] for row in order]
+        flat = self.contributions[row].reshape(-1)
+        names: Sequence[str] = [piece for piece, _ in self.tokens[row]] if self.tokens else self.columns
+        return [(names[j], float(flat[j])) for j in np.argsort(-flat[: len(names)], kind="stable")[:n]]
 
     def sentence(self, row: int) -> str:
         """Return in words why a row is odd, and what would make it normal.
@@ -89,10 +96,8 @@ class AnomalyExplanation:
         Args:
             row: Its number among the rows that were explained.
         """
-        flat = self.contributions[row].reshape(-1)
-        order = np.argsort(-flat, kind="stable")[:3]
-        names = [_shown_piece(piece) for piece, _ in self.tokens[row]] if self.tokens else self.columns
-        because = ", ".join(f"{names[j]} {flat[j]:+.1f}" for j in order if flat[j] > 0)
+        shown = _shown_piece if self.tokens else str
+        because = ", ".join(f"{shown(name)} {nats:+.1f}" for name, nats in self.strongest(row) if nats > 0)
         text = f"{self.scores[row]:.1f} nats (flagged above {self.threshold:.1f}): {because}"
         if not self.changes or not self.changes[row]:
             return text

@@ -314,10 +314,13 @@ def test_the_oddest_stretch_is_found_wherever_it_is() -> None:
     lengths = torch.full((40,), 12)
     part = score_parts["stretch"]()
     part.recall(of_texts(residuals, lengths))
-    row = torch.tensor([[0.0, 1, 0, 0, 0, 4, 5, 6, 0, -9, 0, 0], [9.0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
-    rows = of_texts(row, torch.tensor([12, 2]))
-    assert part(rows, nobody(2))[0].tolist() == [15.0 - 3.0, 17.0 - 3.0]
-    assert part.terms(rows, nobody(2))[0].nonzero().tolist() == [[0, 5], [0, 6], [0, 7], [1, 0], [1, 1]]
+    row = torch.zeros(3, 12)
+    row[0, :10] = torch.tensor([0.0, 1, 0, 0, 0, 4, 5, 6, 0, -9])
+    row[1, :2] = torch.tensor([9.0, 8])  # shorter than a stretch
+    row[2, :5] = torch.tensor([0.0, 0, -9, 5, 6])  # a stretch is whole, also at the end
+    rows = of_texts(row, torch.tensor([12, 2, 5]))
+    assert part(rows, nobody(3))[0].tolist() == [15.0 - 3.0, 17.0 - 3.0, 2.0 - 3.0]
+    assert part.terms(rows, nobody(3))[0][:2].nonzero().tolist() == [[0, 5], [0, 6], [0, 7], [1, 0], [1, 1]]
 
 
 def test_features_of_texts_go_to_the_places_that_they_come_from() -> None:
