@@ -129,7 +129,8 @@ def test_a_model_given_classes(texts: Dataset, tmp_path: Path) -> None:
     assert "given the class as the condition" in text
 
 
-def test_figures_are_those_of_the_estimator(texts: Dataset, text_model: VAE) -> None:
+def test_figures_are_those_of_the_estimator(texts: Dataset, text_model: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentkit.report.subject.LIKELIHOOD_BUDGET", 1.0)  # so that some texts are scored
     pd = pytest.importorskip("pandas")
     shuffled = pd.Series(list(texts.data), index=np.arange(len(texts.data))[::-1])  # rows count, not their names
     subject = Subject(text_model, replace(texts, data=shuffled))
