@@ -43,7 +43,7 @@ def rows() -> Dataset:
 def texts() -> Dataset:
     """Sentences of animals, and odd texts among them."""
     made = [f"the {animal} is {how}" for animal in ("cat", "dog", "bird", "cow") for how in ("big", "small", "old")]
-    made = [*made * 8, *ODD * 4]
+    made = [str(text) for text in np.random.default_rng(0).permutation(np.array([*made * 8, *ODD * 4], object))]
     labels = np.array([int(not text.startswith("the")) for text in made])
     return Dataset(np.array(made, object), "folder/animals.txt", "text", labels, ("animal", "<b>odd</b>"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,8 +129,11 @@ def test_a_model_given_classes(texts: Dataset, tmp_path: Path) -> None:
     assert "given the class as the condition" in text
 
 
-def test_figures_are_those_of_the_estimator(texts: Dataset, text_model: VAE) -> None:
-    subject = Subject(text_model, texts)
+def test_figures_are_those_of_the_estimator(texts: Dataset, text_model: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentkit.report.subject.LIKELIHOOD_BUDGET", 1.0)  # so that some texts are scored
+    pd = pytest.importorskip("pandas")
+    shuffled = pd.Series(list(texts.data), index=np.arange(len(texts.data))[::-1])  # rows count, not their names
+    subject = Subject(text_model, replace(texts, data=shuffled))
     assert subject.sample is not None
     places, n_importance = subject.scored
     chosen = [texts.data[row] for row in subject.sample.rows[places]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -127,6 +127,8 @@ class Subject:
         self.is_table = self.schema.kind == "table"
         self.is_text = self.schema.kind == "text"
         self.ex_post: Any = self.estimator.ex_post_prior_
+        if data is not None and self.is_text:
+            data = replace(data, data=self.schema.read(data.data))  # whatever the texts came in
         self._data = data
         self.sample = None if data is None else self._draw(data)
         self.class_names = self._names(data)

@@ -50,7 +50,7 @@ def write_report(
 
     Raises:
         SchemaMismatchError: If the data are not like those that the estimator was fitted on.
-        DataError: If the data hold text, NaN or infinity.
+        DataError: If the data are none that the estimator takes, such as NaN or infinity in rows.
         StorageError: If a file cannot be written; a page that was there before is intact.
 
     Example:
