@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, final
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentkit.codec.curves import logarithm_curve, logistic_curve
-from latentkit.codec.exact import ExactNetwork, Span, exact_arithmetic
+from latentkit.codec.exact import ExactNetwork, Span
 from latentkit.codec.texts.histories import N_CONTEXTS
 from latentkit.core.errors import DamagedArchiveError
 
@@ -38,7 +39,7 @@ _LOGIT_BITS: Final = 6  # of a nat, of a logit
 _HALF: Final = 1024  # logits to each side of 0
 
 
-def features(zeros: Small, ones: Small, level: int, known: Integers) -> tuple[Small, Small]:
+def features(zeros: Small, ones: Small, known: Integers) -> tuple[Small, Small]:
     r"""Return what the network is told of bits, and the log-odds of each context.
 
     .. math:: s = \ln \frac{2 n_1 + 1}{2 n_0 + 1}
@@ -49,24 +50,20 @@ def features(zeros: Small, ones: Small, level: int, known: Integers) -> tuple[Sm
     Args:
         zeros: How often a context was followed by a zero, shape (places, contexts).
         ones: By a one.
-        level: How many bits of the byte are known.
-        known: These bits, behind a one, shape (places,).
+        known: The bits of the byte that are known, behind a one, shape (places,).
     Returns:
         Inputs, shape (places, inputs), and log-odds in steps of 1/256, shape (places, contexts).
     """
-    n, table = len(zeros), logarithm_curve(1 << _COUNT_BITS, bits=_PER_NAT_BITS).astype(np.int32)
+    n, k, table = len(zeros), N_CONTEXTS, _logarithms()
     total = zeros + ones
     # exponents of whole numbers are exact
     shifts = np.maximum(np.frexp(total.astype(np.float64))[1] - _COUNT_BITS, 0)
     odds = table[ones >> shifts] - table[zeros >> shifts]
-    told = np.zeros((n, N_INPUTS), np.int32)
-    k = N_CONTEXTS
-    np.clip(odds >> (_PER_NAT_BITS - _FINE_BITS), INPUTS.low, INPUTS.high, out=told[:, :k])
+    told = np.empty((n, N_INPUTS), np.int32)
+    np.minimum(np.maximum(odds >> (_PER_NAT_BITS - _FINE_BITS), INPUTS.low), INPUTS.high, out=told[:, :k])
     told[:, k : 2 * k] = (table[total >> shifts] + _DOUBLE * shifts) >> (_PER_NAT_BITS - _COARSE_BITS)
     told[:, 2 * k : 3 * k] = ((zeros == 0) != (ones == 0)) * _YES
-    told[:, 3 * k + level] = _YES
-    for bit in range(level):
-        told[:, 3 * k + 8 + bit] = (2 * (known >> (level - 1 - bit) & 1) - 1) * _YES
+    told[:, 3 * k :] = _NODES[known]
     return told, odds
 
 
@@ -96,13 +93,35 @@ class BitChances:
         self.network = network
         self._slots = np.clip(logistic_curve(_HALF, per_unit=1 << _LOGIT_BITS, bits=PRECISION), 1, _MOST)[::-1].copy()
 
-    def splits(self, zeros: Small, ones: Small, level: int, known: Integers) -> Integers:
-        """Return how many of 2^22 slots a zero has, shape (places,); arguments are those of :func:`features`."""
-        told, odds = features(zeros, ones, level, known)
-        with exact_arithmetic():
-            weights = self.network(torch.from_numpy(told).float()).int().numpy()
-        logits = (weights[:, :-1] * odds.astype(np.int64)).sum(1) + (weights[:, -1].astype(np.int64) << _PER_NAT_BITS)
-        return self._slots[np.clip(logits >> (2 * _PER_NAT_BITS - _LOGIT_BITS), -_HALF, _HALF) + _HALF]
+    def splits(self, zeros: Small, ones: Small, known: Integers) -> Integers:
+        """Return how many of 2^22 slots a zero has, within :func:`exact_arithmetic`; arguments as of :func:`features`.
+
+        Returns:
+            Shape (places,).
+        """
+        told, odds = features(zeros, ones, known)
+        weights = self.network(torch.from_numpy(told).float()).int().numpy()
+        # at most 9 products of 12 and 15 bits: 32 bits have room
+        logits = (weights[:, :-1] * odds).sum(1) + (weights[:, -1] << _PER_NAT_BITS)
+        logits >>= 2 * _PER_NAT_BITS - _LOGIT_BITS
+        return self._slots[np.minimum(np.maximum(logits, -_HALF), _HALF) + _HALF]
 
 
+@cache
+def _logarithms() -> Small:
+    return logarithm_curve(1 << _COUNT_BITS, bits=_PER_NAT_BITS).astype(np.int32)
+
+
+def _nodes() -> Small:
+    """For known bits behind a one: which bit is the next one, and the bits before."""
+    nodes = np.zeros((256, 16), np.int32)
+    for level in range(8):
+        these = np.arange(1 << level, 2 << level)
+        nodes[these, level] = _YES
+        for bit in range(level):
+            nodes[these, 8 + bit] = (2 * (these >> (level - 1 - bit) & 1) - 1) * _YES
+    return nodes
+
+
+_NODES: Final = _nodes()
 _MOST: Final = (1 << PRECISION) - 1

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentkit.codec.coders import Coder, CoderState, coders
-from latentkit.codec.exact import ExactNetwork
+from latentkit.codec.exact import ExactNetwork, exact_arithmetic
 from latentkit.codec.numbers import NumberReader, written_numbers
 from latentkit.codec.rows.lanes import WIDTHS, Reader, Step, code_of_steps
 from latentkit.codec.texts.chances import PRECISION, BitChances
-from latentkit.codec.texts.histories import N_KEYS, Bytes, Histories, Keys, laid_out, lined_up
+from latentkit.codec.texts.histories import Histories, Keys
 from latentkit.codec.texts.index import TextIndex, keys_of
+from latentkit.codec.texts.lanes import LINE_FEED, Bytes, Lanes, most_rows, shares_of_lanes
 from latentkit.core.errors import DamagedArchiveError, UnfitDataError
 
 __all__ = ["MOST_KNOWN", "TextCoder", "bit_counts"]
@@ -28,6 +29,7 @@ _MOST_INDEXED: Final = 1 << 21  # bytes, known ones and those that have been rea
 _LEAST_READ: Final = 1 << 12  # bytes after which what has been read is taken in
 _GROWTH: Final = 16  # parts of all that is known, of which one is read before that
 _AT_ONCE: Final = 1 << 14  # bytes that are encoded together
+_OF_A_WIDTH: Final = 2  # lanes of a text, at least, for each lane of the stack, which takes a byte or two
 _WHOLE: Final = 1 << PRECISION
 
 
@@ -39,7 +41,7 @@ class TextCoder(Coder):
     followed the last one to six bytes, the word so far, and the word so far with the one before it
     (:class:`~latentkit.codec.texts.index.TextIndex`); a network of whole numbers makes a chance of these counts
     (:class:`~latentkit.codec.texts.chances.BitChances`). They are those of a text that the model holds, and of the rows
-    of lanes that have been read: as often as these have grown by a sixteenth of everything, the index is made again.
+    of the block that have been read: as often as these have grown by a sixteenth of everything, the index is made again.
 
     Any bytes can be coded; those that are like the text that is known take few bits.
 
@@ -87,12 +89,12 @@ class TextCoder(Coder):
         if not block:
             return b""
         self._verify()
-        rows, n_last = laid_out(np.frombuffer(block, np.uint8))
-        steps = _Bits(rows, self._splits(rows), n_last)
-        n_lanes = rows.shape[1]
-        most = sum(width == 1 or width <= n_lanes for width in WIDTHS)
+        lanes = Lanes.of(block)
+        with exact_arithmetic():
+            steps = self._steps(lanes)
+        most = sum(_OF_A_WIDTH * width <= len(lanes.lengths) or width == 1 for width in WIDTHS)
         left, stack = code_of_steps(steps, most)
-        code = written_numbers(len(left), *left) + stack
+        code = written_numbers(lanes.n_lines, len(lanes.rows), len(left), *left) + stack
         if len(code) > len(block):
             raise UnfitDataError(f"{len(block):,} bytes are not like the text that the coder was fitted on.")
         return code
@@ -104,50 +106,67 @@ class TextCoder(Coder):
             return b""
         self._verify()
         numbers = NumberReader(content)
+        n_lines, n_rows = numbers.next(), numbers.next()
+        if n_lines > size or n_rows > most_rows(size, are_lines=n_lines > 0):
+            raise DamagedArchiveError(f"{size:,} bytes have no room for so many lines.")
         left = numbers.several(min(numbers.next(), len(WIDTHS)))
-        rows, n_last = laid_out(np.zeros(size, np.uint8))
-        reader = Reader(left, content[numbers.place :], 8 * len(rows))
-        histories, reading = Histories(rows.shape[1]), _Reading(self, rows)
-        for number, row in enumerate(rows):
-            symbols = row[:n_last] if number == len(rows) - 1 else row
-            keys = histories.keys()[:, : len(symbols)]
-            self._read(reader, reading.index, keys, symbols)
-            histories.advance(symbols)
-            reading.take(number, keys)
+        reader = Reader(left, content[numbers.place :], 8 * n_rows)
+        with exact_arithmetic():
+            lanes = self._read(reader, n_lines, n_rows, size)
         if not reader.is_done:
             raise DamagedArchiveError("something is left after the last byte.")
-        return lined_up(rows, n_last).tobytes()
+        return lanes.text()
 
-    def _splits(self, rows: Bytes) -> NDArray[np.uint32]:
-        """How many slots a zero has, for each bit of each byte, shape (rows, 8, lanes)."""
-        splits = np.empty((len(rows), 8, rows.shape[1]), np.uint32)
-        histories, reading = Histories(rows.shape[1]), _Reading(self, rows)
-        at_once = max(1, _AT_ONCE // rows.shape[1])
-        start = 0
-        while start < len(rows):
-            end = min(start + at_once, reading.end, len(rows))
-            keys = np.empty((N_KEYS, end - start, rows.shape[1]), np.uint64)
-            for number in range(start, end):
-                keys[:, number - start] = histories.keys()
-                histories.advance(rows[number])
-            symbols = rows[start:end].ravel()
-            for level, (zeros, ones, known) in enumerate(bit_counts(reading.index, keys.reshape(N_KEYS, -1), symbols)):
-                found = self.chances.splits(zeros, ones, level, known)
-                splits[start:end, level] = found.reshape(end - start, -1)
-            for number in range(start, end):
-                reading.take(number, keys[:, number - start])
-            start = end
-        return splits
+    def _steps(self, lanes: Lanes) -> _Bits:
+        """The bits of a text, and the chances by which they are coded."""
+        is_there, reading, histories = lanes.is_there, _Reading(self), Histories(len(lanes.lengths))
+        symbols, ends = lanes.rows[is_there], np.cumsum(is_there.sum(1))
+        splits = np.empty((8, len(symbols)), np.uint32)
+        done, keys = 0, list[Keys]()
+        for row, there, end in zip(lanes.rows, is_there, ends.tolist(), strict=True):
+            keys.append(histories.keys()[:, there])
+            histories.advance(row)
+            if end - done >= _AT_ONCE or end >= reading.due or end == len(symbols):
+                these = np.concatenate(keys, axis=1)
+                for level, (zeros, ones, known) in enumerate(bit_counts(reading.index, these, symbols[done:end])):
+                    splits[level, done:end] = self.chances.splits(zeros, ones, known)
+                reading.take(these, symbols[done:end])
+                done, keys = end, []
+        return _Bits(symbols, splits, [0, *ends.tolist()])
 
-    def _read(self, reader: Reader, index: TextIndex, keys: Keys, symbols: Bytes) -> None:
+    def _read(self, reader: Reader, n_lines: int, n_rows: int, size: int) -> Lanes:
+        """Read a text of so many bytes.
+
+        Raises:
+            DamagedArchiveError: If there is none.
+        """
+        left = shares_of_lanes(n_lines or size, size)
+        rows, lengths = np.zeros((n_rows, len(left)), np.uint8), np.zeros(len(left), np.int64)
+        reading, histories, n_read = _Reading(self), Histories(len(left)), 0
+        for row in rows:
+            there = np.flatnonzero(left)
+            n_read += len(there)
+            if n_read > size:
+                break
+            keys = histories.keys()[:, there]
+            symbols = self._read_bytes(reader, reading.index, keys)
+            row[there] = symbols
+            lengths[there] += 1
+            left[there] -= symbols == LINE_FEED if n_lines else 1
+            histories.advance(row)
+            reading.take(keys, symbols)
+        if n_read != size or left.any():
+            raise DamagedArchiveError(f"what it holds does not make {size:,} bytes.")
+        return Lanes(rows, lengths, n_lines)
+
+    def _read_bytes(self, reader: Reader, index: TextIndex, keys: Keys) -> Bytes:
         """Read the next byte of each lane."""
-        n = len(symbols)
+        n = keys.shape[1]
         low, high = index.ranges(keys)
-        known = np.ones(n, np.int64)
-        bits = np.empty(n, np.uint8)
+        known, bits = np.ones(n, np.int64), np.empty(n, np.uint8)
         for level in range(8):
             counts = index.counts(level, low, high)
-            splits = self.chances.splits(counts[0], counts[1], level, known)
+            splits = self.chances.splits(counts[0], counts[1], known)
 
             def choose(slots: Integers, lanes: slice, splits: Integers = splits) -> tuple[Integers, Integers]:
                 split = splits[lanes]
@@ -157,7 +176,7 @@ class TextCoder(Coder):
             reader.read(n, PRECISION, choose)
             low, high = index.narrowed(level, bits, low, counts)
             known = known << 1 | bits
-        symbols[:] = known & 255
+        return (known & 255).astype(np.uint8)
 
     def _verify(self) -> None:
         if not self._is_verified:
@@ -167,7 +186,7 @@ class TextCoder(Coder):
     @cached_property
     def known(self) -> tuple[Keys, Bytes]:
         """Keys and bytes of the text that is known."""
-        return keys_of(np.frombuffer(self.text, np.uint8))
+        return keys_of(self.text)
 
     @cached_property
     def known_index(self) -> TextIndex:
@@ -197,52 +216,56 @@ def bit_counts(index: TextIndex, keys: Keys, symbols: Bytes) -> Iterator[tuple[N
 
 @final
 class _Reading:
-    """The index, while a block is gone through row by row.
+    """The index, while a block is gone through.
 
     Args:
         coder: Whose text is known beforehand.
-        rows: Of the block, which are filled in as they are read.
 
     Attributes:
         index: Of all that was known when it was last made.
-        end: Row behind which it is made again.
+        due: How many bytes will have been read when it is made again.
     """
 
-    def __init__(self, coder: TextCoder, rows: Bytes) -> None:
-        self.index = coder.known_index
-        self._coder, self._rows, self._keys = coder, rows, list[Keys]()
-        self.end = 0
+    def __init__(self, coder: TextCoder) -> None:
+        self.index, self.due = coder.known_index, 0
+        self._n_known, self._n_read = len(coder.text), 0
+        self._parts: list[tuple[Keys, Bytes]] = [coder.known]
         self._plan()
 
-    def take(self, number: int, keys: Keys) -> None:
-        """Note that a row has been read, of the places of these keys."""
-        if self.end > len(self._rows):
+    def take(self, keys: Keys, symbols: Bytes) -> None:
+        """Take in bytes that have been read."""
+        self._n_read += len(symbols)
+        if self.due >= _MOST_INDEXED:
             return
-        self._keys.append(keys)
-        if number + 1 == self.end < len(self._rows):
-            known_keys, known = self._coder.known
-            keys = np.concatenate([known_keys, *self._keys], axis=1)
-            self.index = TextIndex(keys, np.concatenate([known, self._rows[: self.end].ravel()]))
+        self._parts.append((keys, symbols))
+        if self._n_read >= self.due:
+            all_keys, all_symbols = zip(*self._parts, strict=True)
+            self._parts = [(np.concatenate(all_keys, axis=1), np.concatenate(all_symbols))]
+            self.index = TextIndex(*self._parts[0])
             self._plan()
 
     def _plan(self) -> None:
         """Say when the index is made again: when it has grown enough, unless it would become too large."""
-        n_lanes = self._rows.shape[1]
-        n_known = len(self._coder.text) + self.end * n_lanes
-        end = self.end + -(-max(_LEAST_READ, n_known // _GROWTH) // n_lanes)
-        is_last = len(self._coder.text) + end * n_lanes > _MOST_INDEXED
-        self.end = len(self._rows) + 1 if is_last else end
+        n_known = self._n_known + self._n_read
+        n_more = max(_LEAST_READ, n_known // _GROWTH)
+        self.due = self._n_read + n_more if n_known + n_more <= _MOST_INDEXED else 1 << 62
 
 
 @final
 class _Bits(Sequence[Step]):
-    """The bits of bytes as steps, each made when it is asked for."""
+    """The bits of bytes as steps, each made when it is asked for.
 
-    def __init__(self, rows: Bytes, splits: NDArray[np.uint32], n_last: int) -> None:
-        self._rows, self._splits, self._n_last = rows, splits, n_last
+    Args:
+        symbols: Bytes, row by row, shape (n,).
+        splits: Slots of a zero for each of their bits, shape (8, n).
+        ends: Where each row begins, and the last one ends.
+    """
+
+    def __init__(self, symbols: Bytes, splits: NDArray[np.uint32], ends: list[int]) -> None:
+        self._symbols, self._splits, self._ends = symbols, splits, ends
 
     def __len__(self) -> int:
-        return 8 * len(self._rows)
+        return 8 * (len(self._ends) - 1)
 
     @overload
     def __getitem__(self, place: int) -> Step: ...
@@ -254,9 +277,9 @@ class _Bits(Sequence[Step]):
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
         row, level = divmod(range(len(self))[place], 8)
-        n = self._n_last if row == len(self._rows) - 1 else self._rows.shape[1]
-        bits = self._rows[row, :n] >> (7 - level) & 1
-        return (*_intervals(bits, self._splits[row, level, :n].astype(np.int64)), PRECISION)
+        these = slice(self._ends[row], self._ends[row + 1])
+        bits = self._symbols[these] >> (7 - level) & 1
+        return (*_intervals(bits, self._splits[level, these].astype(np.int64)), PRECISION)
 
 
 def _intervals(bits: Bytes, splits: Integers) -> tuple[Integers, Integers]:

@@ -7,9 +7,10 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["N_CONTEXTS", "N_KEYS", "Histories", "bounds_of", "lanes_of", "laid_out", "lined_up"]
+from latentkit.codec.texts.lanes import LINE_FEED, Bytes
 
-Bytes = NDArray[np.uint8]
+__all__ = ["N_CONTEXTS", "N_KEYS", "Histories", "Keys", "bounds_of"]
+
 Keys = NDArray[np.uint64]
 
 #: Keys of a place: the bytes before it; the word that it is in, and the one before.
@@ -24,46 +25,6 @@ N_CONTEXTS: Final = sum(map(len, _OPEN))
 
 _FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _LONGEST: Final = 24  # bytes of a word that are looked at
-_OF_A_LANE: Final = 1024  # bytes, at least, unless there are fewer
-_MOST_LANES: Final = 1024
-
-
-def lanes_of(n_bytes: int) -> int:
-    """How many lanes a text is laid out in."""
-    return min(max(n_bytes // _OF_A_LANE, 1), _MOST_LANES)
-
-
-def laid_out(text: Bytes) -> tuple[Bytes, int]:
-    """Return a text cut into lanes side by side, and in how many of them the last row has a byte.
-
-    Lanes are consecutive parts of a text, equally long but for one byte that the first ones have more.
-
-    Args:
-        text: Shape (n,).
-    Returns:
-        Shape (rows, lanes), zeros where there is no byte.
-
-    Example:
-        >>> rows, n_last = laid_out(np.arange(1, 4, dtype=np.uint8))
-        >>> rows.T, n_last
-        (array([[1, 2, 3]], dtype=uint8), 1)
-    """
-    n_lanes = lanes_of(len(text))
-    n_rows, n_longer = -(-len(text) // n_lanes), len(text) % n_lanes
-    rows = np.zeros((n_lanes, n_rows), np.uint8)
-    split = n_longer * n_rows
-    rows[:n_longer] = text[:split].reshape(n_longer, n_rows)
-    rest = text[split:].reshape(n_lanes - n_longer, -1)
-    rows[n_longer:, : rest.shape[1]] = rest
-    return np.ascontiguousarray(rows.T), n_longer or n_lanes
-
-
-def lined_up(rows: Bytes, n_last: int) -> Bytes:
-    """Return the text that :func:`laid_out` cut."""
-    lanes = rows.T
-    if n_last == len(lanes):
-        return lanes.ravel()
-    return np.concatenate([lanes[:n_last].ravel(), lanes[n_last:, :-1].ravel()])
 
 
 def bounds_of(keys: Keys) -> list[tuple[Keys, Keys]]:
@@ -83,7 +44,7 @@ def bounds_of(keys: Keys) -> list[tuple[Keys, Keys]]:
 
 @final
 class Histories:
-    """What lies behind each of several lanes of text, all of which begin with nothing.
+    """What lies behind each of several lanes of text, all of which begin as a line does.
 
     Words are of letters, digits and bytes from 128 on; capitals are as good as small letters.
 
@@ -94,6 +55,7 @@ class Histories:
     def __init__(self, n: int) -> None:
         self._recent, self._word, self._previous = np.zeros((3, n), np.uint64)
         self._lengths = np.zeros(n, np.int64)
+        self.advance(np.full(n, LINE_FEED, np.uint8))
 
     def keys(self) -> Keys:
         """Return the keys of the places that come next, shape (keys, lanes)."""
@@ -101,17 +63,14 @@ class Histories:
         return np.stack([self._recent, word | self._previous >> np.uint64(64 - _PREVIOUS_BITS)])
 
     def advance(self, symbols: Bytes) -> None:
-        """Take in the next byte of each of the first lanes."""
-        n = len(symbols)
-        new, top = symbols.astype(np.uint64), np.uint64(8 * (_N_RECENT - 1))
-        self._recent[:n] = self._recent[:n] >> np.uint64(8) | new << top
-        is_in, told = _IS_OF_WORDS[symbols], _TOLD[symbols]
-        word, lengths = self._word[:n], self._lengths[:n]
-        ended = ~is_in & (lengths > 0)
-        self._previous[:n][ended] = word[ended]
-        grown = np.where(lengths < _LONGEST, word * _FACTOR + told * _FACTOR, word)
-        self._word[:n] = np.where(is_in, grown, np.uint64(0))
-        self._lengths[:n] = np.where(is_in, lengths + 1, 0)
+        """Take in the next byte of each lane."""
+        new, last = symbols.astype(np.uint64), np.uint64(8 * (_N_RECENT - 1))
+        self._recent = self._recent >> np.uint64(8) | new << last
+        is_in = _IS_OF_WORDS[symbols]
+        self._previous = np.where(is_in | (self._lengths == 0), self._previous, self._word)
+        grown = np.where(self._lengths < _LONGEST, (self._word + _TOLD[symbols]) * _FACTOR, self._word)
+        self._word = np.where(is_in, grown, np.uint64(0))
+        self._lengths = np.where(is_in, self._lengths + 1, 0)
 
 
 def _alphabet() -> tuple[NDArray[np.bool_], Keys]:

@@ -7,7 +7,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from latentkit.codec.texts.histories import N_CONTEXTS, N_KEYS, Bytes, Histories, Keys, bounds_of, laid_out
+from latentkit.codec.texts.histories import N_KEYS, Histories, Keys, bounds_of
+from latentkit.codec.texts.lanes import Bytes, Lanes
 
 __all__ = ["TextIndex", "keys_of"]
 
@@ -15,19 +16,19 @@ Integers = NDArray[np.int64]
 Places = NDArray[np.int32]
 
 
-def keys_of(text: Bytes) -> tuple[Keys, Bytes]:
-    """Return the keys of the bytes of a text that is laid out, and the bytes in the same order.
+def keys_of(text: bytes) -> tuple[Keys, Bytes]:
+    """Return the keys of the bytes of a text in lanes, row by row, and the bytes in the same order.
 
     Returns:
         Shapes (keys, n) and (n,).
     """
-    rows, n_last = laid_out(text)
-    histories = Histories(rows.shape[1])
-    keys = np.empty((N_KEYS, *rows.shape), np.uint64)
-    for number, row in enumerate(rows):
+    lanes = Lanes.of(text)
+    histories = Histories(len(lanes.lengths))
+    keys = np.empty((N_KEYS, *lanes.rows.shape), np.uint64)
+    for number, row in enumerate(lanes.rows):
         keys[:, number] = histories.keys()
         histories.advance(row)
-    return keys.reshape(N_KEYS, -1)[:, : len(text)], _without_end(rows, n_last)
+    return keys[:, lanes.is_there], lanes.rows[lanes.is_there]
 
 
 @final
@@ -51,7 +52,7 @@ class TextIndex:
         block-sorting lossless data compression algorithm (bytes sorted by their contexts).
 
     Example:
-        >>> index = TextIndex(*keys_of(np.frombuffer(b"banana", np.uint8)))
+        >>> index = TextIndex(*keys_of(b"banana"))
         >>> histories = Histories(1)
         >>> histories.advance(np.frombuffer(b"n", np.uint8))
         >>> low, high = index.ranges(histories.keys())
@@ -87,7 +88,6 @@ class TextIndex:
             places += number * self._zeros.shape[2]
             found.append(places.reshape(2, -1, n))
         low, high = np.concatenate(found, axis=1).transpose(0, 2, 1).astype(np.int32)
-        assert low.shape[1] == N_CONTEXTS
         return low, high
 
     def counts(self, level: int, low: Places, high: Places) -> tuple[Places, Places, Places]:
@@ -123,11 +123,6 @@ class TextIndex:
     def _ones_of(self, level: int) -> Places:
         """Where the ones of each context begin."""
         return self._ones[level][_KEY_OF]
-
-
-def _without_end(rows: Bytes, n_last: int) -> Bytes:
-    """The bytes row by row, without the places of the last row that have none."""
-    return rows.ravel()[: rows.size - (rows.shape[1] - n_last)]
 
 
 #: The key that each context is of.

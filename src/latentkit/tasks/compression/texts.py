@@ -138,13 +138,13 @@ def _train(
 
 def _examples(text: bytes, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs of the network, log-odds and bits of bytes that are drawn, as if the rest of the text were known."""
-    keys, symbols = keys_of(np.frombuffer(text, np.uint8))
+    keys, symbols = keys_of(text)
     index = TextIndex(keys, symbols)
     some = np.sort(random.permutation(len(symbols))[:_MOST_SAMPLES])
     inputs, all_odds, all_bits = [], [], list[NDArray[np.uint8]]()
     for level, (zeros, ones, known) in enumerate(bit_counts(index, keys[:, some], symbols[some])):
         bits = symbols[some] >> (7 - level) & 1
-        told, odds = features(zeros - (1 - bits)[:, None], ones - bits[:, None], level, known)
+        told, odds = features(zeros - (1 - bits)[:, None], ones - bits[:, None], known)
         inputs.append(told.astype(np.int8))
         all_odds.append(odds.astype(np.int16))
         all_bits.append(bits)
