@@ -1,4 +1,4 @@
-"""Exponentials, logarithms, logistic and normal curves in whole numbers, the same to the last digit on every machine."""
+"""Exponentials, logarithms, logistic and normal curves in whole numbers, the same to the last digit everywhere."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ class TextCoder(Coder):
     A block is cut into lanes that are read side by side. Of each bit it is counted how often a zero and how often a one
     followed the last one to six bytes, the word so far, and the word so far with the one before it
     (:class:`~latentkit.codec.texts.index.TextIndex`); a network of whole numbers makes a chance of these counts
-    (:class:`~latentkit.codec.texts.chances.BitChances`). They are those of a text that the model holds, and of the rows
-    of the block that have been read: as often as these have grown by a sixteenth of everything, the index is made again.
+    (:class:`~latentkit.codec.texts.chances.BitChances`). They are those of a text that the model holds, and of what
+    has been read of the block: as often as that has grown by a sixteenth of everything, the index is made again.
 
     Any bytes can be coded; those that are like the text that is known take few bits.
 

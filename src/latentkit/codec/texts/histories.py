@@ -18,7 +18,7 @@ N_KEYS: Final = 2
 _N_RECENT: Final = 6  # bytes of the first key
 _PREVIOUS_BITS: Final = 32  # of the second key: of the word before
 _WORD_BITS: Final = 31  # of the word so far
-#: For each key the lowest bits that a context leaves open: the last 1 to 6 bytes; the word, without that before or with.
+#: For each key the lowest bits that a context leaves open: the last 1 to 6 bytes; the word, without that before, with.
 _OPEN: Final = (tuple(range(8 * (_N_RECENT - 1), -1, -8)), (_PREVIOUS_BITS, 0))
 #: How many contexts a place has.
 N_CONTEXTS: Final = sum(map(len, _OPEN))

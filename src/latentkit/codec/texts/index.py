@@ -122,7 +122,8 @@ class TextIndex:
 
     def _ones_of(self, level: int) -> Places:
         """Where the ones of each context begin."""
-        return self._ones[level][_KEY_OF]
+        ones: Places = self._ones[level][_KEY_OF]
+        return ones
 
 
 #: The key that each context is of.

@@ -20,10 +20,11 @@ from latentkit.core.errors import UnfitDataError
 from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.seeds import generator
 
-__all__ = ["fit_text_coder"]
+__all__ = ["fit_text_coder", "known_part"]
 
 _MOST_SAMPLES: Final = 1 << 17  # bytes whose bits the network learns from
 _LEAST_BYTES: Final = 64
+_PARTS: Final = 16  # of a text that is too long to be known
 _N_HIDDEN: Final = 32
 _INPUT_STEP: Final = 1 / 64  # what an input of 1 is worth
 _WEIGHT_BITS: Final = 10
@@ -37,7 +38,7 @@ _CLOCK_STEPS: Final = 16  # after which the time is looked at
 def fit_text_coder(text: bytes, *, seed: int = 0, n_epochs: int = 3, max_seconds: float = 60.0) -> TextCoder:
     """Return a coder of texts like this one.
 
-    The coder holds the text, of one longer than 1 MiB some of the lines, evenly spread. The network that weighs
+    The coder holds the text, of one longer than 1 MiB parts of it, evenly spread. The network that weighs
     contexts learns from what followed them elsewhere in the text: each byte is taken out of the counts by which it is
     foretold itself.
 
@@ -62,12 +63,20 @@ def fit_text_coder(text: bytes, *, seed: int = 0, n_epochs: int = 3, max_seconds
     max_seconds = check_real("max_seconds", max_seconds, low=0.0)
     if len(text) < _LEAST_BYTES:
         raise UnfitDataError(f"{len(text)} bytes of text are too few to learn from: {_LEAST_BYTES} are the least.")
-    known = _spread(text)
+    known = known_part(text)
     torch_random = generator(seed, "texts")
     inputs, odds, bits = _examples(known, np.random.default_rng(seed))
     network = _Weighing(torch_random)
     _train(network, inputs, odds, bits, torch_random, n_epochs=n_epochs, max_seconds=max_seconds)
     return TextCoder(known, network.exact(inputs))
+
+
+def known_part(text: bytes) -> bytes:
+    """Return a text, or as many parts of it, evenly spread, as a coder may know."""
+    if len(text) <= MOST_KNOWN:
+        return text
+    size = MOST_KNOWN // _PARTS
+    return b"".join(text[start : start + size] for start in range(0, len(text) - size + 1, len(text) // _PARTS))
 
 
 class _Weighing(nn.Module):
@@ -150,13 +159,3 @@ def _examples(text: bytes, random: np.random.Generator) -> tuple[Tensor, Tensor,
         all_bits.append(bits)
     stacked = (np.concatenate(parts) for parts in (inputs, all_odds, all_bits))
     return tuple(map(torch.from_numpy, stacked))  # type: ignore[return-value]
-
-
-def _spread(text: bytes) -> bytes:
-    """A text, or as many of its lines, evenly spread, as a coder may know."""
-    if len(text) <= MOST_KNOWN:
-        return text
-    lines = text.splitlines(keepends=True)
-    share = MOST_KNOWN / len(text)
-    chosen = np.flatnonzero(np.diff(np.floor(np.arange(len(lines) + 1) * share)) > 0)
-    return b"".join(lines[number] for number in chosen)[:MOST_KNOWN]
