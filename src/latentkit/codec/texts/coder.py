@@ -146,7 +146,7 @@ class TextCoder(Coder):
         for row in rows:
             there = np.flatnonzero(left)
             n_read += len(there)
-            if n_read > size:
+            if not len(there) or n_read > size:
                 break
             keys = histories.keys()[:, there]
             symbols = self._read_bytes(reader, reading.index, keys)
