@@ -133,8 +133,9 @@ def test_a_text_takes_the_bits_of_its_probability(monkeypatch: pytest.MonkeyPatc
 def test_the_bytes_are_those_of_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are read by every later version: a change of these is a change of the format."""
     monkeypatch.setattr(lanes, "_OF_A_LANE", 512)
-    code = MADE.encode(sentences(40), 40)
-    digests = [hashlib.sha256(content).hexdigest()[:16] for content in (MADE.state().to_bytes(), code)]
+    made = coder()
+    code = made.encode(sentences(40), 40)
+    digests = [hashlib.sha256(content).hexdigest()[:16] for content in (made.state().to_bytes(), code)]
     assert (len(code), digests) == (182, ["c5366a6906dab47b", "4ab83df9a1421377"])
 
 
@@ -168,18 +169,18 @@ def test_the_settings_of_products_change_nothing() -> None:
 
 
 def test_damage_is_an_error_or_another_text_of_that_size() -> None:
-    content = sentences(3)
-    code, random = MADE.encode(content, 3), np.random.default_rng(0)
+    content = sentences(6)
+    code, random = MADE.encode(content, 6), np.random.default_rng(0)
     n_refused = 0
-    for case in range(40):
+    for case in range(3, len(code), 3):
         changed = bytearray(code)
-        changed[case % len(code)] ^= int(random.integers(1, 256))
-        for damaged in (bytes(changed), code[: case % len(code)]):
+        changed[case] ^= int(random.integers(1, 256))
+        for damaged in (bytes(changed), code[:case]):
             try:
-                assert len(MADE.decode(damaged, 3, len(content))) == len(content)
+                assert len(MADE.decode(damaged, 6, len(content))) == len(content)
             except DamagedArchiveError:
                 n_refused += 1
-    assert n_refused > 60
+    assert n_refused > 10
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ MOST_KNOWN: Final = 1 << 20
 _MOST_INDEXED: Final = 1 << 21  # bytes, known ones and those that have been read
 _LEAST_READ: Final = 1 << 12  # bytes after which what has been read is taken in
 _GROWTH: Final = 16  # parts of all that is known, of which one is read before that
+_NEVER: Final = 1 << 62
 _AT_ONCE: Final = 1 << 14  # bytes that are encoded together
 _OF_A_WIDTH: Final = 2  # lanes of a text, at least, for each lane of the stack, which takes a byte or two
 _WHOLE: Final = 1 << PRECISION
@@ -235,7 +236,7 @@ class _Reading:
     def take(self, keys: Keys, symbols: Bytes) -> None:
         """Take in bytes that have been read."""
         self._n_read += len(symbols)
-        if self.due >= _MOST_INDEXED:
+        if self.due == _NEVER:
             return
         self._parts.append((keys, symbols))
         if self._n_read >= self.due:
@@ -248,7 +249,7 @@ class _Reading:
         """Say when the index is made again: when it has grown enough, unless it would become too large."""
         n_known = self._n_known + self._n_read
         n_more = max(_LEAST_READ, n_known // _GROWTH)
-        self.due = self._n_read + n_more if n_known + n_more <= _MOST_INDEXED else 1 << 62
+        self.due = self._n_read + n_more if n_known + n_more <= _MOST_INDEXED else _NEVER
 
 
 @final

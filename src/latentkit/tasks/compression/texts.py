@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Final
 
@@ -126,13 +127,8 @@ def _train(
 ) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
     n_steps = n_epochs * -(-len(bits) // _BATCH)
-    order, started, done = torch.zeros(0, dtype=torch.int64), time.monotonic(), 0.0
-    for step in range(n_steps):
-        if step % _CLOCK_STEPS == 0:
-            # the schedule is run through in fewer steps where there is no time for all of them
-            done = max(step / n_steps, (time.monotonic() - started) / max(max_seconds, 1e-9))
-        if done >= 1.0:
-            break
+    order, started, done, pace = torch.zeros(0, dtype=torch.int64), time.monotonic(), 0.0, 1.0 / n_steps
+    for step in itertools.count(1):
         for group in optimizer.param_groups:
             group["lr"] = _LEARNING_RATE * max(1.0 - done, 0.01)
         if not len(order):
@@ -143,6 +139,13 @@ def _train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        done += pace
+        if step % _CLOCK_STEPS == 0:
+            left, a_step = max_seconds - (time.monotonic() - started), (time.monotonic() - started) / step
+            # the schedule is run through in fewer steps where there is no time for all of them
+            pace = max(pace, (1.0 - done) * a_step / left) if left > 0.0 else 1.0
+        if done >= 1.0 - 1e-9:
+            break
 
 
 def _examples(text: bytes, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
