@@ -104,7 +104,8 @@ class BitChances:
         # at most 9 products of 12 and 15 bits: 32 bits have room
         logits = (weights[:, :-1] * odds).sum(1) + (weights[:, -1] << _PER_NAT_BITS)
         logits >>= 2 * _PER_NAT_BITS - _LOGIT_BITS
-        return self._slots[np.minimum(np.maximum(logits, -_HALF), _HALF) + _HALF]
+        slots: Integers = self._slots[np.minimum(np.maximum(logits, -_HALF), _HALF) + _HALF]
+        return slots
 
 
 @cache

@@ -195,7 +195,9 @@ class TextCoder(Coder):
         return TextIndex(*self.known)
 
 
-def bit_counts(index: TextIndex, keys: Keys, symbols: Bytes) -> Iterator[tuple[NDArray[np.int32], ...]]:
+def bit_counts(
+    index: TextIndex, keys: Keys, symbols: Bytes
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], Integers]]:
     """Yield, bit by bit, how often contexts of bytes were followed by zeros and ones, and the bits before.
 
     Args:
@@ -210,7 +212,7 @@ def bit_counts(index: TextIndex, keys: Keys, symbols: Bytes) -> Iterator[tuple[N
     for level in range(8):
         counts = index.counts(level, low, high)
         yield counts[0], counts[1], known
-        bits = symbols >> (7 - level) & 1
+        bits = (symbols >> (7 - level) & 1).astype(np.uint8)
         low, high = index.narrowed(level, bits, low, counts)
         known = known << 1 | bits
 
@@ -279,7 +281,7 @@ class _Bits(Sequence[Step]):
             return [self[number] for number in range(*place.indices(len(self)))]
         row, level = divmod(range(len(self))[place], 8)
         these = slice(self._ends[row], self._ends[row + 1])
-        bits = self._symbols[these] >> (7 - level) & 1
+        bits = (self._symbols[these] >> (7 - level) & 1).astype(np.uint8)
         return (*_intervals(bits, self._splits[level, these].astype(np.int64)), PRECISION)
 
 

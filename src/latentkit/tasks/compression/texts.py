@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -153,9 +152,9 @@ def _examples(text: bytes, random: np.random.Generator) -> tuple[Tensor, Tensor,
     keys, symbols = keys_of(text)
     index = TextIndex(keys, symbols)
     some = np.sort(random.permutation(len(symbols))[:_MOST_SAMPLES])
-    inputs, all_odds, all_bits = [], [], list[NDArray[np.uint8]]()
+    inputs, all_odds, all_bits = [], [], []
     for level, (zeros, ones, known) in enumerate(bit_counts(index, keys[:, some], symbols[some])):
-        bits = symbols[some] >> (7 - level) & 1
+        bits = (symbols[some] >> (7 - level) & 1).astype(np.uint8)
         told, odds = features(zeros - (1 - bits)[:, None], ones - bits[:, None], known)
         inputs.append(told.astype(np.int8))
         all_odds.append(odds.astype(np.int16))
