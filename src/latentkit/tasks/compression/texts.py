@@ -136,7 +136,7 @@ def _train(
         logits = network(inputs[some].float(), odds[some].float() / WEIGHTS_PER_ONE)
         loss = functional.binary_cross_entropy_with_logits(logits, bits[some].float())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         done += pace
         if step % _CLOCK_STEPS == 0:
