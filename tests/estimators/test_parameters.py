@@ -218,11 +218,11 @@ def test_what_is_auto_is_resolved_from_the_data() -> None:
 
 
 def test_many_rows_of_mixed_kinds_go_at_another_pace_and_private_training_at_its_own() -> None:
-    few, many = (default_pace(n, is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS))
-    assert default_pace(MANY_ROWS, is_table=False) == Pace(1e-3, 0.0, 256)
+    few, many = (default_pace(n, kind="table") for n in (MANY_ROWS - 1, MANY_ROWS))
+    assert default_pace(MANY_ROWS, kind="rows") == Pace(1e-3, 0.0, 256)
     assert few == Pace(1e-3, 0.998, 256)
     assert many == Pace(3e-3, 0.999, 512)
-    assert default_pace(MANY_ROWS, is_table=True, is_private=True) == Pace(1e-2, 0.99, 256)
+    assert default_pace(MANY_ROWS, kind="table", is_private=True) == Pace(1e-2, 0.99, 256)
     assert default_batch_size(MANY_ROWS, (15,), most_rows=many.most_rows) == 512
     assert default_batch_size(MANY_ROWS, (15,)) == 256
 

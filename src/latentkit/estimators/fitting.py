@@ -349,7 +349,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         return cast(nn.Module, model)
 
     def _plan(self, train: Feed, device: str) -> TrainingPlan:
-        pace = default_pace(len(train), is_table=self.schema_.kind == "table", is_private=self._is_private)
+        pace = default_pace(len(train), kind=self.schema_.kind, is_private=self._is_private)
         batch_size = (
             default_batch_size(len(train), self.specification_.event_shape, most_rows=pace.most_rows)
             if self.batch_size == "auto"

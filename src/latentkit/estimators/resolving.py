@@ -89,7 +89,7 @@ class Pace:
     most_rows: int = 256
 
 
-def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pace:
+def default_pace(n_rows: int, *, kind: str, is_private: bool = False) -> Pace:
     """The rate of Adam's paper and the last weights; more where there is much to learn, or steps are noisy.
 
     A table of mixed kinds with many rows is learnt in less than half of the time by larger steps in larger batches;
@@ -98,15 +98,18 @@ def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pa
 
     Args:
         n_rows: Number of training examples.
-        is_table: Whether they are rows of a table of mixed kinds.
+        kind: Of the schema.
         is_private: Whether training is private.
 
     Example:
-        >>> [default_pace(n, is_table=True).learning_rate for n in (2_000, 20_000)]
+        >>> [default_pace(n, kind="table").learning_rate for n in (2_000, 20_000)]
         [0.001, 0.003]
     """
     if is_private:
         return Pace(learning_rate=1e-2, weight_averaging=0.99)
+    if kind == "text":
+        return Pace(learning_rate=2e-3, weight_averaging=0.998, most_rows=64)
+    is_table = kind == "table"
     if is_table and n_rows >= MANY_ROWS:
         return Pace(learning_rate=3e-3, weight_averaging=0.999, most_rows=512)
     return Pace(weight_averaging=0.998) if is_table else Pace()
