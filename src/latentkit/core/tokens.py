@@ -54,6 +54,7 @@ def reached(x: Tensor) -> Tensor:
         x: Tokens, shape (*batch, length).
 
     Example:
+        >>> import torch
         >>> reached(torch.tensor([[3, 0, 0], [3, 4, 5]]))
         tensor([[ True,  True, False],
                 [ True,  True,  True]])

@@ -30,6 +30,8 @@ NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Sizes that a resolved network may have.
 SIZES = ("widths", "channels")
+#: Networks over other data than texts.
+OF_NUMBERS = tuple(name for name in networks if not networks[name].of_texts)
 #: Networks over texts.
 SEQUENCES = tuple(name for name in networks if networks[name].of_texts)
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
@@ -199,7 +201,7 @@ class NetworkSettings:
             return own, common
         if choice["network"] not in networks:
             raise InvalidParameterError(
-                f"{role} must be 'auto', one of: {', '.join(networks)}, a tuple of widths such as (500, 500), or a "
+                f"{role} must be 'auto', one of: {', '.join(OF_NUMBERS)}, a tuple of widths such as (500, 500), or a "
                 f"module of your own; got {choice['network']!r}.{suggestion(str(choice['network']), networks)}"
             )
         if choice["network"] == "conv" and n_event_dims != 3:

@@ -27,25 +27,28 @@ def refine(
     The gradient is divided by its root mean square of the steps so far, as by Adam; it reaches no weight of the model.
 
     Args:
-        model: The model, as the batch's condition makes it.
+        model: The model.
         batch: Examples.
         start: What the encoder gives, from which no gradient is taken.
         n_steps: Steps, at least 0.
         step_size: eta.
     """
-    means, log_vars = start.mean.detach().clone(), start.log_var.detach().clone()
-    parameters = [means.requires_grad_(), log_vars.requires_grad_()]
-    optimizer = torch.optim.Adam(parameters, lr=step_size, betas=(0.8, 0.9))
+    with torch.inference_mode(False):  # of all that the graph holds there is a copy that it may hold
+        means, log_vars = start.mean.detach().clone(), start.log_var.detach().clone()
+        parameters = [means.requires_grad_(), log_vars.requires_grad_()]
+        optimizer = torch.optim.Adam(parameters, lr=step_size, betas=(0.8, 0.9))
+        seen = Batch(*(None if part is None else part.clone() for part in (batch.x, batch.mask, batch.condition)))
+        model = given(model, seen)
     for _ in range(n_steps):
         # cuDNN has no gradient of recurrent networks outside of training
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             posterior = DiagonalGaussian(means, log_vars)
             z = posterior.rsample()
-            bound = log_likelihood(model, z, batch) - kl_divergence(posterior, model.prior(), z=z)
+            bound = log_likelihood(model, z, seen) - kl_divergence(posterior, model.prior(), z=z)
             gradients = torch.autograd.grad(-bound.sum(), parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
     return DiagonalGaussian(means.detach(), log_vars.detach())
 
 
@@ -59,7 +62,7 @@ class SemiAmortized:
               \qquad z \sim q_{\lambda_K}
 
     with lambda_K what :func:`refine` makes of the encoder's posterior in K steps. The first two terms teach the decoder
-    and the prior, with lambda held; the last one teaches the encoder, and is not part of the bound.
+    and the prior, with lambda held. The last one teaches the encoder; it has a gradient, and no part in the value.
 
     Args:
         n_steps: K, at least 1.
@@ -90,9 +93,9 @@ class SemiAmortized:
         check_real("beta", self.beta, low=0.0, hint="Use beta=0 to drop the KL term.")
 
     def __call__(self, model: LatentVariableModel, batch: Batch, *, kl_weight: float = 1.0) -> Terms:
-        """Bound for each example of `batch`, in nats, less the distance of the encoder from the refined posterior."""
-        model = given(model, batch)
-        amortized = model.encode(batch.x)
+        """Bound for each example of `batch` by its refined posterior, in nats."""
+        bound = given(model, batch)
+        amortized = bound.encode(batch.x)
         if not isinstance(amortized, DiagonalGaussian):
             raise UnsupportedOperationError(
                 f"posteriors are refined where they are Gaussians with independent dimensions; got a "
@@ -100,9 +103,11 @@ class SemiAmortized:
             )
         refined = refine(model, batch, amortized, n_steps=self.n_steps, step_size=self.step_size)
         z = refined.sample()
-        fit, kl = log_likelihood(model, z, batch), kl_divergence(refined, model.prior(), z=z)
+        fit, kl = log_likelihood(bound, z, batch), kl_divergence(refined, bound.prior(), z=z)
         distance = kl_divergence(refined, amortized)
-        return Terms(objective=fit - self.beta * kl_weight * kl - distance, log_likelihood=fit, kl=kl)
+        # the encoder is taught beside the bound, whose value is told
+        value = fit - self.beta * kl_weight * kl - (distance - distance.detach())
+        return Terms(objective=value, log_likelihood=fit, kl=kl)
 
     def phases(self, model: LatentVariableModel) -> list[Phase]:
         """One phase: each part has a term of its own."""
