@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 
@@ -37,7 +37,7 @@ def refine(
         means, log_vars = start.mean.detach().clone(), start.log_var.detach().clone()
         parameters = [means.requires_grad_(), log_vars.requires_grad_()]
         optimizer = torch.optim.Adam(parameters, lr=step_size, betas=(0.8, 0.9))
-        seen = Batch(*(None if part is None else part.clone() for part in (batch.x, batch.mask, batch.condition)))
+        seen = Batch(_own(batch.x), mask=_own(batch.mask), condition=_own(batch.condition))
         model = given(model, seen)
     for _ in range(n_steps):
         # cuDNN has no gradient of recurrent networks outside of training
@@ -50,6 +50,11 @@ def refine(
                 parameter.grad = gradient
             optimizer.step()
     return DiagonalGaussian(means.detach(), log_vars.detach())
+
+
+def _own(part: Any) -> Any:
+    """A part of a batch as a graph may hold it."""
+    return part.clone() if part is not None and part.is_inference() else part
 
 
 @objectives.register("semi_amortized", cites=("kim2018semi",))
