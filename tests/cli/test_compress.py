@@ -488,7 +488,7 @@ def test_fit_sees_first_that_there_is_something_to_learn(latentkit: Command, ima
         (
             "digits",
             2,
-            "--compressor learns from files as they lie: a folder of PNG files, .npy, .npz, idx or .csv; got digits",
+            "learns from files as they lie: a folder of PNG files, .npy, .npz, idx, .csv or .txt; got digits",
         ),
     ]:
         outcome = latentkit("fit", data, "-o", tmp_path / "run", *BRIEF, "--compressor")

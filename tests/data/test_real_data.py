@@ -47,7 +47,6 @@ def test_what_is_recognised(data_folder, name, options, n, event_shape, values, 
             DataError,
             r"ag_news.test.csv: numbers are needed, but column 1.*'Fears for T N pension",
         ),
-        ("text/ptb.test.txt", UnreadableDataError, "Texts are not supported by this version"),
         ("text/thucnews_titles.dev.tsv", DataError, "column 0 .* holds text"),
         (
             "tables/nsl_kdd.test.csv.gz",

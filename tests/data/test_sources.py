@@ -313,7 +313,7 @@ def test_tables_without_header_or_with_other_separators(tmp_path):
         ("a.csv", b"x,y\n1,2\n3\n", "cannot be read.*Expected 2 columns, got 1"),
         ("a.parquet", b"PAR1 not really", "the .parquet file cannot be read"),
         ("a.jsonl", b'{"a": 1}\n{"a": ', r"a.jsonl, line 2: it is no JSON"),
-        ("a.txt", b"a line\n", "Texts are not supported by this version"),
+        ("a.txt", b"a line\n\nanother\n", "line 2 is empty"),
         ("a.xyz", b"something", r"the format of this file is not known. Give a folder of images, or one of: .npy"),
     ],
 )

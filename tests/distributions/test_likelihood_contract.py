@@ -17,8 +17,9 @@ VARIANTS = [
     ("discretized_logistic", {"n_components": 1}),
     ("discretized_logistic", {"n_components": 2, "n_levels": 17}),
 ]
-#: Those of numbers; rows of mixed kinds have laws of their own in test_columns.py.
-CASES = [(name, {}) for name in likelihoods if not likelihoods[name].of_tables] + VARIANTS
+#: Those of numbers; rows of mixed kinds have laws of their own in test_columns.py, texts in test_tokens.py.
+OF_NUMBERS = [name for name in likelihoods if not (likelihoods[name].of_tables or likelihoods[name].of_texts)]
+CASES = [(name, {}) for name in OF_NUMBERS] + VARIANTS
 EVENTS = [(6,), (2, 3, 2)]
 IDS = [f"{name}-{'-'.join(str(value) for value in options.values()) or 'default'}" for name, options in CASES]
 

@@ -10,7 +10,9 @@ from latentkit.distributions import likelihoods
 
 
 @pytest.mark.parametrize("event", [(6,), (2, 3, 4)])
-@pytest.mark.parametrize("name", [name for name in likelihoods if not likelihoods[name].of_tables])
+@pytest.mark.parametrize(
+    "name", [name for name in likelihoods if not (likelihoods[name].of_tables or likelihoods[name].of_texts)]
+)
 def test_draws_of_a_row_are_the_same_in_any_batch(name: str, event: tuple[int, ...]) -> None:
     options = {"categorical": {"n_categories": 5}}.get(name, {})
     family = likelihoods[name](event, **options)

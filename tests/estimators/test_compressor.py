@@ -22,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 from latentkit import load
 from latentkit.codec import coders
 from latentkit.codec.archive import ArchiveReader
+from latentkit.codec.texts import lanes
 from latentkit.core.errors import (
     ArchiveError,
     DamagedArchiveError,
@@ -281,6 +282,31 @@ def test_tables_are_learnt_and_come_back_to_the_byte(tmp_path: Path) -> None:
     bits = 8 * archived.summary.file_bytes / 1000
     assert np.log2(90) + np.log2(5) < bits < 0.8 * 8 * archived.summary.bytes_without_coder / 1000
     assert archived.bits_per_byte == pytest.approx(compressor.bits_, rel=0.2)
+
+
+def test_texts_are_learnt_and_come_back_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "_OF_A_LANE", 120)  # more of them are sooner read
+    random = np.random.default_rng(0)
+    words = np.array(["the", "cat", "sat", "on", "a", "mat, ", "Dog", "ran", "home"])
+    lines = [" ".join(words[random.integers(0, 9, 6)]) + "\n" for _ in range(224)]
+    (tmp_path / "train.txt").write_text("".join(lines[:200]))
+    content = "".join(lines[200:]).encode() + b"\xff\r\n\nno end"
+    (tmp_path / "new.txt").write_bytes(content)
+    compressor = Compressor(max_time=None, max_epochs=4, random_state=0).fit(tmp_path / "train.txt")
+    assert (compressor.coder_.name, compressor.history_) == ("texts", [])
+    archived = compressor.compress(tmp_path / "new.txt", tmp_path / "new.lkz", embed=False)
+    assert (archived.summary.n_unfit, archived.summary.n_mismatches) == (0, 0)
+    assert archived.summary.file_bytes < archived.summary.bytes_without_coder
+    again = load(compressor.save(tmp_path / "run"))
+    again.decompress(tmp_path / "new.lkz", tmp_path / "again.txt")
+    assert (tmp_path / "again.txt").read_bytes() == content
+    again.decompress(tmp_path / "new.lkz", tmp_path / "some.txt", rows=slice(3, 5))
+    assert (tmp_path / "some.txt").read_text() == "".join(lines[203:205])
+    damaged = bytearray((tmp_path / "new.lkz").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    with pytest.raises(DamagedArchiveError):
+        again.decompress(bytes(damaged), tmp_path / "no.txt")
+    assert not (tmp_path / "no.txt").exists()
 
 
 def test_parameters_are_those_of_scikit_learn(compressor: Compressor) -> None:

@@ -43,11 +43,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("decoder", (8, "a"), r"decoder widths\[1\] must be an integer of at least 1; got 'a'"),
     ("decoder", "conv", "decoder='conv' needs images"),
     ("posterior", "diagnal", "posterior .* diagonal, full, .* Did you mean 'diagonal'"),
-    ("likelihood", "gausian", "likelihood .* bernoulli, .* gaussian. Did you mean 'gaussian'"),
+    ("likelihood", "gausian", "likelihood .* bernoulli, .* gaussian, .* Did you mean 'gaussian'"),
     ("likelihood", 3, "'likelihood' .* 'str'"),
     ("likelihood_options", "feature", "'likelihood_options' .* 'dict' or None"),
     ("likelihood_options", {"variance": "feature"}, "likelihood_options=.* name it"),
     ("prior", "norml", "prior .* normal, .* Did you mean 'normal'"),
+    ("vocabulary", 3, "'vocabulary' .* 'str'"),
+    ("vocabulary", "words", "vocabulary='words' is for texts"),
+    ("n_tokens", 2, "'n_tokens' .* range .3, inf"),
+    ("max_length", 0, "'max_length' .* range .1, inf"),
+    ("word_dropout", 1.5, "'word_dropout' .* range .0.0, 1.0"),
+    ("pretraining", 1.0, "'pretraining' .* range .0.0, 1.0"),
+    ("aggressive", -0.1, "'aggressive' .* range .0.0, 1.0"),
     ("ex_post", "mixtures", "'ex_post' .*'none'.* Did you mean 'mixture'"),
     ("ex_post_options", "ii", "'ex_post_options' .* 'dict' or None"),
     ("objective", "ebo", "objective .* elbo, .* Did you mean 'elbo'"),
@@ -218,11 +225,11 @@ def test_what_is_auto_is_resolved_from_the_data() -> None:
 
 
 def test_many_rows_of_mixed_kinds_go_at_another_pace_and_private_training_at_its_own() -> None:
-    few, many = (default_pace(n, is_table=True) for n in (MANY_ROWS - 1, MANY_ROWS))
-    assert default_pace(MANY_ROWS, is_table=False) == Pace(1e-3, 0.0, 256)
+    few, many = (default_pace(n, kind="table") for n in (MANY_ROWS - 1, MANY_ROWS))
+    assert default_pace(MANY_ROWS, kind="rows") == Pace(1e-3, 0.0, 256)
     assert few == Pace(1e-3, 0.998, 256)
     assert many == Pace(3e-3, 0.999, 512)
-    assert default_pace(MANY_ROWS, is_table=True, is_private=True) == Pace(1e-2, 0.99, 256)
+    assert default_pace(MANY_ROWS, kind="table", is_private=True) == Pace(1e-2, 0.99, 256)
     assert default_batch_size(MANY_ROWS, (15,), most_rows=many.most_rows) == 512
     assert default_batch_size(MANY_ROWS, (15,)) == 256
 

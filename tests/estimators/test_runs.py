@@ -48,6 +48,12 @@ EVERYTHING: dict[str, Any] = {
     "n_importance": 1,
     "kl_schedule": "linear",
     "kl_warm_up": 0.3,
+    "pretraining": 0.1,
+    "aggressive": np.float32(0.5),
+    "vocabulary": "subwords",  # of texts: test_texts.py
+    "n_tokens": "auto",
+    "max_length": "auto",
+    "word_dropout": "auto",
     "kinds": None,  # of tables: test_tables.py
     "na_values": None,
     "unseen": "unknown",

@@ -73,7 +73,9 @@ def test_few_rows_get_a_smaller_network() -> None:
 
 
 @pytest.mark.parametrize("posterior", posteriors.names())
-@pytest.mark.parametrize("likelihood", [name for name in likelihoods if not likelihoods[name].of_tables])
+@pytest.mark.parametrize(
+    "likelihood", [name for name in likelihoods if not (likelihoods[name].of_tables or likelihoods[name].of_texts)]
+)
 @pytest.mark.parametrize(("event_shape", "network"), [((5,), MLP), ((2, 8, 8), MLP), ((2, 8, 8), CONV)])
 def test_every_combination_of_parts_fits_together(
     posterior: str, likelihood: str, event_shape: tuple[int, ...], network: dict[str, Any]

@@ -23,8 +23,8 @@ from latentkit.nn import (
 EVENTS = [(5,), (1, 12, 9), (3, 8, 8)]
 
 
-#: Networks over columns need their cardinalities; they have tests of their own.
-OF_PIXELS = [name for name in networks.names() if name != "columns"]
+#: Networks over tables and texts need the codes of their columns or tokens; they have tests of their own.
+OF_PIXELS = [name for name in networks if not (networks[name].of_tables or networks[name].of_texts)]
 
 
 @pytest.mark.parametrize("name", OF_PIXELS)
@@ -118,11 +118,11 @@ def test_options_reach_the_networks() -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("mpl", {}, r"unknown network 'mpl'; choose one of: columns, conv, mlp. Did you mean 'mlp'\?"),
+        ("mpl", {}, rf"unknown network 'mpl'; choose one of: {', '.join(networks)}. Did you mean 'mlp'\?"),
         (
             500,
             {},
-            r"must be 'auto', one of: columns, conv, mlp, a tuple of hidden widths such as \(500, 500\), .*; got 500",
+            rf"must be 'auto', one of: {', '.join(networks)}, a tuple of hidden widths such as \(500, .*; got 500",
         ),
         (nn.Linear, {}, r"an object, not a class"),
         ((5, 0), {}, r"widths\[1\] must be an integer of at least 1; got 0"),

@@ -7,7 +7,7 @@ import pytest
 
 from latentkit.data import Dataset
 from latentkit.estimators import VAE
-from tests.report.cases import HOSTILE, fitted
+from tests.report.cases import HOSTILE, ODD, fitted, fitted_to_texts
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +40,15 @@ def rows() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def texts() -> Dataset:
+    """Sentences of animals, and odd texts among them."""
+    made = [f"the {animal} is {how}" for animal in ("cat", "dog", "bird", "cow") for how in ("big", "small", "old")]
+    made = [str(text) for text in np.random.default_rng(0).permutation(np.array([*made * 8, *ODD * 4], object))]
+    labels = np.array([int(not text.startswith("the")) for text in made])
+    return Dataset(np.array(made, object), "folder/animals.txt", "text", labels, ("animal", "<b>odd</b>"))
+
+
+@pytest.fixture(scope="session")
 def image_model(images: Dataset) -> VAE:
     return fitted(images)
 
@@ -47,6 +56,11 @@ def image_model(images: Dataset) -> VAE:
 @pytest.fixture(scope="session")
 def row_model(rows: Dataset) -> VAE:
     return fitted(rows)
+
+
+@pytest.fixture(scope="session")
+def text_model(texts: Dataset) -> VAE:
+    return fitted_to_texts(texts)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,9 @@ from latentkit import GAN, VQVAE, AnomalyDetector
 from latentkit.data import Dataset
 from latentkit.estimators import VAE
 from latentkit.report import write_report
+from latentkit.report.marking import plain, readable
+from latentkit.report.page import Page, Section, TextLine, TextList, Texts, render
+from tests.report.cases import ODD
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("brief_ensembles")]
 
@@ -49,7 +52,13 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page_of(
-    tmp_path_factory: pytest.TempPathFactory, image_model: VAE, images: Dataset, row_model: VAE, rows: Dataset
+    tmp_path_factory: pytest.TempPathFactory,
+    image_model: VAE,
+    images: Dataset,
+    row_model: VAE,
+    rows: Dataset,
+    texts: Dataset,
+    text_model: VAE,
 ) -> Callable[[str], Path]:
     """Pages by their names, each written once, when it is asked for."""
     folder = tmp_path_factory.mktemp("report")
@@ -66,6 +75,8 @@ def page_of(
         elif name == "table":
             model, data = VAE(**SMALL).fit(_table()), Dataset(_table(), "t", "table")
             detector = AnomalyDetector(parts=("histograms",), contamination=0.1, random_state=0).fit(_table())
+        elif name == "texts":
+            model, data = text_model, texts
         given = None if name == "nothing" else data
         return write_report(model, folder / f"{name}.html", data=given, detector=detector)
 
@@ -79,9 +90,9 @@ def _shown(*cases: tuple[str, int, str], slow: bool = False) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [
-        *_shown(*((name, 390, "dark") for name in ("images", "codes")), ("images", 1280, "light")),
+        *_shown(*((name, 390, "dark") for name in ("images", "codes", "texts")), ("images", 1280, "light")),
         *_shown(*((name, 390, "dark") for name in ("rows", "nothing", "table", "gan")), slow=True),
-        *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan")), slow=True),
+        *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan", "texts")), slow=True),
     ],
 )
 def test_the_page_needs_nothing_and_fits(
@@ -142,3 +153,16 @@ def test_the_page_can_be_printed(browser: Any, page_of: Callable[[str], Path]) -
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     context.close()
+
+
+def test_texts_keep_their_direction(browser: Any, tmp_path: Path) -> None:
+    shown = Texts(lists=[TextList(lines=[TextLine(pieces=plain(text)) for text in ODD])])
+    section = Section(key="training", heading="Texts", blocks=[shown])
+    path = tmp_path / "page.html"
+    path.write_text(render(Page(title="T", summary="", tiles=[], sections=[section], version="1")), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    script = "[...document.querySelectorAll('.texts p')].map(p => [p.textContent, getComputedStyle(p).direction])"
+    expected = [[readable(text), "rtl" if "ש" in text else "ltr"] for text in ODD]
+    assert page.evaluate(script) == expected
+    page.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_a_cloud_of_points_is_written_once() -> None:
     svg = draw_svg(figure, name="x", title="t")
     assert len(re.findall(r'<use href="#x-[^"]*" x="[\d.]+" y="[\d.]+"/>', svg)) == 500
     assert svg.count("fill: var(--c0)") < 10
+
+
+def test_points_have_titles_in_the_order_of_their_groups() -> None:
+    groups = [("a", CLASS_COLOURS[0], np.arange(0, 30)), ("", INKS["quiet"], np.arange(0)), ("b", "#123456", [30, 31])]
+    titles = [f"{n} <b> {CLASS_COLOURS[0]}" for n in range(32)]
+    figure = latent_map(np.random.default_rng(0).normal(size=(32, 2)), groups, axes_names=("", ""))
+    svg = draw_svg(figure, name="x", title="t", titles=titles)
+    assert [unescape(title) for title in re.findall(r"<title>(.*?)</title></use>", svg)] == titles
+    assert "<b>" not in svg
 
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [None, None], [-5.0, float("nan"), 3.0]])

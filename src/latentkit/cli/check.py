@@ -9,12 +9,25 @@ import typer
 
 from latentkit.cli.application import START, command
 from latentkit.cli.columns import table_settings
-from latentkit.cli.options import ArrayName, Color, Data, Json, Kinds, Labels, MissingValues, SkipBad, Tables
+from latentkit.cli.options import (
+    ArrayName,
+    BadText,
+    BadTexts,
+    Color,
+    Data,
+    Json,
+    Kinds,
+    Labels,
+    MissingValues,
+    SkipBad,
+    Tables,
+    TextColumn,
+)
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, parse_size, read_to_learn
 
 if TYPE_CHECKING:
-    from latentkit.data import ArraySchema, Dataset, TableSchema
+    from latentkit.data import ArraySchema, Dataset, TableSchema, TextSchema
 
 __all__ = ["check", "chosen_model"]
 
@@ -36,6 +49,8 @@ def check(
     ] = None,
     color: Annotated[Color, typer.Option("--color", help="How images are read.")] = Color.auto,
     skip_bad: SkipBad = False,
+    text: TextColumn = None,
+    bad_text: BadTexts = BadText.refuse,
     table: Tables = False,
     kind: Kinds = None,
     missing: MissingValues = None,
@@ -51,14 +66,19 @@ def check(
         color=color.value,
         skip_bad=skip_bad,
         tables="always" if table or asked else None,
+        text=text,
+        bad_text=bad_text.value,
     )
     dataset = read_to_learn(data, reading, printer)
-    from latentkit.data import TableSchema, learn_schema
+    from latentkit.data import ArraySchema, TableSchema, learn_schema, learn_text_schema
 
-    schema: ArraySchema | TableSchema = learn_schema(dataset, **asked)
+    schema: ArraySchema | TableSchema | TextSchema
+    schema = learn_text_schema(dataset) if dataset.kind == "text" else learn_schema(dataset, **asked)
     summary = [*schema.summary(), *_labels_summary(dataset), *(("note", note) for note in dataset.notes)]
     chosen = chosen_model(schema, dataset.n)
-    suggested = _suggestion(data, labels, array, size, color.value, skip_bad, table, kind, missing)
+    suggested = _suggestion(
+        data, labels, array, size, color.value, text, bad_text.value, skip_bad, table, kind, missing
+    )
     printer.line(f"{dataset.source}", style="bold")
     printer.pairs(summary)
     printer.line()
@@ -71,7 +91,7 @@ def check(
             "examples": dataset.n,
             "kind": schema.kind,
             "event_shape": schema.event_shape,
-            "values": None if isinstance(schema, TableSchema) else schema.values,
+            "values": schema.values if isinstance(schema, ArraySchema) else None,
             "columns": _columns(schema) if isinstance(schema, TableSchema) else None,
             "labels": dataset.label_names,
             "summary": [list(pair) for pair in summary],
@@ -132,6 +152,8 @@ def _suggestion(
     array: str | None,
     size: str | None,
     color: str,
+    text: str | None,
+    bad_text: str,
     skip_bad: bool,
     table: bool,
     kinds: Sequence[str] | None,
@@ -140,9 +162,10 @@ def _suggestion(
     import shlex
 
     words = ["latentkit", "fit", data, "-o", "run"]
-    for option, value in (("--labels", labels), ("--array", array), ("--size", size)):
+    for option, value in (("--labels", labels), ("--array", array), ("--size", size), ("--text", text)):
         words += [] if value is None else [option, value]
     words += [] if color == "auto" else ["--color", color]
+    words += [] if bad_text == "refuse" else ["--bad-text", bad_text]
     words += ["--skip-bad"] * skip_bad + ["--table"] * table
     for option, texts in (("--kind", kinds), ("--missing", missing)):
         words += [word for text in texts or () for word in (option, text)]

@@ -71,7 +71,7 @@ class CompressorPlan:
 
         if self.source == "-" or not Path(self.source).expanduser().exists():
             raise InvalidParameterError(
-                f"--compressor learns from files as they lie: a folder of PNG files, .npy, .npz, idx or .csv; got "
+                "--compressor learns from files as they lie: a folder of PNG files, .npy, .npz, idx, .csv or .txt; got "
                 f"{self.source}. Leave it out, or write the data to a file first."
             )
         check_learnable(open_contents(self.source, array=self.array), lossy=self.lossy)

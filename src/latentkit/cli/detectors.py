@@ -31,6 +31,8 @@ __all__ = [
 
 #: Folder of the detector in a run.
 DETECTOR_FOLDER = "detector"
+#: Texts that the model has not learnt from, where there are as many, are those to calibrate by.
+ENOUGH = 100
 
 
 def check_detectable(kind: type, data: str, *, is_conditional: bool) -> None:
@@ -45,11 +47,12 @@ def check_detectable(kind: type, data: str, *, is_conditional: bool) -> None:
     """
     from latentkit.estimators.vectors import VectorTasks
 
-    if data == "images" and (is_conditional or not issubclass(kind, VectorTasks)):
+    if data in ("images", "text") and (is_conditional or not issubclass(kind, VectorTasks)):
         which = "a conditional model" if is_conditional else kind.__name__
         raise InvalidParameterError(
-            f"--detector: of images a detector asks the model, which needs an encoder whose codes are vectors and no "
-            f"conditions; {which} is none such. Leave it out, or use --model vae."
+            f"--detector: of {'images' if data == 'images' else 'texts'} a detector asks the model, which needs an "
+            f"encoder whose codes are vectors and no conditions; {which} is none such. Leave it out, or use --model "
+            "vae."
         )
 
 
@@ -68,7 +71,7 @@ def fit_detector(
 ) -> AnomalyDetector | None:
     """Fit a detector on the data of a run and keep it there.
 
-    Rows and tables are learnt by the detector's own small ensemble, images by the run's model.
+    Rows and tables are learnt by the detector's own small ensemble, images and texts by the run's model.
 
     Returns:
         The detector; None where the data do not suit one and nobody asked for it, which is told.
@@ -83,13 +86,17 @@ def fit_detector(
         "random_state": int(estimator.seed_) % 2**31,
         "regime": "clean" if dataset.reading.get("where") else "auto",
     }
-    if dataset.kind == "images":
+    if dataset.kind in ("images", "text"):
         options["estimator"] = FrozenEstimator(estimator)
     elif dataset.kind == "table":
         options |= {name: settings[name] for name in ("kinds", "na_values") if settings.get(name)}
+    held_out = None
+    if dataset.kind == "text":  # rows that the model has learnt by heart are no guide to those to come
+        rows = estimator.validation_rows(dataset.n)
+        held_out = rows if len(rows) >= ENOUGH else None
     try:
         with naming(dataset):
-            detector = AnomalyDetector(**options).fit(dataset)
+            detector = AnomalyDetector(**options).fit(dataset, held_out=held_out)
     except (DataError, InvalidParameterError) as error:
         if is_asked:
             raise

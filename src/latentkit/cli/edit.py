@@ -8,8 +8,8 @@ import typer
 
 from latentkit.cli.application import EXPLORE, command
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad
-from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
+from latentkit.cli.options import ArrayName, Data, Json, Labels, OptionalOutput, Pictures, Run, SkipBad
+from latentkit.cli.outputs import STDOUT, check_output, choose_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import as_examples, choose_rows, parse_rows
 from latentkit.core.errors import InvalidParameterError
@@ -25,6 +25,7 @@ __all__ = ["edit", "has_attribute"]
     "edit",
     "latentkit edit run faces/ --attribute smiling -o smiling.png",
     "latentkit edit run digits --attribute 3 --strength 2 --rows 0-15 -o threes.png",
+    "latentkit edit run 'oil prices fall' --attribute Sports",
     panel=EXPLORE,
 )
 def edit(
@@ -40,7 +41,7 @@ def edit(
             show_default=False,
         ),
     ],
-    output: Output,
+    output: OptionalOutput = None,
     strength: Annotated[
         float, typer.Option("--strength", metavar="S", help="How far to go; negative takes the attribute away.")
     ] = 2.0,
@@ -58,13 +59,18 @@ def edit(
 ) -> None:
     """Give data more of an attribute, or less.
 
-    A .png shows originals above what became of them.
+    A .png shows originals above what became of them. Of texts without labels, such as one in place of DATA, the
+    attribute is learnt from the data of the fit.
     """
     opened = open_run(run)
+    output = choose_output(output, opened.schema)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
-    direction = opened.estimator.attribute_direction(dataset, has_attribute(dataset, attribute))
+    labelled = dataset
+    if dataset.labels is None and opened.schema.kind == "text" and opened.source is not None:
+        labelled = opened.read(opened.source, printer, as_fitted=True)
+    direction = opened.estimator.attribute_direction(labelled, has_attribute(labelled, attribute))
     examples = as_examples(dataset, opened.schema)
     chosen = examples if rows is None else choose_rows(examples, parse_rows("--rows", rows, len(examples)))
     if is_picture(output):

@@ -10,8 +10,10 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.compressors import coder_of_run, in_bytes, open_compressor
+from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Json, Run
 from latentkit.cli.printing import Printer
+from latentkit.cli.reading import naming
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ __all__ = ["evaluate"]
 
 @command(
     "evaluate",
+    "latentkit evaluate run test.txt",
     "latentkit evaluate run test.npz --array x_test --compression",
     "latentkit evaluate run scans/ --compression --json",
     "latentkit evaluate run photos/ --compression --plot curves.png",
@@ -47,18 +50,68 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(
+            "--train",
+            metavar="DATA",
+            help="Of texts: those of the fit. [default: where they were then]",
+            show_default=False,
+        ),
+    ] = None,
+    importance: Annotated[
+        int | None,
+        typer.Option(
+            "--importance",
+            "-k",
+            metavar="K",
+            help="Of texts: importance samples. [default: 64]",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            metavar="N",
+            help="Of texts: how many are drawn and judged. [default: 10000]",
+            show_default=False,
+            min=10,
+        ),
+    ] = None,
+    texts: Annotated[
+        int | None,
+        typer.Option(
+            "--texts",
+            metavar="N",
+            help="Of texts: how many of DATA are scored; 0 for all. [default: 1000]",
+            show_default=False,
+            min=0,
+        ),
+    ] = None,
     array: ArrayName = None,
     as_json: Json = False,
 ) -> None:
     """Measure how good a run is on data that it has not learnt.
 
+    Of texts: a bound on log p(x), perplexity, what z carries, reconstructions; and how good texts of the model are,
+    beside real ones: how varied, whether copied, and whether they read like real ones.
+
     --compression: bits for each byte, with the model and without, beside gzip, bz2, xz, zstd, brotli, PNG, WebP and,
     where pillow-jxl-plugin is installed, JPEG XL. They get the same bytes, or all images as one picture. Of a run
     that was fitted with --lossy: bits for each pixel, PSNR and MS-SSIM at five qualities, too, beside JPEG and WebP.
     """
-    if not compression:
-        raise InvalidParameterError("evaluate measures one thing so far: give --compression.")
     printer = Printer(as_json=as_json)
+    of_texts = {"train": train, "importance": importance, "samples": samples, "texts": texts}
+    given = [f"--{name}" for name, value in of_texts.items() if value is not None]
+    if compression and given:
+        raise InvalidParameterError(f"{', '.join(given)} with --compression: they measure different things. Give one.")
+    if not compression:
+        if plot is not None:
+            raise InvalidParameterError("--plot draws what images lose when they are compressed: give --compression.")
+        _tell_texts(open_run(run), data, printer, train, importance, 10_000 if samples is None else samples, texts)
+        return
     coder, compressor = coder_of_run(run, printer, is_needed=False), open_compressor(run)
     lossy = None if compressor is None else compressor.lossy_coder_
     if plot is not None and lossy is None:
@@ -90,6 +143,38 @@ def evaluate(
     ]
     values: dict[str, Any] = {"data": data, "n_bytes": n_bytes, "coders": [asdict(size) for size in found]}
     printer.document({**values, "rates": rates, "rate_at_equal_psnr": savings} if points else values)
+
+
+def _tell_texts(
+    opened: OpenedRun,
+    data: str,
+    printer: Printer,
+    train: str | None,
+    importance: int | None,
+    n_samples: int,
+    max_texts: int | None,
+) -> None:
+    """Measure a run of texts, and print it."""
+    kind = opened.schema.kind
+    if kind != "text":
+        raise InvalidParameterError(f"of {kind} evaluate measures one thing so far: give --compression.")
+    dataset = opened.read(data, printer)
+    source = opened.source if train is None else train
+    known = None if source is None else opened.read(source, printer, as_fitted=True)
+    if known is None:
+        printer.note("warning: the texts of the fit are not where they were; without --train no samples are judged")
+    elif known.n != opened.schema.n_examples:
+        printer.note(f"warning: {source} has {known.n:,} texts, and the run was fitted on {opened.schema.n_examples:,}")
+    with naming(dataset):
+        found = opened.estimator.evaluate(
+            dataset,
+            train=known,
+            n_importance=importance,
+            n_samples=n_samples,
+            max_texts=1000 if max_texts is None else max_texts or None,
+        )
+    printer.pairs(found.summary())
+    printer.document({"data": data, "train": source, **found.to_dict()})
 
 
 def _tell_sizes(found: list[PackedSize], data: str, printer: Printer) -> float:

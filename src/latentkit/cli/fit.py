@@ -13,6 +13,8 @@ from latentkit.cli.compressors import COMPRESSOR_TIME, CompressorPlan
 from latentkit.cli.fitting import fit_run
 from latentkit.cli.options import (
     ArrayName,
+    BadText,
+    BadTexts,
     Color,
     Json,
     Kinds,
@@ -22,6 +24,7 @@ from latentkit.cli.options import (
     Quiet,
     SkipBad,
     Tables,
+    TextColumn,
     UnseenCategories,
     Where,
 )
@@ -44,6 +47,8 @@ __all__ = ["fit"]
     "latentkit fit people.csv -o run --epsilon 3",
     "latentkit fit traffic.csv -o run --where attack=normal",
     "latentkit fit table.csv --labels species --preset fast",
+    "latentkit fit sentences.txt -o run --time 15m",
+    "latentkit fit news.csv -o run --text title --labels topic",
     "latentkit fit digits -o run --set latent_dim=8 --set encoder=[500,500]",
     "latentkit fit scans/ -o run --time 5m --compressor",
     "latentkit fit photos/ -o run --time 9m --compressor --lossy",
@@ -55,8 +60,8 @@ def fit(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl or idx file; built-in (digits, wine, ...); or "
-            "- for standard input. Not needed with --resume.",
+            help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl .txt or idx file; built-in (digits, wine, "
+            "...); or - for standard input. Not needed with --resume.",
             show_default=False,
         ),
     ] = None,
@@ -110,6 +115,8 @@ def fit(
     ] = None,
     color: Annotated[Color | None, typer.Option("--color", help="How images are read.", show_default=False)] = None,
     skip_bad: SkipBad = False,
+    text: TextColumn = None,
+    bad_text: BadTexts = BadText.refuse,
     table: Tables = False,
     kind: Kinds = None,
     missing: MissingValues = None,
@@ -172,6 +179,8 @@ def fit(
         tables="always" if table or {"kinds", "na_values", "unseen"} & given.keys() else None,
         where=tuple(where or ()),
         leave_out=parse_columns("--leave-out", leave_out or ()),
+        text=text,
+        bad_text=bad_text.value,
     )
     if lossy and not compressor:
         raise InvalidParameterError("--lossy is about archives: give --compressor, too.")

@@ -131,8 +131,7 @@ def tell_outcome(
         }
         figures.append(("compressor", compressor_line(packer)))
     printer.pairs(figures + ([("report", str(values["report"]))] if "report" in values else []))
-    is_images = estimator.schema_.kind == "images"
-    ending = "png" if is_images else "csv"
+    ending = {"images": "png", "text": "txt"}.get(estimator.schema_.kind, "csv")
     lines = [f"latentkit sample {place} -n 64 -o samples.{ending}"]
     if isinstance(estimator, EncodingTasks):
         lines += [

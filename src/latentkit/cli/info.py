@@ -32,8 +32,12 @@ def info(run: Run, as_json: Json = False) -> None:
     values = {**_values(run, config, estimator), "parameters": n_parameters}
     if fitted is not None and estimator.schema_.kind == "table":
         values["columns"] = columns_in_words(estimator.schema_)
+    if fitted is not None and estimator.schema_.kind == "text":
+        values["vocabulary"] = dict(estimator.schema_.summary())["vocabulary"]
     printer.line(f"{run}", style="bold")
     shown = {**values, "privacy": PrivacySpent(**values["privacy"]).summary() if values["privacy"] else None}
+    if "vocabulary" in values:
+        shown["event"] = f"up to {values['event'][0]:,} tokens"
     printer.pairs([(name, _text(value)) for name, value in shown.items() if value not in (None, [], {})])
     if fitted is None:
         printer.commands("not trained to the end; go on with", [f"latentkit fit --resume -o {run}"])

@@ -12,6 +12,7 @@ from latentkit.cli.application import command
 from latentkit.cli.compressors import in_bytes, open_coders
 from latentkit.cli.options import ArchiveRun, Json
 from latentkit.cli.printing import Printer
+from latentkit.core.errors import InvalidParameterError
 
 __all__ = ["inspect"]
 
@@ -30,6 +31,8 @@ def inspect(
     """Tell what an archive holds, and whether it is whole."""
     from latentkit.codec.archive import FORMAT_VERSION, ArchiveReader
 
+    if archive.is_dir():
+        raise InvalidParameterError(f"{archive} is a folder, no archive. What a run is says: latentkit info {archive}")
     printer = Printer(as_json=as_json)
     coder = None if run is None else open_coders(run)
     with ArchiveReader(archive, coder=coder) as reader:

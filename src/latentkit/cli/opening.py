@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -60,6 +61,10 @@ class OpenedRun:
             as_fitted: Whether these are the data of the fit, of which it may have taken some rows only; of other data
                 all are read.
         """
+        if self.schema.kind == "text" and _is_text_itself(source):
+            from latentkit.data import Dataset
+
+            return Dataset([source], "DATA", "text")
         recorded = Reading.recorded(self.config)
         wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
         wanted = replace(wanted, is_later=not as_fitted)
@@ -84,7 +89,7 @@ class OpenedRun:
         from latentkit.data import ParquetPieces, WholePieces
 
         path = Path(source).expanduser()
-        if self.schema.kind == "images" or path.suffix.lower() != ".parquet" or not path.is_file() or array:
+        if self.schema.kind in ("images", "text") or path.suffix.lower() != ".parquet" or not path.is_file() or array:
             return WholePieces(self.read(source, printer, labels=labels, array=array, skip_bad=skip_bad))
         recorded = Reading.recorded(self.config).for_model(self.schema, labels=labels, array=None, skip_bad=False)
         try:
@@ -105,7 +110,7 @@ class OpenedRun:
         """The data in the shape of the model's; tables hold the pixels of images side by side."""
         from latentkit.data.containers import is_frame, to_array
 
-        if self.schema.kind == "table":
+        if self.schema.kind in ("table", "text"):
             return dataset  # its own schema checks names and kinds
         shape = self.schema.user_shape
         if self.schema.kind == "images" and dataset.kind == "rows":
@@ -117,6 +122,18 @@ class OpenedRun:
             with naming(dataset):  # a task may see single examples, and could not say where they come from
                 self.schema.layout.check(given)
         return dataset
+
+
+def _is_text_itself(source: str) -> bool:
+    """Whether what stands in the place of DATA is a text, and no file, be it one that is not there."""
+    from latentkit.data.endings import TABLE_ENDINGS, ending_of
+    from latentkit.data.text import TEXT_ENDINGS
+
+    with suppress(OSError, ValueError):  # no file has a name so long, or one that holds a NUL
+        if source == "-" or Path(source).expanduser().exists():
+            return False
+    is_name = "/" in source or ending_of(Path(source)) in (*TABLE_ENDINGS, *TEXT_ENDINGS)
+    return not is_name or any(character.isspace() for character in source)
 
 
 def open_run(path: Path, *, unseen: Unseen | None = None) -> OpenedRun:

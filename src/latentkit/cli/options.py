@@ -13,6 +13,8 @@ from latentkit.cli.columns import Unseen
 __all__ = [
     "ArchiveRun",
     "ArrayName",
+    "BadText",
+    "BadTexts",
     "Color",
     "Data",
     "Json",
@@ -21,6 +23,7 @@ __all__ = [
     "LatentPath",
     "LeaveOut",
     "MissingValues",
+    "OptionalOutput",
     "Output",
     "Pictures",
     "Prior",
@@ -31,6 +34,7 @@ __all__ = [
     "Steps",
     "TableOutput",
     "Tables",
+    "TextColumn",
     "UnseenCategories",
     "Where",
     "Workers",
@@ -43,6 +47,14 @@ class Color(StrEnum):
     auto = "auto"
     grey = "grey"
     rgb = "rgb"
+
+
+class BadText(StrEnum):
+    """What becomes of texts that are empty or no UTF-8."""
+
+    refuse = "refuse"
+    skip = "skip"
+    replaced = "replace"
 
 
 class LatentPath(StrEnum):
@@ -69,8 +81,8 @@ Data: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl or idx file; built-in (digits, wine, ...); or - "
-        "for standard input.",
+        help="Folder of images; .npy .npz .csv .tsv .parquet .jsonl .txt or idx file; built-in (digits, wine, ...); "
+        "or - for standard input.",
         show_default=False,
     ),
 ]
@@ -81,7 +93,19 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="OUT",
-        help="Where to, by its ending: .png (a grid), folder/ (one PNG each), .npy .csv .tsv .parquet .jsonl.",
+        help="Where to, by its ending: .png (a grid), folder/ (one PNG each), .npy .csv .tsv .parquet .jsonl .txt.",
+        show_default=False,
+    ),
+]
+
+OptionalOutput: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="Where to, by its ending: .png (a grid), folder/ (one PNG each), .npy .csv .tsv .parquet .jsonl .txt. "
+        "[default of texts: standard output]",
         show_default=False,
     ),
 ]
@@ -125,7 +149,17 @@ Workers: TypeAlias = Annotated[
 
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
-SkipBad: TypeAlias = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")]
+SkipBad: TypeAlias = Annotated[bool, typer.Option("--skip-bad", help="Leave out images and lines that cannot be read.")]
+
+TextColumn: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--text", metavar="COLUMN", help="Column of a table whose texts are the data.", show_default=False),
+]
+
+BadTexts: TypeAlias = Annotated[
+    BadText,
+    typer.Option("--bad-text", help="What becomes of texts that are empty or no UTF-8.", show_default="refuse"),
+]
 
 Tables: TypeAlias = Annotated[
     bool,

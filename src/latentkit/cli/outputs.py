@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STDOUT",
     "check_output",
+    "choose_output",
     "is_picture",
     "pictures",
     "write_blocks",
@@ -33,6 +34,8 @@ STDOUT = "-"
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".npy", ".npz")
 #: Of these, those that hold texts.
 MIXED = TABLES[:4]
+#: Those that texts go into.
+TEXTS = (".txt", *MIXED)
 #: Pictures in a row of a grid, at most.
 COLUMNS = 16
 
@@ -49,7 +52,15 @@ def check_output(path: str, *, schema: Any = None, tables_only: bool = False) ->
     """
     ending = Path(path).suffix.lower()
     is_table = schema is not None and schema.kind == "table"
-    possible = MIXED if is_table else TABLES
+    is_text = schema is not None and schema.kind == "text"
+    possible = MIXED if is_table else TEXTS if is_text else TABLES
+    if is_text and not tables_only:
+        if path != STDOUT and ending not in TEXTS:
+            raise InvalidParameterError(
+                f"-o {path}: the result is texts. Choose one of: {', '.join(TEXTS)}, or - for standard output."
+                f"{suggestion(ending, TEXTS)}"
+            )
+        return
     if path == STDOUT:
         if not tables_only and (schema is None or schema.kind == "images"):
             raise InvalidParameterError(f"-o - writes tables to standard output. Give a file: {', '.join(TABLES)}.")
@@ -71,6 +82,17 @@ def check_output(path: str, *, schema: Any = None, tables_only: bool = False) ->
         raise InvalidParameterError(
             f"-o {path}: the result is {what}, no picture. Choose one of: {', '.join(possible)}."
         )
+
+
+def choose_output(output: str | None, schema: Any) -> str:
+    """Return where a result goes: as asked for, else texts to standard output.
+
+    Raises:
+        InvalidParameterError: If nothing is asked for, and the result is no text.
+    """
+    if output is None and schema.kind != "text":
+        raise InvalidParameterError("-o OUT says where the result goes, such as -o out.csv, and it is missing.")
+    return STDOUT if output is None else output
 
 
 def is_picture(path: str) -> bool:
@@ -176,9 +198,11 @@ def write_blocks(
 
 
 def _to_stdout(data: Any, *, schema: Any = None, names: list[str] | None = None) -> list[Path]:
-    from latentkit.data import TextTable, write
+    from latentkit.data import TextSchema, TextTable, write
 
     encoding, ending = "utf-8", ".csv"
+    if isinstance(schema, TextSchema):
+        ending = ".txt"
     if isinstance(data, TextTable):  # in the form of the file that was fitted
         encoding, ending = data.dialect.encoding, ".tsv" if data.dialect.delimiter == "\t" else ".csv"
     return write_to_stdout(lambda path: write(data, path, schema=schema, names=names), encoding, ending)

@@ -48,6 +48,8 @@ class Reading:
             that.
         where: Conditions on columns as they were typed: of a table, the rows that a model is learnt from.
         leave_out: Columns of a table that are no part of the data.
+        text: Column of a table whose texts are the data; None where the table itself is.
+        bad_text: What becomes of texts that are empty or no UTF-8: ``"refuse"``, ``"skip"`` or ``"replace"``.
         is_later: Whether these are other data than those of the fit: all rows of them, and without the columns that
             the fit left out where they are there.
     """
@@ -61,6 +63,8 @@ class Reading:
     tables: Tables | None = None
     where: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
+    text: str | None = None
+    bad_text: str = "refuse"
     is_later: bool = False
 
     def describe(self) -> dict[str, Any]:
@@ -97,7 +101,7 @@ class Reading:
         kept = replace(
             self, labels=labels or own, array=array or self.array, skip_bad=skip_bad, tables=tables, is_later=True
         )
-        if schema.kind == "table":
+        if schema.kind in ("table", "text"):
             return kept
         kept = replace(kept, fit=schema.fit)
         if schema.kind != "images":
@@ -129,6 +133,8 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             progress=progress,
             tables=reading.tables or TABLES,
             selection=reading.selection,
+            text=reading.text,
+            bad_text="skip" if reading.skip_bad and reading.bad_text == "refuse" else reading.bad_text,  # type: ignore[arg-type]
         )
     return replace(dataset, reading={"source": recorded_source(source), **reading.describe()})
 
@@ -159,8 +165,8 @@ def naming(dataset: Dataset) -> Iterator[None]:
 
 
 def as_examples(dataset: Dataset, schema: Any) -> Any:
-    """The data as examples that can be counted and chosen: a table as it is, else an array as the model orders it."""
-    return dataset.data if schema.kind == "table" else as_array(dataset, schema)
+    """The data as examples that can be counted and chosen: tables and texts as they are, else as the model has them."""
+    return dataset.data if schema.kind in ("table", "text") else as_array(dataset, schema)
 
 
 def choose_rows(examples: Any, rows: Sequence[int]) -> Any:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad, UnseenCategories
-from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
+from latentkit.cli.options import (
+    ArrayName,
+    Data,
+    Json,
+    Labels,
+    OptionalOutput,
+    Pictures,
+    Run,
+    SkipBad,
+    UnseenCategories,
+)
+from latentkit.cli.outputs import STDOUT, check_output, choose_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import as_array, naming
 
@@ -20,7 +30,7 @@ __all__ = ["reconstruct"]
 def reconstruct(
     run: Run,
     data: Data,
-    output: Output,
+    output: OptionalOutput = None,
     n: Pictures = 32,
     labels: Labels = None,
     array: ArrayName = None,
@@ -33,6 +43,7 @@ def reconstruct(
     A .png shows originals above their reconstructions.
     """
     opened = open_run(run, unseen=unseen)
+    output = choose_output(output, opened.schema)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)

@@ -10,10 +10,21 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.opening import OpenedRun, open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, Output, Pictures, Run, SkipBad, UnseenCategories
+from latentkit.cli.options import (
+    ArrayName,
+    Data,
+    Json,
+    Labels,
+    OptionalOutput,
+    Pictures,
+    Run,
+    SkipBad,
+    UnseenCategories,
+)
 from latentkit.cli.outputs import (
     STDOUT,
     check_output,
+    choose_output,
     is_picture,
     pictures,
     write_blocks,
@@ -51,11 +62,12 @@ class Result(StrEnum):
     "latentkit recover run new.csv -o filled.csv --reference table.csv",
     "latentkit recover run photos/ --mask mask.png -o inpainted.png",
     "latentkit recover run noisy.npy -o denoised.npy",
+    "latentkit recover run 'the ___ was cold'",
 )
 def recover(
     run: Run,
     data: Data,
-    output: Output,
+    output: OptionalOutput = None,
     mask: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +94,8 @@ def recover(
     result: Annotated[
         Result,
         typer.Option(
-            "--result", help="Mean of the completions, or all of them (.npy: draws first; mixed tables: a file each)."
+            "--result",
+            help="Mean of the completions, or all (.npy: draws first; mixed tables: a file each; texts: a line each).",
         ),
     ] = Result.mean,
     reference: Annotated[
@@ -106,9 +119,10 @@ def recover(
     Empty cells of tables count as missing; with nothing missing, noise is taken away. A .png shows the damaged images,
     the mean of their completions and some of these. Of a table of mixed kinds only missing cells are written anew, each
     with its mean or most probable category; all others stay as they are, byte for byte. Rows that are near have a say,
-    as far as that fills known cells better.
+    as far as that fills known cells better. In texts, ___ stands for lost words.
     """
     opened = open_run(run, unseen=unseen)
+    output = choose_output(output, opened.schema)
     check_output(output, schema=opened.schema)
     if opened.schema.kind == "table":
         if steps is not None:
@@ -129,6 +143,15 @@ def recover(
         ):
             rows = dataset
         _recover_table(opened, dataset, data, output, printer, mask=mask, n_draws=draws, result=result, reference=rows)
+        return
+    if opened.schema.kind == "text":
+        if mask is not None or steps is not None or reference is not None:
+            raise InvalidParameterError(
+                "--mask, --steps and --reference are for other data; in texts ___ marks what is lost. Leave them out."
+            )
+        printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
+        dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
+        _recover_texts(opened, dataset, output, printer, n_draws=draws, result=result)
         return
     if reference is not None:
         raise InvalidParameterError("--reference is for tables of mixed kinds. Leave it out.")
@@ -197,6 +220,20 @@ def _recover_table(
             "files": files,
         }
     )
+
+
+def _recover_texts(
+    opened: OpenedRun, dataset: Dataset, output: str, printer: Printer, *, n_draws: int | None, result: Result
+) -> None:
+    """Fill the gaps of texts; draws of a text stand below each other."""
+    import numpy as np
+
+    filled = opened.estimator.recover(dataset, n_draws=n_draws, result=result.value)
+    if result is Result.draws:
+        filled = np.stack([np.asarray(draw, dtype=object) for draw in filled], axis=1).ravel()
+    files = write_data(filled, output, opened.schema)
+    printer.written(f"{dataset.n} texts", files)
+    printer.document({"n": dataset.n, "draws": n_draws, "files": files})
 
 
 def _write_filled(filled: Any, source: str, output: str, opened: OpenedRun) -> list[Path]:

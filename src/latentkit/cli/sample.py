@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -9,10 +10,11 @@ import typer
 from latentkit.cli.application import command
 from latentkit.cli.constraints import read_constraints
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import Json, Output, Prior, Run, Seed
-from latentkit.cli.outputs import STDOUT, check_output, write_data
+from latentkit.cli.options import Json, OptionalOutput, Prior, Run, Seed
+from latentkit.cli.outputs import STDOUT, check_output, choose_output, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import parse_condition
+from latentkit.cli.terminal import show_texts
 from latentkit.cli.where import parse_where
 from latentkit.core.errors import InvalidParameterError
 
@@ -30,10 +32,11 @@ RARE = 0.01
     "latentkit sample run -n 16 -o sevens.png --condition 7",
     "latentkit sample run -o new.csv --where 'sex=Female,age=30..40'",
     "latentkit sample run -o new.csv --constraint 'start <= end'",
+    "latentkit sample run -n 20 --temperature 0.7",
 )
 def sample(
     run: Run,
-    output: Output,
+    output: OptionalOutput = None,
     n: Annotated[int, typer.Option("-n", metavar="N", help="How many.", min=1)] = 64,
     label: Annotated[
         str | None, typer.Option("--label", metavar="L", help="Of this class only.", show_default=False)
@@ -79,6 +82,20 @@ def sample(
     temperature: Annotated[
         float, typer.Option("--temperature", metavar="T", help="Below 1 safer, above 1 bolder.", min=0.0)
     ] = 1.0,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k", metavar="K", help="Of texts: choose among the K likeliest tokens.", min=1, show_default=False
+        ),
+    ] = None,
+    top_p: Annotated[
+        float,
+        typer.Option("--top-p", metavar="P", help="Of texts: among the likeliest tokens whose sum is P.", max=1.0),
+    ] = 1.0,
+    beams: Annotated[
+        int,
+        typer.Option("--beams", metavar="B", help="Of texts: above 1, search for the likeliest with B beams.", min=1),
+    ] = 1,
     guidance: Annotated[
         float,
         typer.Option(
@@ -93,6 +110,7 @@ def sample(
 ) -> None:
     """Make new data like those that the model has learnt from."""
     opened = open_run(run)
+    output = choose_output(output, opened.schema)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     asked: Any = parse_condition(condition)
@@ -101,6 +119,19 @@ def sample(
             raise InvalidParameterError("--where and --condition are two ways to say the same. Use one of them.")
         asked = parse_where(where, opened.schema)
     rules = read_constraints(constraint or [], combinations, opened, printer)
+    if output == STDOUT and opened.schema.kind == "text" and beams == 1 and sys.stdout.isatty() and not as_json:
+        texts = opened.estimator.stream(
+            n,
+            label=label,
+            condition=asked,
+            temperature=temperature,
+            prior=prior.value,
+            top_k=top_k,
+            top_p=top_p,
+            random_state=seed,
+        )
+        show_texts(texts)
+        return
     data = opened.estimator.sample(
         n,
         label=label,
@@ -109,6 +140,9 @@ def sample(
         temperature=temperature,
         guidance=guidance,
         prior=prior.value,
+        top_k=top_k,
+        top_p=top_p,
+        n_beams=beams,
         random_state=seed,
     )
     files = write_data(data, output, opened.schema)
@@ -131,6 +165,9 @@ def sample(
             "temperature": temperature,
             "guidance": guidance,
             "prior": prior.value,
+            "top_k": top_k,
+            "top_p": top_p,
+            "beams": beams,
             "files": files,
         }
     )

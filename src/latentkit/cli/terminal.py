@@ -1,13 +1,26 @@
-"""Small pictures in the terminal: two pixels in a character cell."""
+"""What only a terminal shows: small pictures, two pixels in a character cell, and texts while they are written."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["show_strip"]
+__all__ = ["show_strip", "show_texts"]
 
 #: Pixels of the page's colour between two pictures.
 GAP = 1
+
+
+def show_texts(texts: Iterable[Iterable[str]]) -> None:
+    """Print texts piece by piece, each on a line; characters that would steer the terminal are shown as signs."""
+    from latentkit.data.text import with_signs
+
+    for text in texts:
+        for piece in text:
+            sys.stdout.write(with_signs(piece))
+            sys.stdout.flush()
+        sys.stdout.write("\n")
 
 
 def show_strip(console: Any, images: Any, *, indent: int = 2) -> None:

@@ -8,8 +8,8 @@ import typer
 
 from latentkit.cli.application import EXPLORE, command
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Json, Labels, Output, Run, SkipBad, Steps
-from latentkit.cli.outputs import STDOUT, check_output, is_picture, pictures, write_blocks, write_data
+from latentkit.cli.options import ArrayName, Json, Labels, OptionalOutput, Run, SkipBad, Steps
+from latentkit.cli.outputs import STDOUT, check_output, choose_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import as_examples, choose_rows, parse_rows
 from latentkit.core.errors import InvalidParameterError
@@ -21,17 +21,18 @@ __all__ = ["traverse"]
     "traverse",
     "latentkit traverse run -o grid.png",
     "latentkit traverse run photos/ --row 7 --dim 0,3 --steps 11 -o grid.png",
+    "latentkit traverse run 'the food was cold' --dim 5",
     panel=EXPLORE,
 )
 def traverse(
     run: Run,
-    output: Output,
     data: Annotated[
         str | None,
         typer.Argument(
             metavar="DATA", help="Where --row is; without DATA the start is the prior's centre.", show_default=False
         ),
     ] = None,
+    output: OptionalOutput = None,
     row: Annotated[int, typer.Option("--row", metavar="ROW", help="Example of DATA to start from.")] = 0,
     dim: Annotated[str, typer.Option("--dim", metavar="DIMS", help="Latent dimensions: all, or 0,1,4.")] = "all",
     steps: Steps = 9,
@@ -43,6 +44,7 @@ def traverse(
 ) -> None:
     """Change one latent dimension at a time: a line of the grid each."""
     opened = open_run(run)
+    output = choose_output(output, opened.schema)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     n_dims = opened.estimator.latent_dim_
@@ -70,4 +72,6 @@ def _joined(lines: list[Any], schema: Any) -> Any:
 
     if schema.kind == "table":
         return join_tables(lines)
+    if schema.kind == "text":
+        return schema.container.rebuild([text for line in lines for text in line])
     return schema.container.rebuild(np.concatenate([to_array(line) for line in lines]))

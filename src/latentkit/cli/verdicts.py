@@ -209,18 +209,16 @@ def odd_rows(labels: Any, column: str, normal: Sequence[str], known: Any = None)
 
 def explain_rows(detector: AnomalyDetector, data: Dataset) -> list[Reason]:
     """Return why each row is odd; of images the words are none."""
-    import numpy as np
-
     from latentkit.data import WholePieces
 
-    reasons = []
+    reasons: list[Reason] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told when they were scored
         for piece in WholePieces(data, EXPLAINED):
             found = detector.explain(piece)
-            for row, names in enumerate(found.top(NAMED)):
-                nats = -np.sort(-found.contributions[row].reshape(-1))[:NAMED]
-                reasons.append(Reason(*_words(found, row), tuple(zip(names, map(float, nats), strict=True))))
+            reasons += [
+                Reason(*_words(found, row), tuple(found.strongest(row, NAMED))) for row in range(len(found.scores))
+            ]
     return reasons
 
 

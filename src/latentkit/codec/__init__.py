@@ -11,6 +11,7 @@ from latentkit.codec.lossy import LossyCoder, LossyModel
 from latentkit.codec.mixtures import MixtureTables
 from latentkit.codec.pixels import PixelCoder
 from latentkit.codec.rows import RowCoder
+from latentkit.codec.texts import TextCoder
 
 __all__ = [
     "AnsStack",
@@ -27,6 +28,7 @@ __all__ = [
     "LossyCoder",
     "LossyModel",
     "Span",
+    "TextCoder",
     "coder_from_state",
     "coders",
     "exact_arithmetic",

@@ -1,4 +1,4 @@
-"""Exponentials, logistic and normal curves in whole numbers, the same to the last digit on every machine."""
+"""Exponentials, logarithms, logistic and normal curves in whole numbers, the same to the last digit everywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["exponential_curve", "logistic_curve", "normal_curve"]
+__all__ = ["exponential_curve", "logarithm_curve", "logistic_curve", "normal_curve"]
 
 Integers = NDArray[np.int64]
 
@@ -35,6 +35,23 @@ def exponential_curve(n: int, *, per_unit: int, bits: int, first: int = 0) -> In
     """
     with localcontext(Context(prec=_DIGITS)):
         values = [_rounded((Decimal(-i) / per_unit).exp() * (1 << bits)) for i in range(first, first + n)]
+    return _kept(values)
+
+
+@lru_cache
+def logarithm_curve(n: int, *, bits: int) -> Integers:
+    r"""Return :math:`round(2^b \ln(2 i + 1))` for n whole numbers i from 0 on.
+
+    Args:
+        n: How many.
+        bits: b.
+
+    Example:
+        >>> logarithm_curve(4, bits=10)
+        array([   0, 1125, 1648, 1993])
+    """
+    with localcontext(Context(prec=_DIGITS)):
+        values = [_rounded(Decimal(2 * i + 1).ln() * (1 << bits)) for i in range(n)]
     return _kept(values)
 
 

@@ -17,6 +17,7 @@ from latentkit.data.table import (
     learn_table_schema,
     write_filled,
 )
+from latentkit.data.text import TextSchema, learn_text_schema
 from latentkit.data.writing import write
 
 __all__ = [
@@ -30,11 +31,13 @@ __all__ = [
     "Selection",
     "Sum",
     "TableSchema",
+    "TextSchema",
     "TextTable",
     "WholePieces",
     "image_grid",
     "learn_schema",
     "learn_table_schema",
+    "learn_text_schema",
     "read",
     "schema_from_description",
     "write",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["AnyArray", "Dataset", "Kind", "Progress", "TABLES", "Tables"]
 
 AnyArray: TypeAlias = NDArray[Any]
-Kind: TypeAlias = Literal["rows", "images", "table"]
+Kind: TypeAlias = Literal["rows", "images", "table", "text"]
 #: What becomes of tables that are not numbers alone; see :func:`~latentkit.data.read`.
 Tables: TypeAlias = Literal["numbers", "mixed", "always"]
 #: What becomes of them where nobody says: the one place that decides it, for reading and for learning a schema.
@@ -28,7 +28,7 @@ class Dataset:
     Attributes:
         data: The data in the user's form: an ndarray, a tensor or a data frame; the first axis counts examples.
         source: Where they came from, for messages and model cards.
-        kind: ``"rows"`` of numbers, ``"images"``, or a ``"table"`` of mixed kinds.
+        kind: ``"rows"`` of numbers, ``"images"``, a ``"table"`` of mixed kinds, or ``"text"``.
         labels: Class of each example as a code, shape (n,), int64; None where there are none.
         label_names: Name of each code; None where the labels are plain integers, which then are the codes.
         notes: What was recognised, chosen, skipped or looks odd, a sentence each.
@@ -46,4 +46,4 @@ class Dataset:
     @property
     def n(self) -> int:
         """Number of examples."""
-        return int(self.data.shape[0])
+        return len(self.data)

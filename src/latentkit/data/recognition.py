@@ -81,7 +81,8 @@ def learn_schema(
     Args:
         data: Array, tensor, data frame of numbers, :class:`Dataset`, or a path that :func:`read` understands.
         kind: ``"rows"``, ``"images"``, or by the number of dimensions; ``"table"`` for a table of mixed kinds, which is
-            learnt by :func:`~latentkit.data.learn_table_schema`.
+            learnt by :func:`~latentkit.data.learn_table_schema`; texts by
+            :func:`~latentkit.data.learn_text_schema`.
         size: For rows that are pixels: their height and width. For a path: as in :func:`read`.
         color: For rows that are pixels, and for a path: ``"grey"`` or ``"rgb"``.
         fit: How images are brought to size when a folder is read.

@@ -22,6 +22,7 @@ from latentkit.data.dataset import AnyArray, Dataset, Kind
 from latentkit.data.layout import Layout
 from latentkit.data.sources import read
 from latentkit.data.table import TableSchema
+from latentkit.data.text import TextSchema
 from latentkit.data.validation import check_finite, from_source
 from latentkit.data.values import StandardizedValues, ValueName, Values, as_tensor, value_kinds
 
@@ -301,8 +302,8 @@ def _plain(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def schema_from_description(description: dict[str, Any]) -> ArraySchema | TableSchema:
-    """Return the schema that :meth:`ArraySchema.describe` or :meth:`TableSchema.describe` described.
+def schema_from_description(description: dict[str, Any]) -> ArraySchema | TableSchema | TextSchema:
+    """Return the schema that the `describe` of a schema described.
 
     Raises:
         RunVersionError: If the description is of a newer format.
@@ -315,10 +316,12 @@ def schema_from_description(description: dict[str, Any]) -> ArraySchema | TableS
             "latentkit"
         )
     try:
-        if version != SCHEMA_VERSION or description["type"] not in ("array", "table"):
+        if version != SCHEMA_VERSION or description["type"] not in ("array", "table", "text"):
             raise ValueError(f"version {version!r} and type {description.get('type')!r}")
         if description["type"] == "table":
             return TableSchema.from_description(description)
+        if description["type"] == "text":
+            return TextSchema.from_description(description)
         return ArraySchema(
             layout=Layout.from_description(description["layout"]),
             numbers=value_kinds[description["numbers"]["type"]](description["numbers"]),

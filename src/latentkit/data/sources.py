@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +21,12 @@ from latentkit.data.images import IMAGE_ENDINGS, read_images
 from latentkit.data.layout import Size
 from latentkit.data.table import Selection, read_mixed_table
 from latentkit.data.tables import encode_labels, is_plain, load_table, read_table
+from latentkit.data.text import TEXT_ENDINGS, BadText, read_lines, read_text_column
 from latentkit.data.validation import check_numeric
 
 __all__ = ["read", "recorded_source"]
 
-_ENDINGS = (".npy", ".npz", ".idx", *TABLE_ENDINGS)
+_ENDINGS = (".npy", ".npz", ".idx", *TABLE_ENDINGS, *TEXT_ENDINGS)
 
 
 def read(
@@ -39,13 +41,15 @@ def read(
     progress: Progress | None = None,
     tables: Tables = TABLES,
     selection: Selection | None = None,
+    text: str | None = None,
+    bad_text: BadText = "refuse",
 ) -> Dataset:
     """Read data from a folder of images, a file, standard input, or what ships with scikit-learn.
 
     Args:
-        source: A folder of images or one image; a file .npy, .npz, .csv, .tsv, .parquet, .jsonl or idx (.csv, .tsv,
-            .jsonl and idx also packed as .gz); the name of a scikit-learn set such as ``"digits"``; or ``"-"``:
-            standard input, which holds any of these formats but images.
+        source: A folder of images or one image; a file .npy, .npz, .csv, .tsv, .parquet, .jsonl, .txt (a text a
+            line) or idx (also packed as .gz, but for .npy, .npz and .parquet); the name of a scikit-learn set such as
+            ``"digits"``; or ``"-"``: standard input, which holds any of these formats but images and .txt.
         labels: Column of a table, member of a .npz, or path of a file with a label for each example. By default
             recognised: `y_train` beside `x_train`, `y` beside `x`, names of subfolders, labels-idx1 beside images-idx3.
         array: Member of a .npz that holds the data; see :func:`~latentkit.data.arrays.read_npz`.
@@ -57,6 +61,9 @@ def read(
         tables: What becomes of a table with text, dates or missing cells: ``"numbers"`` refuses it, ``"mixed"`` reads
             it as a table of mixed kinds, ``"always"`` reads every table so.
         selection: Rows and columns of a table that are taken; None for all.
+        text: Column of a table whose texts are the data; None where the table itself is.
+        bad_text: What becomes of an empty text, or one that is no UTF-8: ``"refuse"``, ``"skip"`` or ``"replace"``; see
+            :func:`~latentkit.data.text.read_lines`.
     Returns:
         The data in the form that they came in, with labels and notes.
     Raises:
@@ -71,15 +78,17 @@ def read(
         ((1797, 8, 8), 'images', 1797)
     """
     if str(source) == "-":
-        return _standard_input(array=array, labels=labels, tables=tables, selection=selection)
+        return _standard_input(array, labels, tables, selection, text, bad_text)
     path = Path(source).expanduser()
     if not path.exists():
         dataset = _builtin(str(source), path)
     elif path.is_dir() or ending_of(path) in IMAGE_ENDINGS:
         dataset = read_images(path, size=size, color=color, fit=fit, skip_bad=skip_bad, progress=progress)
     else:
-        return _file(path, array, labels, tables, selection)
+        return _file(path, array, labels, tables, selection, text, bad_text)
     _refuse_selection(selection, str(source))
+    if text is not None:
+        raise _no_column(str(source), text)
     if array is not None:
         raise InvalidParameterError(
             f"{source}: array={array!r} chooses a member of a .npz, and this is none. Leave it out"
@@ -108,7 +117,13 @@ def _builtin(name: str, path: Path) -> Dataset:
 
 
 def _file(
-    path: Path, array: str | None, labels: str | Path | None, tables: Tables, selection: Selection | None
+    path: Path,
+    array: str | None,
+    labels: str | Path | None,
+    tables: Tables,
+    selection: Selection | None,
+    text: str | None,
+    bad_text: BadText,
 ) -> Dataset:
     ending = ending_of(path)
     try:
@@ -120,12 +135,14 @@ def _file(
     except OSError as error:
         raise UnreadableDataError(f"{path}: cannot be opened ({error.strerror}). Check the permissions") from error
     if not ending:
-        texts = " Texts are not supported by this version." if path.suffix.lower() in (".txt", ".md", ".json") else ""
         raise UnreadableDataError(
-            f"{path}: the format of this file is not known.{texts} Give a folder of images, or one of: "
-            f"{', '.join(_ENDINGS)}"
+            f"{path}: the format of this file is not known. Give a folder of images, or one of: {', '.join(_ENDINGS)}"
         )
-    return _content(path, str(path), ending, array, labels, tables, selection)
+    return _content(path, str(path), ending, array, labels, tables, selection, text, bad_text)
+
+
+def _no_column(name: str, text: str) -> InvalidParameterError:
+    return InvalidParameterError(f"{name}: text={text!r} names a column of a table, and this is none. Leave it out")
 
 
 def _sniff(head: bytes) -> str:
@@ -139,14 +156,19 @@ def _sniff(head: bytes) -> str:
 
 
 def _standard_input(
-    *, array: str | None, labels: str | Path | None, tables: Tables, selection: Selection | None
+    array: str | None,
+    labels: str | Path | None,
+    tables: Tables,
+    selection: Selection | None,
+    text: str | None,
+    bad_text: BadText,
 ) -> Dataset:
     content = sys.stdin.buffer.read()
     name = "standard input"
     if not content.strip():
         raise UnreadableDataError(f"{name}: nothing came in. Pipe a .npy, .npz, .parquet, .jsonl or .csv file into it")
     ending = _sniff(content[:64]) or (".jsonl" if content.lstrip()[:1] == b"{" else ".csv")
-    return _content(content, name, ending, array, labels, tables, selection)
+    return _content(content, name, ending, array, labels, tables, selection, text, bad_text)
 
 
 def _content(
@@ -157,6 +179,8 @@ def _content(
     labels: str | Path | None,
     tables: Tables,
     selection: Selection | None,
+    text: str | None,
+    bad_text: BadText,
 ) -> Dataset:
     if array is not None and ending != ".npz":
         raise InvalidParameterError(
@@ -164,7 +188,16 @@ def _content(
         )
     if ending not in TABLE_ENDINGS:
         _refuse_selection(selection, name)
-    if ending in TABLE_ENDINGS:
+        if text is not None:
+            raise _no_column(name, text)
+    if ending in TEXT_ENDINGS:
+        texts, notes = read_lines(source, name, bad=bad_text)
+        dataset, own = Dataset(texts, name, "text", notes=tuple(notes)), None
+    elif ending in TABLE_ENDINGS and text is not None:
+        column = None if labels is None or _is_label_file(labels) else str(labels)
+        texts, own, notes = read_text_column(source, name, ending, text, labels=column, bad=bad_text)
+        dataset = Dataset(texts, name, "text", notes=tuple(notes), reading={"text": text})
+    elif ending in TABLE_ENDINGS:
         column = None if labels is None or _is_label_file(labels) else str(labels)
         dataset, own = _table(source, name, ending, column, tables, selection)
     elif ending == ".npz":
@@ -257,4 +290,4 @@ def _with_labels(dataset: Dataset, values: NDArray[Any]) -> Dataset:
             f"{values.shape}"
         )
     codes, names = encode_labels(values)
-    return Dataset(dataset.data, dataset.source, dataset.kind, codes, names, dataset.notes)
+    return replace(dataset, labels=codes, label_names=names)

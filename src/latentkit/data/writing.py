@@ -21,23 +21,30 @@ from latentkit.data.dataset import AnyArray
 from latentkit.data.pictures import image_grid, to_image
 from latentkit.data.schema import ArraySchema
 from latentkit.data.table import TableSchema, TextTable, render, typed_table
+from latentkit.data.text import TextSchema, to_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["write"]
 
-_Writer: TypeAlias = Callable[[Any, Path, ArraySchema | TableSchema | None, Sequence[str] | None], None]
+AnySchema: TypeAlias = ArraySchema | TableSchema | TextSchema
+_Writer: TypeAlias = Callable[[Any, Path, AnySchema | None, Sequence[str] | None], None]
 
 
 def write(
-    data: Any, path: str | Path, *, schema: ArraySchema | TableSchema | None = None, names: Sequence[str] | None = None
+    data: Any,
+    path: str | Path,
+    *,
+    schema: AnySchema | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write data in the format that the ending of `path` names.
 
     ``.png`` is one grid of all images; ``folder/`` (a path that ends in a slash or has no ending) gets one PNG for each
     image, ``000000.png`` and so on; ``.npy``, ``.npz`` (member ``x``), ``.csv``, ``.tsv``, ``.parquet`` and ``.jsonl``
-    hold numbers, in tables a row for each example.
+    hold numbers, in tables a row for each example. Texts go into ``.txt``, a line each, or into tables, as a column
+    ``text``.
 
     Args:
         data: User form: array, tensor, data frame or table of texts; the latter is written to ``.csv`` and ``.tsv`` as
@@ -58,17 +65,30 @@ def write(
     ending = target.suffix.lower()
     if str(path).endswith(("/", os.sep)) or target.is_dir() or not ending:
         return _write_folder(_pictures(data, schema, target), target)
-    if ending not in _WRITERS:
+    if ending not in _WRITERS and not (ending == ".txt" and isinstance(schema, TextSchema)):
         raise InvalidParameterError(
             f"{path}: the ending {ending!r} is not known; choose one of: {', '.join(_WRITERS)}, or a folder/ of PNG "
             f"files.{suggestion(ending, _WRITERS)}"
         )
+    if isinstance(schema, TextSchema):
+        texts = to_texts(data)
+        if ending == ".txt":
+            with atomic_path(target) as temporary:
+                _write_lines(texts, temporary, target)
+            return [target]
+        if ending not in (".csv", ".tsv", ".parquet", ".jsonl"):
+            raise InvalidParameterError(
+                f"{path}: texts go into .txt, .csv, .tsv, .parquet or .jsonl. Choose one of them"
+            )
+        import pyarrow as pa
+
+        data, schema = pa.table({"text": texts}), None
     with atomic_path(target) as temporary:
         _WRITERS[ending](data, temporary, schema, names)
     return [target]
 
 
-def _pictures(data: Any, schema: ArraySchema | TableSchema | None, path: Path) -> AnyArray:
+def _pictures(data: Any, schema: AnySchema | None, path: Path) -> AnyArray:
     if isinstance(schema, ArraySchema) and schema.kind == "images":
         return schema.pictures(schema.to_model(schema.encode(data)))
     array = np.empty((0, 0)) if isinstance(data, TextTable) else to_array(data)
@@ -114,30 +134,44 @@ def _write_folder(pictures: AnyArray, folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _write_grid(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+def _write_lines(texts: Sequence[str], path: Path, target: Path) -> None:
+    broken = next((row for row, text in enumerate(texts) if "\n" in text or text.endswith("\r")), None)
+    if broken is not None:
+        raise DataError(
+            f"{target}: text {broken} (counted from 0) holds a line end, so that a line each would be another text. "
+            "Write them as .jsonl"
+        )
+    path.write_bytes("".join(f"{text}\n" for text in texts).encode())
+
+
+def _write_grid(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     image_grid(_pictures(data, schema, path)).save(path)
 
 
-def _write_npy(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+def _write_npy(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     with path.open("wb") as file:
         np.save(file, to_array(data), allow_pickle=False)
 
 
-def _write_npz(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+def _write_npz(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, x=to_array(data))
 
 
-def _write_csv(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+def _write_csv(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     _write_delimited(data, path, ",", schema, names)
 
 
-def _write_tsv(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+def _write_tsv(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     _write_delimited(data, path, "\t", schema, names)
 
 
 def _write_delimited(
-    data: Any, path: Path, delimiter: str, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None
+    data: Any,
+    path: Path,
+    delimiter: str,
+    schema: AnySchema | None,
+    names: Sequence[str] | None,
 ) -> None:
     from pyarrow import csv
 
@@ -151,15 +185,13 @@ def _write_delimited(
     csv.write_csv(_table(data, schema, names), path, csv.WriteOptions(delimiter=delimiter))
 
 
-def _write_parquet(
-    data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None
-) -> None:
+def _write_parquet(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     from pyarrow import parquet
 
     parquet.write_table(_table(data, schema, names), path)
 
 
-def _write_jsonl(data: Any, path: Path, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> None:
+def _write_jsonl(data: Any, path: Path, schema: AnySchema | None, names: Sequence[str] | None) -> None:
     with path.open("w", encoding="utf-8") as file:
         for batch in _table(data, schema, names).to_batches(max_chunksize=1024):
             file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
@@ -176,7 +208,7 @@ _WRITERS: dict[str, _Writer] = {
 }
 
 
-def _table(data: Any, schema: ArraySchema | TableSchema | None, names: Sequence[str] | None) -> pa.Table:
+def _table(data: Any, schema: AnySchema | None, names: Sequence[str] | None) -> pa.Table:
     """Return data of any container as a table: rows as they are, the pixels of an image side by side."""
     import pyarrow as pa
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, final
 import torch
 from torch import Tensor, nn
 
-from latentkit.core.parameters import check_integer
+from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.protocols import Posterior
 from latentkit.core.registry import Registry
 from latentkit.distributions.noise import drawn_shape, standard_normal
@@ -257,22 +257,48 @@ class FullGaussian:
 @posteriors.register("diagonal")
 @final
 class DiagonalPosterior(PosteriorFamily):
-    """Gaussians with independent dimensions: the encoder gives a mean and a raw log-variance for each dimension.
+    r"""Gaussians with independent dimensions: the encoder gives a mean and a raw log-variance for each dimension.
+
+    With a spread the means are normalised over a batch, so that the posteriors of all examples cannot become the prior:
+
+    .. math:: \mu_j = \gamma \frac{m_j - E[m_j]}{\sqrt{Var[m_j]}} + \beta_j, \qquad
+              E[KL(q(z \mid x), N(0, I))] \ge \tfrac12 \sum_j (\gamma^2 + \beta_j^2)
+
+    with learnt beta; outside of training, with the running mean and variance.
 
     Args:
         latent_dim: Number of latent dimensions, at least 1.
+        spread: gamma, the standard deviation of the means of each dimension over a batch, above 0; None leaves the
+            means as the encoder gives them.
+
+    Raises:
+        InvalidParameterError: If an argument has a value that it cannot have.
+
+    References:
+        Zhu et al., 2020, A Batch Normalized Inference Network Keeps the KL Vanishing Away, arXiv:2004.12585 (spread).
 
     Example:
         >>> family = DiagonalPosterior(2)
         >>> family.n_parameters, family(torch.zeros(16, 4)).rsample().shape
         (4, torch.Size([16, 2]))
+        >>> DiagonalPosterior(2, spread=0.5)(torch.randn(512, 4)).mean.std(0, correction=0)
+        tensor([0.5000, 0.5000], grad_fn=<StdBackward0>)
     """
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, *, spread: float | None = None) -> None:
         super().__init__(latent_dim, n_parameters=2 * check_integer("latent_dim", latent_dim, low=1))
+        self.spread = spread
+        self.norm: nn.BatchNorm1d | None = None
+        if spread is not None:
+            check_real("spread", spread, low=0.0, inclusive=(False, True), hint="None leaves the means as they are.")
+            self.norm = nn.BatchNorm1d(latent_dim)
+            self.norm.weight = nn.Parameter(torch.full((latent_dim,), float(spread)), requires_grad=False)
 
     def forward(self, parameters: Tensor) -> DiagonalGaussian:
         """See :meth:`DiagonalGaussian.from_parameters`."""
+        if self.norm is not None:
+            means, log_vars = at_least_float32(parameters).chunk(2, -1)
+            parameters = torch.cat((self.norm(means.flatten(0, -2)).reshape(means.shape), log_vars), -1)
         return DiagonalGaussian.from_parameters(parameters)
 
 

@@ -12,6 +12,7 @@ from latentkit.estimators.pyod import PyodAdapter
 from latentkit.estimators.quantized import VQVAE
 from latentkit.estimators.resolving import LikelihoodWarning
 from latentkit.estimators.runs import load
+from latentkit.estimators.text_tasks import TokenScore
 from latentkit.estimators.vae import VAE
 from latentkit.estimators.vaegan import VAEGAN
 
@@ -32,5 +33,6 @@ __all__ = [
     "SparseAutoencoder",
     "LikelihoodWarning",
     "TableImputer",
+    "TokenScore",
     "load",
 ]

@@ -66,9 +66,12 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     .. math:: -\log_2 p(x) \text{ bits.}
 
     Of images the model is a network of whole numbers that sees the pixels before each pixel
-    (:class:`~latentkit.codec.pixels.PixelCoder`). Every step of decoding is arithmetic of whole numbers: an archive
-    opens on any machine, with any number of threads, and gives back each byte; it is decoded and compared before it
-    counts.
+    (:class:`~latentkit.codec.pixels.PixelCoder`); of tables and of texts one of what is known of a row so far, and of
+    what followed the like (:class:`~latentkit.codec.rows.RowCoder`, :class:`~latentkit.codec.texts.TextCoder`). The
+    model of texts holds up to 1 MiB of those that it has learnt from.
+
+    Every step of decoding is arithmetic of whole numbers: an archive opens on any machine, with any number of threads,
+    and gives back each byte; it is decoded and compared before it counts.
     What does not fit the model is compressed by zstd, so that nothing grows.
 
     With `lossy` a second model is learnt, which approximates images (:class:`~latentkit.codec.lossy.LossyCoder`): what
@@ -77,7 +80,7 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
     Args:
         max_time: Time to learn, seconds or text such as ``"5m"``; None for no limit. With a limit of time the same seed
             need not give the same model.
-        max_epochs: Passes over images, at most; None for no limit.
+        max_epochs: Passes over images, at most; None for no limit. Of texts over drawn bytes; None for 3.
         keeps_rows: Whether the model of a table holds the rows that it has learnt from, where that helps: archives are
             smaller, and the model is much larger, so that it pays with ``embed=False``.
         lossy: Whether to learn to approximate images, too, for ``compress(quality=)``. Each model has half of
@@ -129,7 +132,8 @@ class Compressor(BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: Images like those to be compressed: an array of bytes (n, height, width) or (n, height, width, channels),
-                or a path: of a folder of PNG files, of .npy, .npz or idx.
+                or a path: of a folder of PNG files, of .npy, .npz or idx; of a table such as .csv or .parquet; or of
+                texts, .txt.
             y: Ignored.
             array: Member of the .npz.
         Raises:

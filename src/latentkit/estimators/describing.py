@@ -82,6 +82,7 @@ def model_card(estimator: BaseEstimator, config: Mapping[str, Any], fitted: Mapp
     is_table = estimator.schema_.kind == "table"
     columns = f"- Columns: {columns_in_words(estimator.schema_)}\n" if is_table else ""
     shape += " columns" if is_table else ""
+    shape = f"up to {shape} tokens" if estimator.schema_.kind == "text" else shape
     validation = "" if last is None or last["validation"] is None else f", {last['validation']:.2f} on held-out rows"
     name, unit = estimator._value_name, estimator._value_unit  # noqa: SLF001 (of our own)
     value = f"- {name[0].upper()}{name[1:]}"

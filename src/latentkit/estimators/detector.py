@@ -1,4 +1,4 @@
-"""Anomaly detection: one detector for rows, tables of mixed kinds and images, behind scikit-learn's interface."""
+"""Anomaly detection: one detector for rows, tables, images and texts, behind scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from latentkit.data.table.columns import markers_of
 from latentkit.estimators.detector_model import DetectorModel, fit_inside, learn_rows, number_schema
 from latentkit.estimators.detector_rows import DetectorRows
 from latentkit.estimators.detector_runs import DETECTOR, load_detector, save_detector
-from latentkit.estimators.explanations import AnomalyExplanation, Change, name_changes
+from latentkit.estimators.explanations import AnomalyExplanation, Change, explain_texts, name_changes
 from latentkit.estimators.inputs import DataIntake, odd_labels
 from latentkit.estimators.parameters import validate
 from latentkit.estimators.randomness import draw_seed, python_random_kept
@@ -67,7 +67,7 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
     The score of a row is in nats: about the negative log-probability that a normal row is as odd
     (:class:`~latentkit.tasks.detection.OddnessScore`). It is put together from parts, which look at a row through a
     model that has learnt the data. Without an `estimator` that is an ensemble of small variational autoencoders,
-    trained in one batched pass, and of images a :class:`VAE`.
+    trained in one batched pass, and of images and texts a :class:`VAE`.
 
     ====================  ==========================================================================
     part                  what it looks at
@@ -83,6 +83,8 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
     ``elbo``              the same with the divergence of the code
     ``log_likelihood``    -log p(x), importance-sampled
     ``exemplar_elbo``     ``reconstruction`` with the aggregated posterior for a prior
+    ``surprise``          how improbable a text is for its length, beside the frequencies of its tokens
+    ``stretch``           the same of the oddest three tokens behind each other
     ====================  ==========================================================================
 
     **Novelty and outliers.** A row is never compared with itself: of rows of training that are equal to it one is left
@@ -99,7 +101,7 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         regime: ``"clean"``: all rows of fit are normal, and near rows decide. ``"contaminated"``: some are odd; wide
             neighbourhoods, margins and residuals do. ``"auto"`` takes ``"contaminated"`` where a contamination is
             given, ``"clean"`` where a false-alarm rate is, and parts that suit both otherwise.
-        parts: Names of the parts; ``"auto"`` goes by the regime.
+        parts: Names of the parts; ``"auto"`` goes by the regime; of texts ``surprise``, ``stretch``, ``neighbors``.
         false_alarm_rate: Probability, at most, of flagging a normal row, guaranteed by rows that are held out
             (conformal prediction); needs clean data, and not `contamination`.
         calibration_fraction: Share of the rows that is held out to calibrate by. ``"auto"``: a tenth of 1,000 rows or
@@ -164,13 +166,15 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
     # Fit
 
     @python_random_kept()
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, held_out: Sequence[int] | None = None) -> Self:
         """Learn what normal rows are like, and where to cut.
 
         Args:
-            X: Rows (n, features), a data frame or table of mixed kinds, images, or a path. Missing cells are allowed
-                where the model inside allows them; the ensemble does.
+            X: Rows (n, features), a data frame or table of mixed kinds, images, texts, or a path. Missing cells are
+                allowed where the model inside allows them; the ensemble does.
             y: Ignored; labels are for :meth:`calibrate` and :meth:`evaluate`.
+            held_out: Numbers of the rows to calibrate by, for a frozen model that has learnt from all the others; None
+                draws them.
         Raises:
             InvalidParameterError: If a parameter has a value that it cannot have, or two of them contradict each other.
             DataError: If the data cannot be used, or are too few for the false-alarm rate.
@@ -182,14 +186,14 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
             check_parts(self.parts)
         self.seed_ = draw_seed(self.random_state)
         dataset = self._take(X, None, reset=True)
-        train, held_out = self._split(dataset.n)
+        train, judging = self._split(dataset.n, held_out)
         shown, values = self._learn(dataset, train)
         self.n_features_in_ = len(self.model_.rows.columns)
         self.parts_ = self._parts()
         self.score_ = OddnessScore(self.model_.witness, self.parts_, batch_size=self.model_.batch_size)
-        reference = shown[held_out] if len(held_out) else None
+        reference = shown[judging] if len(judging) else None
         self.score_.learn(shown[train], reference=reference, seed=derive_seed(self.seed_, "score"))
-        self._keep_reference(shown, values, train, held_out)
+        self._keep_reference(shown, values, train, judging)
         return self
 
     def _check_together(self) -> None:
@@ -221,6 +225,8 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
     def _parts(self) -> tuple[str, ...]:
         if self.parts != "auto":
             return tuple(self.parts)
+        if self.schema_.kind == "text":
+            return PARTS["texts"]
         suited = f"{self.regime_}, with categories"
         return PARTS[suited if any(self.model_.rows.cardinalities) and suited in PARTS else self.regime_]
 
@@ -228,26 +234,36 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         options = {"kinds": self.kinds, "na_values": markers_of(self.na_values) or None}
         return {name: value for name, value in options.items() if value is not None}
 
-    def _split(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _split(self, n: int, held_out: Sequence[int] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to learn from, and rows to calibrate by."""
+        if held_out is not None:
+            judging = np.unique(np.asarray(held_out, np.int64))
+            if len(judging) and not 0 <= judging[0] <= judging[-1] < n:
+                raise InvalidParameterError(f"held_out must be numbers of rows from 0 to {n - 1}.")
+            return self._two_or_more(np.setdiff1d(np.arange(n), judging), judging)
         if self.calibration_fraction != "auto":
             n_held = round(float(self.calibration_fraction) * n)
         else:
             n_held = min(_MOST_HELD_OUT, n // 10) if n >= _ENOUGH else 0
             if self.false_alarm_rate is not None:
                 n_held = max(n_held, min(int(np.ceil(1.0 / self.false_alarm_rate)), int(_MOST_HELD_SHARE * n)))
-        if n - n_held < 2:
-            raise InvalidParameterError(
-                f"calibration_fraction={self.calibration_fraction!r} of {n} rows leaves {n - n_held} to learn from; at "
-                "least 2 are needed. Use a smaller fraction, or 0 for none."
-            )
         order = torch.randperm(n, generator=generator(self.seed_, "calibration")).numpy()
-        return np.sort(order[n_held:]), np.sort(order[:n_held])
+        return self._two_or_more(np.sort(order[n_held:]), np.sort(order[:n_held]))
+
+    def _two_or_more(
+        self, train: NDArray[np.int64], judging: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if len(train) < 2:
+            raise InvalidParameterError(
+                f"calibration_fraction={self.calibration_fraction!r} of {len(train) + len(judging)} rows leaves "
+                f"{len(train)} to learn from; at least 2 are needed. Use a smaller fraction, or 0 for none."
+            )
+        return train, judging
 
     def _learn(self, dataset: Dataset, train: NDArray[np.int64]) -> tuple[Tensor, Floats]:
         """Learn how rows become numbers, and the model; return what it is shown of all rows, and their values."""
         stretch = self.regime_ == "clean"
-        if isinstance(self.estimator, str) and self.estimator == "auto" and dataset.kind != "images":
+        if isinstance(self.estimator, str) and self.estimator == "auto" and dataset.kind not in ("images", "text"):
             is_table = dataset.kind == "table"
             schema = learn_table_schema(dataset, **self._table_options()) if is_table else number_schema(dataset)
             values = DetectorRows(schema, None).values(dataset.data)
@@ -382,12 +398,16 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         Args:
             X: Data like those of fit, new rows or rows of training.
         Returns:
-            Contributions of the columns (of pixels, for images) in nats that add up to the score; for each row a
-            similar row of training that is normal, and the fewest of its cells, in the order of the contributions, that
-            would make the row normal.
+            Contributions of the columns (of pixels, for images, and tokens, for texts) in nats that add up to the
+            score; for each row a similar row of training that is normal, and the fewest of its cells, in the order of
+            the contributions, that would make the row normal. Of texts the tokens, how probable each is, and what would
+            have been more probable.
         """
         shown, values = self._shown(X)
         found = self.score_.explain(shown)
+        if self.schema_.kind == "text":
+            assert self.estimator_ is not None, "texts have a model"
+            return explain_texts(self.estimator_, shown, found, -self.offset_, self._counterparts(found.counterparts))
         is_image = self.schema_.kind == "images"
         changes: tuple[tuple[Change, ...], ...] = ()
         if not is_image:
@@ -409,7 +429,9 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
         )
 
     def _counterparts(self, places: NDArray[np.int64]) -> Any:
-        """The rows of training that are nearest, as values or images."""
+        """The rows of training that are nearest, as values, images or texts."""
+        if self.schema_.kind == "text":
+            return self.schema_.decode(self.score_.pool[places])
         if self.schema_.kind != "images":
             return self.pool_values_[places]
         event = self.score_.pool[places].reshape(-1, *self.schema_.event_shape)
@@ -473,11 +495,12 @@ class AnomalyDetector(DataIntake, OutlierMixin, BaseEstimator):  # type: ignore[
             See :func:`~latentkit.evaluation.measure_drift`; scores take part, so that columns are seen that no longer
             go together.
         Raises:
-            UnsupportedOperationError: For images, whose pixels are no columns; test their scores.
+            UnsupportedOperationError: For images and texts, which have no columns; test their scores.
         """
         check_is_fitted(self)
-        if self.schema_.kind == "images":
-            raise UnsupportedOperationError("drift is tested by columns, and these data are images.")
+        if self.schema_.kind in ("images", "text"):
+            what = "images" if self.schema_.kind == "images" else "texts"
+            raise UnsupportedOperationError(f"drift is tested by columns, and these data are {what}.")
         shown, values = self._shown(X)
         scores = (self.score_.pool_scores, self.score_(shown))
         return measure_drift(

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.seeds import derive_seed
-from latentkit.data import ArraySchema, Dataset, TableSchema, learn_schema
+from latentkit.data import ArraySchema, Dataset, TableSchema, TextSchema, learn_schema
 from latentkit.data.containers import is_frame, to_array
 from latentkit.data.table.frames import take_rows
 from latentkit.estimators.detector_rows import DetectorRows
 from latentkit.estimators.vae import VAE
 from latentkit.estimators.vectors import VectorTasks
 from latentkit.models import AutoencoderEnsemble, inference_batch_size
-from latentkit.tasks.detection import BATCH, CodesWitness, EnsembleWitness, ModelWitness, RowScale, Witness
+from latentkit.tasks.detection import BATCH, CodesWitness, EnsembleWitness, ModelWitness, RowScale, TextWitness, Witness
 
 __all__ = ["DetectorModel", "fit_inside", "learn_rows", "number_schema"]
 
@@ -38,7 +38,8 @@ class DetectorModel:
         rows: How the user's rows become numbers.
         ensemble: The ensemble of small autoencoders; None where there is an estimator.
         estimator: The fitted estimator; None where there is an ensemble.
-        units: Centre and spread of the numbers of training rows in model units, where these are what is compared.
+        units: Centre and spread of the numbers of training rows in model units, where these are what is compared; of
+            texts of the indicators that they have a token.
     """
 
     rows: DetectorRows
@@ -48,10 +49,10 @@ class DetectorModel:
 
     @property
     def batch_size(self) -> int:
-        """Rows that are asked about at once."""
-        return (
-            BATCH if self.estimator is None else min(BATCH, inference_batch_size(self.estimator.specification_.width))
-        )
+        """Rows that are asked about at once; how many texts a model is shown is up to their witness."""
+        if self.estimator is None or isinstance(self.rows.schema, TextSchema):
+            return BATCH
+        return min(BATCH, inference_batch_size(self.estimator.specification_.width))
 
     @property
     def witness(self) -> Witness:
@@ -65,6 +66,8 @@ class DetectorModel:
         if scale is not None:
             return CodesWitness(model, self.rows.code_owners, scale.owners, is_point=is_point)
         assert self.units is not None, "model units are what is compared"
+        if isinstance(self.rows.schema, TextSchema):
+            return TextWitness(model, self.rows.schema.max_length, self.units[0])
         shape, owners = self.estimator.specification_.event_shape, torch.arange(len(self.units[0]))
         return ModelWitness(model, shape, owners, *self.units, is_point=is_point)
 
@@ -72,9 +75,21 @@ class DetectorModel:
         """The same, compared in units of what was shown of training rows; pixels have one spread."""
         if self.rows.scale is not None:
             return self
+        if isinstance(self.rows.schema, TextSchema):
+            shares = _token_shares(shown, self.rows.schema.n_tokens)
+            return replace(self, units=(shares, (shares * (1.0 - shares)).sqrt()))
         is_image = self.rows.schema.kind == "images"
         spread = shown.std(correction=0).repeat(shown.shape[1]) if is_image else shown.std(0, correction=0)
         return replace(self, units=(shown.mean(0), spread))
+
+
+def _token_shares(storage: Tensor, n_tokens: int) -> Tensor:
+    """Share of the texts that have each token, as if one text more had all of them, shape (n_tokens,)."""
+    tokens = storage.sort(dim=1).values
+    is_first = torch.ones_like(tokens, dtype=torch.bool)
+    is_first[:, 1:] = tokens[:, 1:] != tokens[:, :-1]
+    counts = torch.bincount(tokens[is_first].long(), minlength=n_tokens)
+    return (counts + 1.0) / (len(storage) + 1.0)
 
 
 def number_schema(dataset: Dataset) -> ArraySchema:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentkit.data import ArraySchema, TableSchema
+from latentkit.data import ArraySchema, TableSchema, TextSchema
 from latentkit.data.table.cells import LabelCells
 from latentkit.data.table.sources import read_table_data
 from latentkit.evaluation import MixedTable
@@ -33,23 +33,27 @@ class DetectorRows:
         is_coded: Whether the model inside is shown the codes of a table.
     """
 
-    schema: ArraySchema | TableSchema
+    schema: ArraySchema | TableSchema | TextSchema
     scale: RowScale | None
     is_coded: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of what an explanation is about: columns, or pixels by their places."""
+        """Names of what an explanation is about: columns, or pixels and tokens by their places."""
         if isinstance(self.schema, TableSchema):
             return tuple(str(column.name) for column in self._seen)
         if self.schema.kind == "images":
             return tuple(",".join(map(str, index)) for index in np.ndindex(*self.schema.user_shape))
+        if isinstance(self.schema, TextSchema):
+            return tuple(map(str, range(self.schema.max_length)))
         names = self.schema.feature_names
         return tuple(map(str, range(prod(self.schema.user_shape)) if names is None else names))
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Categories of each column, 0 for numbers."""
+        """Categories of each column, 0 for numbers; none of texts, whose places are no columns."""
+        if isinstance(self.schema, TextSchema):
+            return ()
         if not isinstance(self.schema, TableSchema):
             return (0,) * prod(self.schema.user_shape)
         cells = (column.cells for column in self._seen)
@@ -68,7 +72,9 @@ class DetectorRows:
         return [column for column in self.schema.columns if not column.is_left_out]
 
     def values(self, data: Any) -> Floats:
-        """Rows as numbers and codes of categories, shape (n, columns), NaN where a cell is missing; none of images.
+        """Rows as numbers and codes of categories, shape (n, columns), NaN where a cell is missing.
+
+        Images and texts have none.
 
         Raises:
             SchemaMismatchError: If the columns are not those of fit.
@@ -76,17 +82,19 @@ class DetectorRows:
         """
         if isinstance(self.schema, TableSchema):
             return self.schema.numbers(data).values
-        if self.schema.kind == "images":
+        if isinstance(self.schema, TextSchema) or self.schema.kind == "images":
             return np.empty((0, 0))
         return self.schema.user_numbers(data)
 
     def shown(self, data: Any, values: Floats | None = None) -> Tensor:
-        """What the model is shown, shape (n, numbers), float32; NaN where unknown.
+        """What the model is shown, shape (n, numbers), float32; NaN where unknown. Of texts their tokens, integers.
 
         Args:
             data: Rows in the user's form.
             values: Their :meth:`values`, where they are at hand.
         """
+        if isinstance(self.schema, TextSchema):
+            return self.schema.encode(data)
         if isinstance(self.schema, TableSchema):
             data = read_table_data(data)
         if self.scale is not None:

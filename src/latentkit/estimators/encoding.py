@@ -166,11 +166,19 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # 
 
     def _map(self, function: Callable[[Any, Tensor], Tensor], storage: Tensor, dtype: torch.dtype) -> Tensor:
         """Apply `function` to the model and consecutive rows in model units."""
-        n = storage.shape[0]
-        self._check_conditions(n)
+        self._check_conditions(storage.shape[0])
+        order = self._order(storage)
         with self._products():
-            return map_batches(
+            found = map_batches(
                 lambda rows: function(self._model(dtype, rows), self._to_model(storage[rows], dtype)),
-                torch.arange(n),
+                order,
                 batch_size=self._batch_size,
             )
+        return found[order.argsort()] if self.schema_.kind == "text" else found
+
+    def _order(self, storage: Tensor) -> Tensor:
+        """The order in which rows go through the model: texts of about one length together."""
+        if self.schema_.kind != "text":
+            return torch.arange(storage.shape[0])
+        order: Tensor = self.schema_.lengths(storage).argsort(stable=True)
+        return order

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -19,10 +20,10 @@ from torch import Tensor, nn
 from latentkit.codec.coders import Coder
 from latentkit.core.citations import bibtex
 from latentkit.core.errors import DataError, InvalidParameterError
-from latentkit.core.parameters import parse_duration
+from latentkit.core.parameters import check_integer, parse_duration
 from latentkit.core.protocols import LatentVariableModel, Objective, Schema
 from latentkit.core.seeds import derive_seed, generator, isolated_rng
-from latentkit.data import Dataset, learn_schema, learn_table_schema
+from latentkit.data import Dataset, learn_schema, learn_table_schema, learn_text_schema
 from latentkit.data.conditions import learn_conditions
 from latentkit.data.containers import is_frame
 from latentkit.estimators.inputs import DataIntake
@@ -178,7 +179,16 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         device = pick_device(self.device)
         columns = self._learn_conditions(condition, storage.shape[0])
         drawn, judged = self._augment(), self._augment(validation=True)
-        feed = Feed(storage, self.schema_.to_model, device=device, condition=columns, hidden=HIDDEN, augment=drawn)
+        lengths = self.schema_.lengths(storage) if self.schema_.kind == "text" else None
+        feed = Feed(
+            storage,
+            self.schema_.to_model,
+            device=device,
+            condition=columns,
+            hidden=HIDDEN,
+            augment=drawn,
+            lengths=lengths,
+        )
         train = feed.subset(train_rows, augment=drawn) if len(validation_rows) else feed
         validation = feed.subset(validation_rows, augment=judged) if len(validation_rows) else None
 
@@ -212,7 +222,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             is_interrupted=lambda: interruption.requested,
             on_epoch=None if writer is None else writer.epoch,
         )
-        for note in self.schema_.notes if self.schema_.kind == "table" else ():
+        for note in self.schema_.notes if self.schema_.kind in ("table", "text") else ():
             reporter.note(note)
         if plan.privacy is not None:
             reporter.note(plan.privacy.summary())
@@ -262,6 +272,13 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _learn_schema(self, dataset: Dataset) -> Schema:
         """How these data become tensors; tables of mixed kinds are for members that have networks for them."""
+        if dataset.kind == "text":
+            if not self._takes_texts:
+                raise DataError(f"{type(self).__name__} takes numbers and images, and these data are texts. Use VAE.")
+            asked = {name: value for name, value in self._text_options().items() if name != "word_dropout"}
+            return learn_text_schema(dataset, **asked)
+        for name, value in self._text_options().items():
+            raise InvalidParameterError(f"{name}={value!r} is for texts, and these data are none. Leave it out.")
         if dataset.kind != "table":
             for name, value in self._table_options().items():
                 raise InvalidParameterError(
@@ -297,6 +314,15 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             validation=validation,
         )
 
+    def validation_rows(self, n: int) -> NDArray[np.int64]:
+        """Return which rows of fit, by number, training was judged by and did not learn from; ascending.
+
+        Args:
+            n: How many rows fit was given.
+        """
+        check_is_fitted(self)
+        return self._split(check_integer("n", n, low=1))[1].numpy()
+
     def _split(self, n_rows: int) -> tuple[Tensor, Tensor]:
         """Rows to learn from and rows to judge by; fewer than five are too few to judge by."""
         n_validation = min(round(n_rows * self.validation_fraction), 10_000)
@@ -323,7 +349,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         return cast(nn.Module, model)
 
     def _plan(self, train: Feed, device: str) -> TrainingPlan:
-        pace = default_pace(len(train), is_table=self.schema_.kind == "table", is_private=self._is_private)
+        pace = default_pace(len(train), kind=self.schema_.kind, is_private=self._is_private)
         batch_size = (
             default_batch_size(len(train), self.specification_.event_shape, most_rows=pace.most_rows)
             if self.batch_size == "auto"
@@ -414,7 +440,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
 
     def _headline(self, dataset: Dataset, n_train: int, plan: TrainingPlan) -> str:
         shape = " x ".join(str(size) for size in self.specification_.event_shape)
-        shape += " columns" if self.schema_.kind == "table" else ""
+        shape = {"table": f"{shape} columns", "text": f"up to {shape} tokens"}.get(self.schema_.kind, shape)
         parts = self.specification_.parts
         likelihood = f"{parts['likelihood']} likelihood" if "likelihood" in parts else "no likelihood"
         latents = f"codes: {parts['codes']}" if "codes" in parts else f"{self.latent_dim_} latent dimensions"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, Self, cast
@@ -20,16 +20,17 @@ from latentkit.core.products import fast_products
 from latentkit.core.protocols import ConditionalModel
 from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
-from latentkit.distributions import Prior
+from latentkit.distributions import Drawing, Prior, Tokens
 from latentkit.estimators.control import measure_control
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import HeldRows, sample_held
+from latentkit.estimators.text_tasks import stream_text
 from latentkit.evaluation import AttributeControl
 from latentkit.models import ConditionalPrior, inference_batch_size, iterate_batches, map_batches
-from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered
+from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered, write
 
 __all__ = ["Draw", "GenerativeTasks", "VectorPriors"]
 
@@ -37,6 +38,8 @@ Draw = Literal["auto", "mean", "sample"]
 
 #: Rows by which the probability of a condition is measured.
 _COUNTED = 512
+#: Texts that are written side by side.
+TEXTS = 512
 #: Width of a network from which on oneDNN's float32 products are the faster ones.
 WIDE = 256
 
@@ -100,6 +103,9 @@ class GenerativeTasks(ABC):
         guidance: float = 1.0,
         draw: Draw = "auto",
         prior: str = "auto",
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        n_beams: int = 1,
         random_state: int | np.random.RandomState | None = None,
     ) -> Any:
         """Return exactly n new examples, in the form of the data that fit took.
@@ -116,15 +122,21 @@ class GenerativeTasks(ABC):
                 as the last resort, functions from rows to a truth value for each. Rows are drawn given the former, and
                 drawn again until they pass the latter; ``n_redrawn_`` then says how many were. A constraint with a
                 missing cell holds.
-            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples.
+            temperature: Spread of z relative to the prior's, at least 0; below 1 gives safer examples. Of texts it is
+                that of the tokens, see :class:`~latentkit.distributions.Drawing`; 0 takes the most probable ones.
             guidance: Weight of the condition (or label) against none, at least 0; above 1 gives plainer and less
                 varied cases of it. Only where z is drawn given the condition, as the codes of a :class:`VQVAE` are.
             draw: ``"mean"`` of p(x given z), ``"sample"`` from it, or ``"auto"``: the mean for images, where a draw
-                adds pixel noise, and a draw for rows, whose noise belongs to the data.
+                adds pixel noise, and a draw for rows and texts, whose noise belongs to the data. The mean of a text is
+                made of the most probable token each time.
             prior: ``"model"`` draws z from the prior that was trained, which knows of no condition unless it is one
                 over codes; the name of the prior that was fitted to the posteriors of the training data afterwards,
                 such as ``"mixture"``, from that, given the condition where there is one; ``"auto"`` takes the latter
                 where there is one. A deterministic autoencoder has no other.
+            top_k: Of texts: how many of the most probable tokens are left to choose from each time; None for all.
+            top_p: Of texts: to what the probabilities of those sum that are left to choose from; 1 for all.
+            n_beams: Of texts: above 1, the most probable text given z that a search with so many beams finds; nothing
+                else is drawn then.
             random_state: Seed; None uses the estimator's own.
         Raises:
             InvalidParameterError: If the label or an option is unknown, or what is asked of columns makes no sense,
@@ -145,6 +157,9 @@ class GenerativeTasks(ABC):
                 guidance=guidance,
                 draw=draw,
                 prior=prior,
+                top_k=top_k,
+                top_p=top_p,
+                n_beams=n_beams,
                 random_state=seed,
             )
             self.n_redrawn_ = bound.n_redrawn_
@@ -172,9 +187,64 @@ class GenerativeTasks(ABC):
         usual: Literal["mean", "sample"] = "mean" if self.schema_.kind == "images" else "sample"
         how = usual if draw == "auto" else draw
         random = generator(seed, "sample")
+        if self.schema_.kind == "text":
+            drawing = Drawing(temperature=0.0 if how == "mean" else temperature, top_k=top_k, top_p=top_p)
+            z = sample_latents(source(), n, guidance=guidance, generator=random).to(self._device)
+            return self.schema_.decode(self._written(z, drawing, random, n_beams=n_beams))
+        if top_k is not None or top_p != 1.0 or n_beams != 1:
+            raise InvalidParameterError(
+                "top_k, top_p and n_beams choose among the tokens of texts, and this model was fitted to "
+                f"{self.schema_.kind}; got top_k={top_k!r}, top_p={top_p!r}, n_beams={n_beams!r}. Leave them out."
+            )
         # A prior that was fitted afterwards lies on the CPU, wherever the model is.
         z = sample_latents(source(), n, temperature=temperature, guidance=guidance, generator=random).to(self._device)
         return self.schema_.decode(self._drawn(z, how, random))
+
+    @python_random_kept()
+    def stream(
+        self,
+        n: int = 1,
+        *,
+        label: Any = None,
+        condition: Any = None,
+        temperature: float = 1.0,
+        prior: str = "auto",
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Iterator[Iterator[str]]:
+        """Yield new texts as they are written: of each, its pieces.
+
+        They are the texts that :meth:`sample` returns for the same arguments, which are described there.
+
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind != "text":
+            raise UnsupportedOperationError(
+                f"texts are written piece by piece, and this model was fitted to {self.schema_.kind}. Use sample."
+            )
+        n = check_integer("n", n, low=1)
+        seed = draw_seed(self.random_state if random_state is None else random_state)
+        if condition is not None:
+            return self.given(condition).stream(
+                n,
+                label=label,
+                temperature=temperature,
+                prior=prior,
+                top_k=top_k,
+                top_p=top_p,
+                random_state=seed,
+            )
+        self._check_conditions(n)
+        check_choice("prior", prior, ("auto", *self._prior_names()))
+        drawing, random = Drawing(temperature=temperature, top_k=top_k, top_p=top_p), generator(seed, "sample")
+        z = sample_latents(self._prior_module(label, prior)(), n, generator=random).to(self._device)
+        return (
+            stream_text(self.schema_, self._tokens(z[row : row + 1], torch.tensor([row]), drawing, random))
+            for row in range(n)
+        )
 
     def probability(
         self,
@@ -277,6 +347,19 @@ class GenerativeTasks(ABC):
                 for rows in iterate_batches(len(z), self._batch_size)
             ]
         return torch.cat(parts)
+
+    def _written(self, z: Tensor, drawing: Drawing, random: torch.Generator, *, n_beams: int) -> Tensor:
+        """Texts of latent vectors, token by token, as model units on the CPU."""
+        parts = [
+            write(self._model(torch.float32, rows), z[rows], drawing, n_beams=n_beams, generator=random).cpu()
+            for rows in iterate_batches(len(z), TEXTS)
+        ]
+        return torch.cat(parts)
+
+    def _tokens(self, z: Tensor, row: Tensor, drawing: Drawing, random: torch.Generator) -> Iterator[int]:
+        """The tokens of one text, as they are chosen."""
+        text = cast("Tokens", self._model(torch.float32, row).decode(z))
+        return (int(token) for token in text.written(drawing, generator=random))
 
     def _held(self, n: int, condition: Mapping[Any, Any], rules: list[Any], latents: Any, seed: int) -> HeldRows:
         """Rows that fit a condition on columns and keep constraints."""

@@ -19,6 +19,7 @@ from latentkit.data.containers import eager, is_frame, to_array, to_table
 from latentkit.data.dataset import Tables
 from latentkit.data.sources import recorded_source
 from latentkit.data.tables import is_plain
+from latentkit.data.text import are_texts
 
 __all__ = ["DataIntake", "attribute_values", "odd_labels", "validated"]
 
@@ -32,8 +33,15 @@ class DataIntake:
     #: Whether it has networks for tables of mixed kinds.
     _takes_tables: ClassVar[bool] = False
 
+    #: Whether it has networks for texts.
+    _takes_texts: ClassVar[bool] = False
+
     def _table_options(self) -> dict[str, Any]:
         """What is asked of the reading of tables; those that take none have nothing to ask."""
+        return {}
+
+    def _text_options(self) -> dict[str, Any]:
+        """What is asked of texts; those that take none have nothing to ask."""
         return {}
 
     def _take(self, X: Any, y: Any, *, reset: bool) -> Dataset:
@@ -46,6 +54,8 @@ class DataIntake:
             tables: Tables = "mixed" if self._takes_tables else "numbers"
             dataset = read(os.fspath(X), tables="always" if self._table_options() else tables)
             dataset = replace(dataset, reading={"source": recorded_source(os.fspath(X))})
+        elif self._is_text(X, reset=reset):
+            dataset = Dataset(data=X if hasattr(X, "__array__") else list(X), source="memory", kind="text")
         elif self._is_table(X, reset=reset):
             dataset = Dataset(data=X, source="memory", kind="table")
             if reset and is_frame(X):
@@ -68,7 +78,13 @@ class DataIntake:
             return is_frame(X) or isinstance(X, TextTable | list | tuple) or np.ndim(X) == 2
         return self._takes_tables and is_frame(X) and not _is_plain_frame(X)
 
+    def _is_text(self, X: Any, *, reset: bool) -> bool:
+        """Whether X is a list, an array or a series of texts."""
+        return are_texts(X) if reset else bool(self.schema_.kind == "text")
+
     def _checked(self, X: Any, *, reset: bool) -> Any:
+        if not reset and self.schema_.kind == "text":
+            return X  # the schema says what is no text
         if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
             X = to_array(X)  # a list of images
         if not reset and is_frame(X) and self.schema_.feature_names and not hasattr(self, "feature_names_in_"):
@@ -98,7 +114,7 @@ class DataIntake:
 
     def _dtype(self, data: Any) -> torch.dtype:
         """The precision to compute in: that of the data."""
-        if self.schema_.kind == "table":
+        if self.schema_.kind in ("table", "text"):
             return torch.float32
         if isinstance(data, (str, os.PathLike)):
             return torch.float64 if self.schema_.values == "real" and self.schema_.kind == "rows" else torch.float32
@@ -111,6 +127,8 @@ class DataIntake:
 
     def _one(self, x: Any) -> Any:
         """One example as a batch of one."""
+        if self.schema_.kind == "text":
+            return [x] if isinstance(x, str) else x
         if hasattr(x, "to_frame") and hasattr(x, "index"):
             x = x.to_frame().T.infer_objects()  # a row of a pandas frame; its index holds the names of the columns
         if isinstance(x, (str, os.PathLike, TextTable)) or is_frame(x):

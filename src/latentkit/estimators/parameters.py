@@ -53,8 +53,9 @@ class EncoderParameters:
 
     Args:
         latent_dim: Number of latent dimensions.
-        encoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, or a module of your
-            own, which is copied.
+        encoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, of a name and sizes
+            such as ``("conv", 32, 64)``, or a module of your own, which is copied; of texts ``"lstm"``, which is their
+            ``"auto"``, ``"gru"``, ``"transformer"``, or the widths of an LSTM such as ``(256,)``.
     """
 
     latent_dim: int | Literal["auto"] = field(default="auto", kw_only=False)
@@ -71,8 +72,9 @@ class NetworkParameters:
     """What a decoder is made of, and what it gives.
 
     Args:
-        decoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, or a module of your
-            own, which is copied; it maps z to the likelihood's parameters.
+        decoder: ``"auto"``, ``"mlp"``, ``"conv"``, a tuple of hidden widths such as ``(500, 500)``, of a name and sizes
+            such as ``("conv", 32, 64)``, or a module of your own, which is copied; it maps z to the likelihood's
+            parameters. Of texts as for the encoder, whatever that is.
         likelihood: ``"bernoulli"``, ``"categorical"``, ``"gaussian"``, ``"discretized_logistic"``, or ``"auto"`` for
             the one that is proper for the kind of the data.
         likelihood_options: Its arguments, such as ``{"variance": "feature"}``.
@@ -105,7 +107,14 @@ class NetworkParameters:
         """The likelihood that is proper for the learnt schema, and its arguments."""
         binarized = is_redrawn(getattr(self, "augmentation", None))
         schema: Schema = getattr(self, "schema_")  # noqa: B009 (of the data intake, which comes with fit)
-        return resolve_likelihood(self.likelihood, self.likelihood_options, schema, is_binarized=binarized)
+        hidden = getattr(self, "word_dropout", "auto")
+        return resolve_likelihood(
+            self.likelihood,
+            self.likelihood_options,
+            schema,
+            is_binarized=binarized,
+            word_dropout=0.0 if hidden == "auto" else float(hidden),
+        )
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -138,6 +147,38 @@ class TableParameters:
         """What is asked here, without what is left as it is."""
         asked = {name: getattr(self, name) for name in ("kinds", "na_values", "unseen")}
         return {name: value for name, value in asked.items() if value not in (None, {}, (), [], "unknown")}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TextParameters:
+    """How texts are cut into tokens and learnt; where one of these is given, the data are taken as texts.
+
+    Args:
+        vocabulary: Of texts: ``"subwords"`` that suit them, from which every text comes back to the byte; ``"words"``
+            between blanks; or the words themselves, ``<unk>`` among them.
+        n_tokens: Tokens of that vocabulary at most; ``"auto"`` is as many as suit the texts.
+        max_length: Tokens of a text at most; longer ones are cut. ``"auto"`` is the longest text's, up to 512.
+        word_dropout: Share of the tokens that the decoder of texts does not see while training, so that it asks z.
+    """
+
+    _takes_texts: ClassVar[bool] = True
+
+    vocabulary: str | Sequence[str] = "subwords"
+    n_tokens: int | Literal["auto"] = "auto"
+    max_length: int | Literal["auto"] = "auto"
+    word_dropout: float | Literal["auto"] = "auto"
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "vocabulary": [str, tuple, list],
+        "n_tokens": [StrOptions({"auto"}), Interval(Integral, 3, None, closed="left")],
+        "max_length": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "word_dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+    }
+
+    def _text_options(self) -> dict[str, Any]:
+        """What is asked here, without what is left as it is."""
+        asked = {name: getattr(self, name) for name in ("vocabulary", "n_tokens", "max_length", "word_dropout")}
+        return {name: value for name, value in asked.items() if value not in ("auto", "subwords")}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

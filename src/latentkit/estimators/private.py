@@ -110,6 +110,18 @@ _REFUSED: Final = (
         "Leave it out",
     ),
     (
+        "pretraining",
+        _is_set,
+        "parts of the model are then trained in turn, and noise is counted for all of it in every step",
+        "Leave it out",
+    ),
+    (
+        "aggressive",
+        _is_set,
+        "parts of the model are then trained in turn, and noise is counted for all of it in every step",
+        "Leave it out",
+    ),
+    (
         "ex_post",
         lambda name: name not in ("auto", "none"),
         "it is fitted to the codes of the rows, without noise",

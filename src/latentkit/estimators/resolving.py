@@ -89,7 +89,7 @@ class Pace:
     most_rows: int = 256
 
 
-def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pace:
+def default_pace(n_rows: int, *, kind: str, is_private: bool = False) -> Pace:
     """The rate of Adam's paper and the last weights; more where there is much to learn, or steps are noisy.
 
     A table of mixed kinds with many rows is learnt in less than half of the time by larger steps in larger batches;
@@ -98,15 +98,18 @@ def default_pace(n_rows: int, *, is_table: bool, is_private: bool = False) -> Pa
 
     Args:
         n_rows: Number of training examples.
-        is_table: Whether they are rows of a table of mixed kinds.
+        kind: Of the schema.
         is_private: Whether training is private.
 
     Example:
-        >>> [default_pace(n, is_table=True).learning_rate for n in (2_000, 20_000)]
+        >>> [default_pace(n, kind="table").learning_rate for n in (2_000, 20_000)]
         [0.001, 0.003]
     """
     if is_private:
         return Pace(learning_rate=1e-2, weight_averaging=0.99)
+    if kind == "text":
+        return Pace(learning_rate=2e-3, weight_averaging=0.998, most_rows=64)
+    is_table = kind == "table"
     if is_table and n_rows >= MANY_ROWS:
         return Pace(learning_rate=3e-3, weight_averaging=0.999, most_rows=512)
     return Pace(weight_averaging=0.998) if is_table else Pace()
@@ -118,7 +121,12 @@ def default_epochs(steps_per_epoch: int) -> int:
 
 
 def resolve_likelihood(
-    name: str, options: Mapping[str, Any] | None, schema: Schema, *, is_binarized: bool = False
+    name: str,
+    options: Mapping[str, Any] | None,
+    schema: Schema,
+    *,
+    is_binarized: bool = False,
+    word_dropout: float = 0.0,
 ) -> tuple[str, dict[str, Any]]:
     """Return the likelihood's name and arguments for the kind of these data.
 
@@ -130,6 +138,7 @@ def resolve_likelihood(
         options: Its arguments.
         schema: What was learnt of the data.
         is_binarized: Whether training takes the values as probabilities of 0 and 1.
+        word_dropout: Share of the tokens of texts that the decoder does not see while training.
 
     Raises:
         InvalidParameterError: If the likelihood has no value for such data at all.
@@ -137,6 +146,8 @@ def resolve_likelihood(
     values: str = "binary" if is_binarized else schema.values  # type: ignore[attr-defined]
     if values == "mixed":
         return _likelihood_of_columns(name, options, schema)
+    if values == "text":
+        return _likelihood_of_tokens(name, options, schema, word_dropout)
     levels: int | None = 2 if is_binarized else schema.n_levels  # type: ignore[attr-defined]
     arguments = dict(options or {})
     if name == "auto":
@@ -145,9 +156,10 @@ def resolve_likelihood(
                 f"likelihood_options={arguments!r} need a likelihood to belong to; name it: likelihood='gaussian'."
             )
         name = "bernoulli" if values == "binary" else "discretized_logistic" if levels else "gaussian"
-    if likelihoods[name].of_tables:
+    if likelihoods[name].of_tables or likelihoods[name].of_texts:
+        what = "tables of mixed kinds" if likelihoods[name].of_tables else "texts"
         raise InvalidParameterError(
-            f"likelihood {name!r} is one of tables of mixed kinds, and these data are {values} numbers. Leave it out."
+            f"likelihood {name!r} is one of {what}, and these data are {values} numbers. Leave it out."
         )
     if name == "bernoulli" and values == "real":
         raise InvalidParameterError(
@@ -183,6 +195,23 @@ def _likelihood_of_columns(name: str, options: Mapping[str, Any] | None, schema:
             f"likelihood_options={dict(options)!r}: the likelihood of a table follows from its columns. Leave them out."
         )
     return "columns", schema.codes.describe()
+
+
+def _likelihood_of_tokens(
+    name: str, options: Mapping[str, Any] | None, schema: Any, word_dropout: float
+) -> tuple[str, dict[str, Any]]:
+    """The likelihood of texts, with what their schema learnt of the tokens."""
+    if name not in ("auto", "tokens"):
+        raise InvalidParameterError(
+            f"likelihood {name!r} is one of numbers, and these data are texts. Use likelihood='auto'."
+        )
+    if options:
+        raise InvalidParameterError(
+            f"likelihood_options={dict(options)!r}: the likelihood of texts follows from their tokens; word_dropout is "
+            "a parameter of its own. Leave them out."
+        )
+    hidden = {"word_dropout": word_dropout, "unknown": schema.vocabulary.unknown} if word_dropout else {}
+    return "tokens", {"n_tokens": schema.n_tokens, **hidden}
 
 
 def resolve_objective(

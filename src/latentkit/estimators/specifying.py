@@ -6,11 +6,15 @@ from typing import Any
 
 from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
+from latentkit.core.tokens import TokenCodes
 from latentkit.distributions import likelihoods
 from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import VaeSpecification, resolve_network, settle
 
 __all__ = ["resolve_latent_dim", "specify_autoencoder"]
+
+#: Latent dimensions of texts, as in the literature of sentences.
+TEXT_LATENTS = 32
 
 
 def resolve_latent_dim(estimator: Any, *, overcomplete: int = 1) -> int:
@@ -22,6 +26,8 @@ def resolve_latent_dim(estimator: Any, *, overcomplete: int = 1) -> int:
     """
     if estimator.latent_dim != "auto":
         return int(estimator.latent_dim)
+    if estimator.schema_.kind == "text":
+        return overcomplete * TEXT_LATENTS
     return overcomplete * default_latent_dim(tuple(estimator.schema_.event_shape))
 
 
@@ -48,13 +54,15 @@ def specify_autoencoder(
     Raises:
         InvalidParameterError: If the likelihood or the encoder does not fit the data.
     """
-    event_shape = tuple(estimator.schema_.event_shape)
+    schema = estimator.schema_
+    event_shape = tuple(schema.event_shape)
     likelihood, options = estimator._resolve_likelihood()  # noqa: SLF001 (of the group of parameters)
     columns = ColumnCodes.from_description(options) if likelihoods[likelihood].of_tables else None
+    tokens = TokenCodes(schema.n_tokens, schema.max_length) if likelihoods[likelihood].of_texts else None
     plain = "none" if has_spectral_decoder and estimator.normalization == "auto" else estimator.normalization
     encoder, decoder = (
         settle(
-            resolve_network(network, event_shape, n_rows=n_rows, columns=columns),
+            resolve_network(network, event_shape, n_rows=n_rows, columns=columns, tokens=tokens),
             activation=estimator.activation,
             normalization=normalization,
         )

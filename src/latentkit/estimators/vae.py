@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, final
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from latentkit.core.protocols import Objective
 from latentkit.estimators.combinations import check_batch_statistics, check_components, check_point_codes
@@ -17,21 +20,31 @@ from latentkit.estimators.parameters import (
     ExPostParameters,
     NetworkParameters,
     TableParameters,
+    TextParameters,
     completed,
 )
 from latentkit.estimators.private import PRIVACY_CITES, PrivacyParameters
+from latentkit.estimators.randomness import draw_seed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule, resolve_objective
 from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder
+from latentkit.estimators.text_evaluation import evaluate_texts
 from latentkit.estimators.vectors import VectorTasks
+from latentkit.evaluation import TextEvaluation
 from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
 from latentkit.tasks import ex_post_priors
+from latentkit.training.feed import Feed
+from latentkit.training.plan import TrainingPlan
 
 __all__ = ["VAE"]
 
 #: Nats of KL that each latent dimension has for free where the decoder looks at the known cells of a row.
 FREE_BITS_OF_TABLES = 0.5
+#: Nats of KL that all latent dimensions of texts have for free together.
+FREE_NATS_OF_TEXTS = 8.0
+#: Nats of KL that texts have at least, since their posterior means keep a spread.
+LEAST_NATS_OF_TEXTS = 4.0
 #: Rows for which the networks of a private training are sized, at most: noise grows with the number of weights.
 PRIVATE_ROWS = 1000
 #: Objectives whose value may lie above the log-likelihood: they weigh or estimate parts of the divergence otherwise.
@@ -48,6 +61,7 @@ class VAE(
     NetworkParameters,
     ExPostParameters,
     TableParameters,
+    TextParameters,
     PrivacyParameters,
     TrainedEstimator,
 ):
@@ -60,7 +74,8 @@ class VAE(
     Args:
         posterior: Family of q(z given x): a Gaussian of ``"diagonal"`` or ``"full"`` covariance, one bent by an inverse
             autoregressive ``"flow"``, or ``"spherical"`` on the unit hypersphere.
-        posterior_options: Its arguments, such as ``{"n_layers": 2}``.
+        posterior_options: Its arguments, such as ``{"n_layers": 2}``; None is none, and for texts a ``"spread"``, which
+            holds the means of each latent dimension apart.
         prior: Prior that is trained against: ``"normal"``, ``"mixture"``, ``"vamp"`` (the model's own posteriors at
             learnt pseudo-inputs), ``"flow"``, ``"autoregressive"``, or ``"spherical"`` for that posterior.
         prior_options: Its arguments, such as ``{"n_components": 100}``.
@@ -69,11 +84,15 @@ class VAE(
         objective_options: Its further arguments, such as ``{"capacity": 25.0}`` or ``{"version": "ii"}``.
         beta: Weight of the objective's KL term, or of the part that it weighs; 1 is the bound, above 1 the beta-VAE.
             ``"auto"`` is the objective's own: 1, and 6 for ``"beta_tc"``, 0.5 for ``"ciwae"``.
-        free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds,
-            whose decoder could do without z, and 0 for other data and with `epsilon`.
+        free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds and 8
+            over all dimensions for texts, whose decoders could do without z, and 0 for other data and with `epsilon`.
         n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.
+        pretraining: Share of training in which the KL term counts nothing; then the decoder starts anew, beside an
+            encoder that has something to tell it.
+        aggressive: Share of training in which the decoder is updated in one step of ten only, so that the encoder keeps
+            up with it.
         ex_post: Prior that is fitted to the posteriors after training, from which :meth:`sample` draws: ``"auto"`` is a
             Gaussian ``"mixture"``, and ``"none"`` with `epsilon`; a coupling ``"flow"``, ``"flow_matching"``, a
             ``"second_stage"`` autoencoder of the latent vectors. All but the mixture are trained, in a tenth of
@@ -82,6 +101,10 @@ class VAE(
     References:
         Kingma and Welling, 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114.
         Ghosh et al., 2020, From Variational to Deterministic Autoencoders, arXiv:1903.12436 (ex-post mixtures).
+        Li et al., 2019, A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text, arXiv:1909.00868
+        (pre-training).
+        He et al., 2019, Lagging Inference Networks and Posterior Collapse in Variational Autoencoders, arXiv:1901.05534
+        (aggressive training).
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -102,6 +125,8 @@ class VAE(
     n_importance: int | Literal["auto"] = "auto"
     kl_schedule: str = "linear"
     kl_warm_up: float = 0.1
+    pretraining: float = 0.0
+    aggressive: float = 0.0
     ex_post: str = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -116,8 +141,54 @@ class VAE(
         "n_importance": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "kl_schedule": [str],
         "kl_warm_up": [Interval(Real, 0, 1, closed="both")],
+        "pretraining": [Interval(Real, 0, 1, closed="left")],
+        "aggressive": [Interval(Real, 0, 1, closed="both")],
         "ex_post": [StrOptions({*ex_post_priors, "auto", "none"})],
     }
+
+    # What texts are worth
+
+    def evaluate(
+        self,
+        X: Any,
+        *,
+        train: Any = None,
+        n_importance: int | None = None,
+        n_samples: int = 10_000,
+        max_texts: int | None = 1000,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> TextEvaluation:
+        """Return how well texts are predicted and rebuilt, what z carries, and how good texts of the model are.
+
+        Args:
+            X: Texts that fit has not seen, at least 2; 10 to judge samples by.
+            train: The texts of fit, all of them; samples are then judged by both, see
+                :func:`~latentkit.evaluation.text_quality`. None leaves this out.
+            n_importance: Importance samples of the bound; None takes 64. Time is linear in it.
+            n_samples: Texts that are drawn and judged, at least 10. Two language models learn from as many; 10,000
+                headlines take about a minute on two cores.
+            max_texts: Texts of X whose bound and reconstruction are computed, drawn at random; None for all.
+            random_state: Seed; None uses the estimator's own.
+        Raises:
+            UnsupportedOperationError: If the model is not one of texts.
+            DataError: If there are fewer than two texts.
+        Example:
+            >>> texts = ["a cat sat", "a dog sat", "a dog ran", "the cat ran"] * 5
+            >>> vae = VAE(latent_dim=4, decoder=(16,), encoder=(16,), max_epochs=1, random_state=0).fit(texts)
+            >>> found = vae.evaluate(["the dog sat", "a cat ran"])
+            >>> found.perplexity.n_words, found.information.kl > 0.0, found.samples
+            (8, True, None)
+        """
+        check_is_fitted(self)
+        return evaluate_texts(
+            self,
+            X,
+            train,
+            n_importance=n_importance,
+            n_samples=n_samples,
+            max_texts=max_texts,
+            seed=draw_seed(self.random_state if random_state is None else random_state),
+        )
 
     # What is trained
 
@@ -132,15 +203,19 @@ class VAE(
             kl_warm_up=float(self.kl_warm_up),
         )
         check_batch_statistics("objective", self.objective, self.batch_size)
+        latent_dim = resolve_latent_dim(self)
+        options = self._posterior_options(latent_dim)
+        if options.get("spread") is not None:
+            check_batch_statistics("posterior_options", "spread", self.batch_size, ("spread",))
         check_components(self.prior, self.prior_options, n_rows)
         self._n_train = n_rows
         return specify_autoencoder(
             self,
             min(n_rows, PRIVATE_ROWS) if self._is_private else n_rows,
             condition_dim,
-            latent_dim=resolve_latent_dim(self),
+            latent_dim=latent_dim,
             posterior=self.posterior,
-            posterior_options=dict(self.posterior_options or {}),
+            posterior_options=options,
             prior=self.prior,
             prior_options=dict(self.prior_options or {}),
         )
@@ -157,16 +232,31 @@ class VAE(
         objective: Objective = objectives[name](**arguments)
         return objective
 
+    def _posterior_options(self, latent_dim: int) -> dict[str, Any]:
+        """As asked for; means of texts keep a spread, or their decoder would come to do without z."""
+        if self.posterior_options is None and self.posterior == "diagonal" and self.schema_.kind == "text":
+            return {} if self._is_private else {"spread": min(1.0, math.sqrt(2.0 * LEAST_NATS_OF_TEXTS / latent_dim))}
+        return dict(self.posterior_options or {})
+
     def _free_bits(self) -> float:
         if self.free_bits != "auto":
             return float(self.free_bits)
         if self._is_private:
             return 0.0
+        if self.schema_.kind == "text":
+            return FREE_NATS_OF_TEXTS / self.latent_dim_ if self.objective == "elbo" else 0.0
         looks_at_cells = self.specification_.decoder["network"] == "columns"
         return FREE_BITS_OF_TABLES if self.objective == "elbo" and looks_at_cells else 0.0
 
     def _kl_weight(self) -> Callable[[float], float]:
-        return resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+        schedule = resolve_kl_schedule(self.kl_schedule, float(self.kl_warm_up))
+        start = float(self.pretraining)
+        return (lambda at: 0.0 if at < start else schedule((at - start) / (1.0 - start))) if start else schedule
+
+    def _plan(self, train: Feed, device: str) -> TrainingPlan:
+        plan = super()._plan(train, device)
+        anew = ("decoder",) if self.pretraining else ()
+        return replace(plan, pretraining=float(self.pretraining), anew=anew, aggressive=float(self.aggressive))
 
     @property
     def _value_name(self) -> str:
@@ -177,4 +267,8 @@ class VAE(
 
     def _cites(self) -> tuple[str, ...]:
         private = PRIVACY_CITES if self._is_private else ()
-        return (*objectives.cites(self.objective), *self._ex_post_cites(), *private)
+        ways = {"li2019surprisingly": self.pretraining, "he2019lagging": self.aggressive}
+        texts = ("bowman2016generating", "long2019preventing") if self.schema_.kind == "text" else ()
+        spread = ("zhu2020batch",) if "spread" in self.specification_.posterior_options else ()
+        taken = (key for key, share in ways.items() if share)
+        return (*objectives.cites(self.objective), *texts, *spread, *taken, *self._ex_post_cites(), *private)

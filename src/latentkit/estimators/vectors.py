@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.nn import functional
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
@@ -26,6 +27,7 @@ from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
+from latentkit.estimators.text_tasks import GAP, TokenScore, recover_texts, rewrite_texts, tokens_of
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
 from latentkit.models import WithPrior, inference_batch_size
 from latentkit.models.inference import iterate_batches
@@ -33,10 +35,12 @@ from latentkit.tasks import (
     Neighbourhood,
     complete,
     margin_offsets,
+    preferred_tokens,
     reconstruct,
     recover,
     sample_latents,
     score_cells,
+    score_tokens,
     traverse,
 )
 from latentkit.training.progress import Reporter
@@ -110,7 +114,8 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
             fitted = copy.deepcopy(self._fitted_prior(prior)).to(device=self._device, dtype=dtype)
         seed = derive_seed(self.seed_, "score")
         estimates: list[LikelihoodEstimate] = []
-        for rows in iterate_batches(storage.shape[0], self._batch_size):
+        order = self._order(storage)
+        for rows in torch.split(order, self._batch_size):
             part = storage[rows]
             keys = row_keys(part).to(self._device)
             x = self._to_model(part, dtype)
@@ -122,13 +127,21 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 if is_point:
                     estimate = reconstruction_likelihood(model, x, condition=condition, bf16=bf16)
                 else:
-                    estimate = importance_bound(model, x, n_draws, condition=condition, keys=keys, seed=seed, bf16=bf16)
+                    estimate = importance_bound(
+                        model, x, n_draws, condition=condition, keys=keys, seed=seed, chunk=self._chunk(x), bf16=bf16
+                    )
             estimates.append(estimate)
         return replace(
             estimates[0],
-            log_likelihood=torch.cat([estimate.log_likelihood for estimate in estimates]),
-            effective_sample_size=torch.cat([estimate.effective_sample_size for estimate in estimates]),
+            log_likelihood=torch.cat([estimate.log_likelihood for estimate in estimates])[order.argsort()],
+            effective_sample_size=torch.cat([each.effective_sample_size for each in estimates])[order.argsort()],
         )
+
+    def _chunk(self, x: Tensor) -> int | None:
+        """Draws that the decoder of texts sees at once; None leaves that of other data to the measurements there."""
+        if self.schema_.kind != "text":
+            return None
+        return inference_batch_size(self.specification_.width * x.shape[1] // self.schema_.max_length)
 
     def score_cells(self, X: Any, *, n_draws: int = 8) -> NDArray[np.float64]:
         r"""Return how probable each cell of a table is given the other cells of its row.
@@ -156,6 +169,56 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         seed = derive_seed(self.seed_, "score cells")
         scores = self._map_cells(lambda model, x: score_cells(model, x, n_draws=n_draws, seed=seed), storage)[0]
         return by_column(self.schema_, scores)
+
+    def score_tokens(self, X: Any, *, n_draws: int = 8) -> list[list[TokenScore]]:
+        r"""Return how probable each token of a text is given those before it, and z.
+
+        .. math:: s_t = \frac{1}{K} \sum_k \log p(x_t \mid x_{<t}, z_k), \qquad z_k \sim q(z \mid x)
+
+        The lowest tokens are those that make a text unusual. Those of a text add up to an estimate of the
+        reconstruction term of the bound, which is above :meth:`score_samples` by about the divergence of q(z given x).
+
+        Args:
+            X: Texts.
+            n_draws: Draws K of z for each text; they depend on its content alone.
+        Returns:
+            For each text its tokens in their order, as pieces with nats; the last one is its end, whose piece is empty,
+            unless the text was cut.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts.
+        """
+        check_is_fitted(self)
+        if self.schema_.kind != "text":
+            raise UnsupportedOperationError(
+                f"this model was fitted to {self.schema_.kind}, which have no tokens. Use score_samples, or fit on "
+                "texts."
+            )
+        n_draws = check_integer("n_draws", n_draws, low=1)
+        return self._token_scores(self._encode_input(X)[0], n_draws=n_draws)
+
+    def _token_scores(self, storage: Tensor, *, n_draws: int) -> list[list[TokenScore]]:
+        """:meth:`score_tokens` of texts as storage."""
+        seed = derive_seed(self.seed_, "score tokens")
+
+        def scored(model: Any, x: Tensor, keys: Tensor) -> Tensor:
+            return score_tokens(model, x, n_draws=n_draws, keys=keys, seed=seed)
+
+        return tokens_of(self.schema_, storage, self._map_places(scored, storage))
+
+    def _preferred_tokens(self, storage: Tensor) -> Tensor:
+        """The most probable token at each place of texts, shape (n, max_length)."""
+        return self._map_places(lambda model, x, keys: preferred_tokens(model, x), storage)
+
+    def _map_places(self, function: Callable[[Any, Tensor, Tensor], Tensor], storage: Tensor) -> Tensor:
+        """Apply `function` to the model, texts of about one length and their keys; behind their places stands 0."""
+        self._check_conditions(len(storage))
+        parts, order = [], self._order(storage)
+        with self._products():
+            for rows in torch.split(order, self._batch_size):
+                x, keys = self._to_model(storage[rows], torch.float32), row_keys(storage[rows]).to(self._device)
+                found = function(self._model(torch.float32, rows), x, keys).cpu()
+                parts.append(functional.pad(found, (0, storage.shape[1] - found.shape[1])))
+        return torch.cat(parts)[order.argsort()]
 
     # Explore and control
 
@@ -212,7 +275,8 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         again and again.
 
         Args:
-            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing.
+            X: Data like those of fit; what lies under the mask does not matter. NaN in rows counts as missing. In texts
+                ``___`` stands for lost words; of the draws the most frequent one takes the place of the mean.
             mask: True where X is observed, in the shape of X.
             n_draws: Completions per example; None takes 20. Where codes are points there is one.
             n_steps: Steps of the Markov chain per draw; more steps come closer to the conditional distribution. Where
@@ -249,6 +313,22 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
             return recover_table(
                 self.schema_, self._map_cells, data, mask, n_draws=n_draws, result=result, seed=seed, near=reference
             )
+        if self.schema_.kind == "text":
+            if mask is not None:
+                raise UnsupportedOperationError(
+                    f"lost words of texts are marked in them, by {GAP}. Leave the mask out."
+                )
+            texts = self.schema_.read(data)
+            self._check_conditions(len(texts))
+            groups = self._alike(len(texts))
+            return recover_texts(
+                self.schema_,
+                [(rows.tolist(), self._model(torch.float32, rows[:1])) for rows in groups],
+                texts,
+                n_draws=n_draws,
+                result=result,
+                seed=derive_seed(self.seed_, "recover"),
+            )
         dtype = self._dtype(data)
         if isinstance(data, (str, os.PathLike)) and self.schema_.kind == "rows":
             # kept, so that what was observed can be put back as it was given
@@ -276,6 +356,46 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
                 completed[:, rows] = draws.mean(0, keepdim=True) if result == "mean" else draws
         results = [keep_observed(self.schema_, self.schema_.decode(part), data, observed) for part in completed]
         return results[0] if result == "mean" else results
+
+    def rewrite(self, X: Any, condition: Any, *, margin: float = 2.0) -> Any:
+        """Return texts rewritten as texts of a class, such as bad reviews as good ones; most of their words stay.
+
+        The words that speak most against the class make way for others, which are drawn given the class and what
+        stands before and behind them; see :class:`~latentkit.tasks.Rewriter`. A text that speaks for the class already
+        stays as it is.
+
+        Args:
+            X: Texts like those of fit.
+            condition: The class that is asked for, of those that fit was given as `condition`.
+            margin: Nats by which a text shall be more probable as one of the class than as one of any other; more
+                words make way where it is not, up to eight.
+        Raises:
+            UnsupportedOperationError: If the model was not fitted to texts under one condition of several classes.
+            DataError: If the class is unknown.
+        """
+        check_is_fitted(self)
+        check_real("margin", margin)
+        attributes = () if self.condition_schema_ is None else self.condition_schema_.attributes
+        if self.schema_.kind != "text" or len(attributes) != 1 or len(attributes[0].classes) < 2:
+            raise UnsupportedOperationError(
+                "texts are rewritten by a model of texts that was fitted with condition=, one class for each. Fit it "
+                "so, or move texts along a direction with edit."
+            )
+
+        def bound(name: Any) -> LatentVariableModel:
+            model: LatentVariableModel = self.given(name)._model(torch.float32)  # noqa: SLF001 (itself)
+            return model
+
+        return rewrite_texts(
+            self.schema_,
+            bound,
+            self.schema_.read(self._unwrapped(X)),
+            condition,
+            classes=list(attributes[0].classes),
+            latent_dim=self.latent_dim_,
+            margin=float(margin),
+            seed=derive_seed(self.seed_, "rewrite"),
+        )
 
     def neighbourhood(self, X: Any) -> Neighbourhood:
         """Return rows of a table among which :meth:`recover` looks up those near to a row with holes.

@@ -14,6 +14,7 @@ from latentkit.evaluation.control import (
     attribute_control,
     classification_accuracy_score,
 )
+from latentkit.evaluation.copied_texts import CopiedTexts, copied_texts
 from latentkit.evaluation.detection import DetectionQuality, detection_quality
 from latentkit.evaluation.disentanglement import (
     Dci,
@@ -40,6 +41,7 @@ from latentkit.evaluation.figures import Figure
 from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.information import InformationEstimate, codebook_perplexity, mutual_information
 from latentkit.evaluation.kernel import KernelDistance, kernel_distance
+from latentkit.evaluation.language_model import LanguageModel, schema_of_judges
 from latentkit.evaluation.latents import LatentSummary, active_units, summarize_latents
 from latentkit.evaluation.likelihood import (
     LikelihoodEstimate,
@@ -53,13 +55,18 @@ from latentkit.evaluation.mixed_table import MixedTable, mixed_tables
 from latentkit.evaluation.mixture_posteriors import MixtureEstimate, miselbo
 from latentkit.evaluation.pair_trends import PairTrends, pair_associations, pair_trends
 from latentkit.evaluation.pairs import MS_SSIM_LEAST_SIDE, ms_ssim, psnr, ssim
+from latentkit.evaluation.perplexity import Perplexity, perplexity
 from latentkit.evaluation.rate_distortion import bjontegaard_rate
 from latentkit.evaluation.sample_quality import Measurement, measure_samples, sample_metrics
 from latentkit.evaluation.table_efficacy import LearnerScore, train_synthetic_test_real
 from latentkit.evaluation.table_learners import table_learners
 from latentkit.evaluation.table_privacy import ClosestRecords, CopiedCells, closest_records, copied_cells
 from latentkit.evaluation.table_quality import measure_table, table_metrics, table_privacy_figures
+from latentkit.evaluation.text_evaluation import TextEvaluation, reconstruction_figures
+from latentkit.evaluation.text_overlap import bleu, distinct_n, self_bleu
+from latentkit.evaluation.text_quality import TextQuality, text_quality
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
+from latentkit.evaluation.words import words_of
 
 __all__ = [
     "MS_SSIM_LEAST_SIDE",
@@ -71,6 +78,7 @@ __all__ = [
     "ColumnDrift",
     "ColumnShapes",
     "CopiedCells",
+    "CopiedTexts",
     "CopyRate",
     "Dci",
     "DensityCoverage",
@@ -83,6 +91,7 @@ __all__ = [
     "InceptionFeatures",
     "InformationEstimate",
     "KernelDistance",
+    "LanguageModel",
     "LatentSummary",
     "LearnerScore",
     "LikelihoodEstimate",
@@ -93,17 +102,21 @@ __all__ = [
     "NetworkFeatures",
     "PackedSize",
     "PairTrends",
+    "Perplexity",
     "PrecisionRecall",
     "PrincipalComponentFeatures",
     "RandomFeatures",
     "RatePoint",
     "RowFeatures",
     "SapScore",
+    "TextEvaluation",
+    "TextQuality",
     "TwoSampleAuc",
     "active_units",
     "attribute_control",
     "bits_per_dimension",
     "bjontegaard_rate",
+    "bleu",
     "classic_rates",
     "classic_sizes",
     "classification_accuracy_score",
@@ -111,11 +124,13 @@ __all__ = [
     "codebook_perplexity",
     "column_shapes",
     "copied_cells",
+    "copied_texts",
     "copy_rate",
     "dci",
     "density_coverage",
     "detection_quality",
     "disentanglement_metrics",
+    "distinct_n",
     "even_stacks",
     "factor_vae_score",
     "frechet_distance",
@@ -133,17 +148,23 @@ __all__ = [
     "mutual_information_gap",
     "pair_associations",
     "pair_trends",
+    "perplexity",
     "precision_recall",
     "psnr",
     "random_convolution_features",
+    "reconstruction_figures",
     "reconstruction_likelihood",
     "sample_metrics",
     "sap_score",
+    "schema_of_judges",
+    "self_bleu",
     "ssim",
     "summarize_latents",
     "table_learners",
     "table_metrics",
     "table_privacy_figures",
+    "text_quality",
     "train_synthetic_test_real",
     "two_sample_auc",
+    "words_of",
 ]

@@ -12,12 +12,15 @@ from torch import nn
 from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import suggestion
+from latentkit.core.tokens import TokenCodes
 from latentkit.nn import NetworkSpec, build_decoder, build_encoder, normalize_spectrally
+from latentkit.nn.attention import default_transformer_widths
 from latentkit.nn.building import SMALLEST_IMAGE_SIDE
 from latentkit.nn.columns import default_column_widths
 from latentkit.nn.convolutional import default_channels
 from latentkit.nn.families import check_sizes, networks
 from latentkit.nn.mlp import default_widths
+from latentkit.nn.sequences import default_sequence_widths
 
 __all__ = ["NetworkChoice", "NetworkSettings", "resolve_network", "settle"]
 
@@ -27,31 +30,65 @@ NetworkChoice: TypeAlias = dict[str, Any]
 
 #: Sizes that a resolved network may have.
 SIZES = ("widths", "channels")
+#: Networks over other data than texts.
+OF_NUMBERS = tuple(name for name in networks if not networks[name].of_texts)
+#: Networks over texts.
+SEQUENCES = tuple(name for name in networks if networks[name].of_texts)
 #: Activation and normalisation that "auto" means, by network. A run holds the names, so that it outlives a change here.
-_AUTO = {"mlp": ("relu", "none"), "conv": ("silu", "group"), "columns": ("silu", "layer")}
+_AUTO = {
+    "mlp": ("relu", "none"),
+    "conv": ("silu", "group"),
+    "columns": ("silu", "layer"),
+    "lstm": ("tanh", "none"),
+    "gru": ("tanh", "none"),
+    "transformer": ("gelu", "layer"),
+}
+#: Widths that "auto" means of a network over texts, by number of texts.
+_WIDTHS = {
+    "lstm": default_sequence_widths,
+    "gru": default_sequence_widths,
+    "transformer": default_transformer_widths,
+}
 
 
 def resolve_network(
-    spec: NetworkSpec,
+    spec: NetworkSpec | tuple[str, *tuple[int, ...]],
     event_shape: Sequence[int],
     *,
     n_rows: int | None = None,
     columns: ColumnCodes | None = None,
+    tokens: TokenCodes | None = None,
 ) -> NetworkChoice:
     """Return what `spec` means for these data, with every size written out.
 
-    A table of mixed kinds, of which `columns` are the codes of its columns, has its own network; a tuple of widths is
-    that of its blocks.
+    A tuple is of widths, or of a network's name and its sizes. A table of mixed kinds, of which `columns` are the codes
+    of its columns, has its own network; a tuple of widths is that of its blocks. Texts, of which `tokens` are the
+    codes, have recurrent networks or transformers; a tuple of widths is that of the layers of an LSTM.
 
     Example:
         >>> resolve_network("auto", (30,))
         {'network': 'mlp', 'widths': [64, 64]}
         >>> resolve_network((500, 500), (1, 28, 28))
         {'network': 'mlp', 'widths': [500, 500]}
+        >>> resolve_network(("conv", 16, 32), (1, 28, 28))
+        {'network': 'conv', 'channels': [16, 32]}
     """
     if isinstance(spec, nn.Module):
         return {"network": "custom"}
+    if not isinstance(spec, str) and len(spec) > 1 and isinstance(spec[0], str):
+        first, *sizes = spec
+        choice = resolve_network(str(first), event_shape, n_rows=n_rows, columns=columns, tokens=tokens)
+        return {**choice, "channels" if "channels" in choice else "widths": list(sizes)}
     name: object = spec
+    if tokens is not None:
+        if isinstance(spec, str) and spec not in ("auto", *SEQUENCES):
+            raise InvalidParameterError(
+                f"texts have networks of their own: 'auto', {', '.join(map(repr, SEQUENCES))} or widths such as (256,);"
+                f" got {spec!r}.{suggestion(spec, SEQUENCES)}"
+            )
+        network = spec if isinstance(spec, str) and spec != "auto" else "lstm"
+        widths = _WIDTHS[network](n_rows) if isinstance(spec, str) else spec
+        return {"network": network, "widths": list(widths), **tokens.describe()}
     if isinstance(spec, str) and spec == "auto":
         is_image = len(event_shape) == 3 and min(event_shape[1:]) >= SMALLEST_IMAGE_SIDE
         name = "columns" if columns is not None else "conv" if is_image else "mlp"
@@ -164,7 +201,7 @@ class NetworkSettings:
             return own, common
         if choice["network"] not in networks:
             raise InvalidParameterError(
-                f"{role} must be 'auto', one of: {', '.join(networks)}, a tuple of widths such as (500, 500), or a "
+                f"{role} must be 'auto', one of: {', '.join(OF_NUMBERS)}, a tuple of widths such as (500, 500), or a "
                 f"module of your own; got {choice['network']!r}.{suggestion(str(choice['network']), networks)}"
             )
         if choice["network"] == "conv" and n_event_dims != 3:
@@ -176,6 +213,8 @@ class NetworkSettings:
         sizes: dict[str, Any] = {name: tuple(choice[name]) for name in SIZES if name in choice}
         if "cardinalities" in choice:
             sizes["columns"], sizes["n_rows"] = ColumnCodes.from_description(choice), choice.get("n_rows")
+        if "n_tokens" in choice:
+            sizes["tokens"] = TokenCodes.from_description(choice)
         names: dict[str, Any] = {name: choice[name] for name in ("activation", "normalization") if name in choice}
         return choice["network"], {**common, **names, **sizes}
 

@@ -103,6 +103,9 @@ class Specification(ABC):
         for choice in self.networks.values():
             sizes.extend(choice.get("widths", ()))
             sizes.append(sum(choice.get("cardinalities", ())))
+            if "n_tokens" in choice:
+                # the gates of a cell at every place
+                sizes.append(4 * choice["widths"][0] * choice["max_length"])
             if choice["network"] == "conv":
                 # The first stage halves the grid and is the largest; three copies are alive in a residual block.
                 sizes.append(3 * choice["channels"][0] * prod(self.event_shape[1:]) // 4)

@@ -8,12 +8,15 @@ from torch import Tensor, nn
 from latentkit.distributions import Likelihood
 from latentkit.nn.columns import ColumnDecoder
 from latentkit.nn.convolutional import PixelBias
+from latentkit.nn.tokens import TokenDecoder
 
 __all__ = ["start_at_mean"]
 
 
 @torch.no_grad()
-def start_at_mean(likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnDecoder | None, x: Tensor) -> None:
+def start_at_mean(
+    likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnDecoder | TokenDecoder | None, x: Tensor
+) -> None:
     """Set the bias of a decoder's last layer to the likelihood's parameters of the marginal distribution of x.
 
     Args:
@@ -23,6 +26,9 @@ def start_at_mean(likelihood: Likelihood, layer: nn.Linear | PixelBias | ColumnD
     """
     likelihood.initialize(x)
     initial: Tensor = likelihood.initial_parameters(x)
+    if isinstance(layer, TokenDecoder):
+        layer.start_at(initial.flatten())
+        return
     bias = None if layer is None else layer.bias
     if bias is None:
         return

@@ -27,9 +27,12 @@ from latentkit.models.conditional_priors import ConditionalPrior
 from latentkit.models.networks import NetworkChoice
 from latentkit.models.specification import Specification, build_part, models
 from latentkit.models.starting import start_at_mean
-from latentkit.nn import last_layer
+from latentkit.nn import last_layer, networks
 
 __all__ = ["VaeSpecification", "VariationalAutoencoder", "WithPrior"]
+
+#: Decoders that see, beside z, the part of an example that is known already.
+LOOKS_BACK = tuple(name for name in networks if networks[name].of_tables or networks[name].of_texts)
 
 
 @final
@@ -45,7 +48,7 @@ class VariationalAutoencoder(nn.Module):
         likelihood: Family of p(x given z); may hold learnt parameters such as a shared variance.
         prior: Module that returns p(z) when called.
         latent_dim: Number of latent dimensions.
-        event_shape: Shape of one example in model units.
+        event_shape: Shape of one example in model units; texts may be shorter.
         join: How the encoder sees a condition beside x; None for a model without conditions.
         condition_dim: Columns of a condition; the decoder then takes latent_dim + condition_dim numbers.
 
@@ -267,7 +270,7 @@ class VaeSpecification(Specification):
         n_inputs = self.latent_dim + self.condition_dim
         encoder = self.settings.encoder(self.encoder, seen, posterior.n_parameters, own=own.get("encoder"))
         decoder = self.settings.decoder(self.decoder, n_inputs, likelihood.output_shape, own=own.get("decoder"))
-        if self.decoder["network"] == "columns":
+        if self.decoder["network"] in LOOKS_BACK:
             likelihood.look_at(decoder)
         return VariationalAutoencoder(
             encoder=encoder,

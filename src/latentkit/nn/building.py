@@ -11,12 +11,14 @@ from torch import nn
 from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
+from latentkit.core.tokens import TokenCodes
 from latentkit.nn.columns import ColumnDecoder
 from latentkit.nn.convolutional import ConvDecoder, PixelBias
 from latentkit.nn.families import NetworkFamily, NetworkOptions, check_sizes, networks
 from latentkit.nn.grids import GridDecoder
 from latentkit.nn.mlp import MLP
 from latentkit.nn.own import adapt_decoder, adapt_encoder
+from latentkit.nn.tokens import TokenDecoder
 
 __all__ = ["NetworkSpec", "build_decoder", "build_encoder", "last_layer"]
 
@@ -39,6 +41,7 @@ def build_encoder(
     residual: bool | Literal["auto"] = "auto",
     n_rows: int | None = None,
     columns: ColumnCodes | None = None,
+    tokens: TokenCodes | None = None,
 ) -> nn.Module:
     """Return a network from x of shape (batch, *event) to (batch, n_outputs).
 
@@ -56,6 +59,7 @@ def build_encoder(
         residual: "auto" is False for "mlp" and True for "conv".
         n_rows: Number of training examples, where known.
         columns: For "columns".
+        tokens: For "lstm", "gru" and "transformer".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, or does not belong to this network.
@@ -76,6 +80,7 @@ def build_encoder(
         residual=residual,
         n_rows=n_rows,
         columns=columns,
+        tokens=tokens,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("encoder", options)
@@ -98,6 +103,7 @@ def build_decoder(
     upsampling: Literal["transposed", "nearest"] = "transposed",
     n_rows: int | None = None,
     columns: ColumnCodes | None = None,
+    tokens: TokenCodes | None = None,
 ) -> nn.Module:
     """Return a network from z of shape (batch, latent) to (batch, *output_shape).
 
@@ -115,6 +121,7 @@ def build_decoder(
         upsampling: For "conv".
         n_rows: Number of training examples, where known.
         columns: For "columns".
+        tokens: For "lstm", "gru" and "transformer".
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have, does not belong to this network, or your
@@ -141,6 +148,7 @@ def build_decoder(
         upsampling=upsampling,
         n_rows=n_rows,
         columns=columns,
+        tokens=tokens,
     )
     if isinstance(spec, nn.Module):
         _refuse_options("decoder", options)
@@ -149,7 +157,7 @@ def build_decoder(
     return family.decoder(latent_dim, shape, options)
 
 
-def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | None:
+def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | TokenDecoder | None:
     """Return the part of a decoder of ours whose `bias` is added to its output, or None for a user's module.
 
     A module of the user's own is left as it came: it may be trained already, or bend its output after the last layer.
@@ -162,7 +170,7 @@ def last_layer(decoder: nn.Module) -> nn.Linear | PixelBias | ColumnDecoder | No
         layer = decoder.linears[-1]
         assert isinstance(layer, nn.Linear)
         return layer
-    if isinstance(decoder, ColumnDecoder):
+    if isinstance(decoder, (ColumnDecoder, TokenDecoder)):
         return decoder
     return decoder.output_bias if isinstance(decoder, (ConvDecoder, GridDecoder)) else None
 

@@ -457,4 +457,4 @@ def _decoder(latent_dim: int, output_shape: tuple[int, ...], options: NetworkOpt
     return ColumnDecoder(columns, latent_dim, **settings)
 
 
-networks.register("columns")(NetworkFamily(encoder=_encoder, decoder=_decoder))
+networks.register("columns")(NetworkFamily(encoder=_encoder, decoder=_decoder, of_tables=True))

@@ -12,6 +12,7 @@ from latentkit.core.columns import ColumnCodes
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.registry import Registry
+from latentkit.core.tokens import TokenCodes
 from latentkit.nn.activations import activations
 
 __all__ = ["NetworkFamily", "NetworkOptions", "check_sizes", "n_groups", "networks"]
@@ -38,6 +39,7 @@ class NetworkOptions:
             followed by a convolution.
         n_rows: Number of training examples, where known: few examples get a smaller network.
         columns: Codes of the columns of a table of mixed kinds.
+        tokens: Tokens of texts.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -52,6 +54,7 @@ class NetworkOptions:
     upsampling: str = "transposed"
     n_rows: int | None = None
     columns: ColumnCodes | None = None
+    tokens: TokenCodes | None = None
 
     def __post_init__(self) -> None:
         if self.activation != "auto":
@@ -77,10 +80,14 @@ class NetworkFamily:
         encoder: Called with event_shape, n_outputs and options; x (batch, *event) -> (batch, n_outputs).
         decoder: Called with latent_dim, output_shape and options; z (batch, latent) -> (batch, *output_shape), where
             output_shape is (n_parameters, *event).
+        of_tables: Whether its data are tables of mixed kinds, whose cells are codes and positions inside them.
+        of_texts: Whether its data are texts, of which each example is a sequence of tokens.
     """
 
     encoder: Callable[[tuple[int, ...], int, NetworkOptions], nn.Module]
     decoder: Callable[[int, tuple[int, ...], NetworkOptions], nn.Module]
+    of_tables: bool = False
+    of_texts: bool = False
 
 
 networks: Registry[NetworkFamily] = Registry("network")

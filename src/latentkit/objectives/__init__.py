@@ -17,6 +17,7 @@ from latentkit.objectives.phases import objectives
 from latentkit.objectives.quantized import VectorQuantized
 from latentkit.objectives.reconstruction import Reconstruction, corruptions
 from latentkit.objectives.schedules import ConstantKl, CyclicalKl, KlSchedule, LinearKl, kl_schedule, kl_schedules
+from latentkit.objectives.semi_amortized import SemiAmortized
 from latentkit.objectives.total_correlation import BetaTc, KlDecomposition, kl_decomposition
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Miwae",
     "Piwae",
     "Reconstruction",
+    "SemiAmortized",
     "Stl",
     "VaeGanObjective",
     "VectorQuantized",

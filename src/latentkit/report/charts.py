@@ -25,6 +25,7 @@ __all__ = [
     "error_bars",
     "latent_histogram",
     "latent_map",
+    "length_histogram",
     "marginal",
     "path_heatmap",
     "score_histogram",
@@ -240,6 +241,28 @@ def distances(data: Numbers, samples: Numbers) -> Figure:
 
 
 @house_style()
+def length_histogram(data: Numbers, samples: Numbers) -> Figure:
+    """How long examples and samples are: data as an area, samples as a line; the longest half per cent are left out.
+
+    Args:
+        data: Whole numbers, shape (n,).
+        samples: Likewise.
+    """
+    figure, axes = new_axes(4.0, 2.3)
+    both = np.concatenate([data, samples])
+    low, high = int(both.min()), int(np.quantile(both, 0.995))
+    step = max(1, -(-(high - low) // 40))
+    bins = (np.arange(low, high + step + 1, step) - 0.5).tolist()
+    axes.hist(data, bins=bins, density=True, color=INKS["line"], label="data")
+    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label="new")
+    axes.legend(frameon=False, labelcolor=INKS["soft"])
+    axes.grid(visible=False)
+    axes.set_yticks([])
+    _count_ticks(axes)
+    return figure
+
+
+@house_style()
 def usage_bars(frequencies: Numbers) -> Figure:
     """Frequency of each code, largest first, with the frequency that all would have if they were alike."""
     figure, axes = new_axes(5.2, 2.9)
@@ -420,7 +443,7 @@ def latent_map(points: Numbers, groups: Sequence[tuple[str, str, Numbers]], *, a
     """
     figure, axes = new_axes(4.6, 4.3)
     size = 3.2 if len(points) > 500 else 4.5
-    for _, colour, rows in groups:
+    for place, (_, colour, rows) in enumerate(groups):
         axes.plot(
             points[rows, 0].round(3),
             points[rows, 1].round(3),
@@ -430,6 +453,7 @@ def latent_map(points: Numbers, groups: Sequence[tuple[str, str, Numbers]], *, a
             markeredgewidth=0,
             color=colour,
             alpha=0.75,
+            gid=f"points-{place}",
         )
     from matplotlib.patheffects import withStroke
 

@@ -34,12 +34,13 @@ def odd_rows(subject: Subject) -> Section:
     """The part about odd rows; asked for only where there is a detector."""
     detector = subject.detector
     assert detector is not None, "asked only where there is a detector"
-    thing = "image" if subject.is_images else "row"
+    is_text = subject.schema.kind == "text"
+    thing = "image" if subject.is_images else "text" if is_text else "row"
     heading = f"Odd {thing}s"
     lead = (
         f"The {thing}s that are least like the others, the oddest first, and what is odd about them. A score says how "
     )
-    lead += f"surprising {'an image' if subject.is_images else 'a row'} is: one nat more is about e times as rare."
+    lead += f"surprising {'an image' if subject.is_images else f'a {thing}'} is: one nat more is about e times as rare."
     if subject.sample is None:
         return Section(key="odd", heading=heading, lead=lead, blocks=[needs_data(f"Scores of {thing}s")])
     scores = -detector.score_samples(subject.sample.data)
@@ -59,13 +60,14 @@ def odd_rows(subject: Subject) -> Section:
         ],
     )
     charts = [_histogram(scores, n_flagged, explanation.threshold, thing)]
-    if not subject.is_images and n_flagged > 1:
+    if not subject.is_images and not is_text and n_flagged > 1:
         charts.append(_columns(subject, explanation, n_flagged))
+    show = _images if subject.is_images else _texts if is_text else _rows
     return Section(
         key="odd",
         heading=heading,
         lead=lead,
-        blocks=[Panels(charts=charts, size="large"), (_images if subject.is_images else _rows)(subject, found)],
+        blocks=[Panels(charts=charts, size="large"), show(subject, found)],
         method=[_method(detector, thing)],
     )
 
@@ -137,6 +139,38 @@ def _rows(subject: Subject, found: _Found) -> Block:
     return Strips(strips=strips, caption=caption)
 
 
+def _texts(subject: Subject, found: _Found) -> Block:
+    """Each text with what its tokens add to the score."""
+    explanation = found.explanation
+    largest = max(float(explanation.contributions[: len(found.labels)].max()), 1e-9)
+    texts, strips = subject.schema.read(found.data), []
+    for place, (label, detail) in enumerate(zip(found.labels, found.details, strict=True)):
+        given, tokens = explanation.contributions[place], explanation.tokens[place]
+        order = [int(j) for j in np.argsort(-given, kind="stable")[:MOST_COLUMNS] if given[j] >= SMALLEST]
+        order = sorted(order or [int(given.argmax())])
+        pieces = [_text(_piece(tokens[j].piece)) for j in order]
+        changes = [
+            f"“{_piece(change.normal)}” instead of “{_piece(change.value)}”" for change in explanation.changes[place]
+        ]
+        rather = f" More probable would be {', '.join(changes)}." if changes else ""
+        chart = Chart(
+            name=f"odd-{place + 1}",
+            art=contribution_bars(np.maximum(given[order], 0.0), pieces, largest=largest),
+            caption=f"“{texts[place]}”{rather}",
+            alternative=f"{label}: {explanation.sentence(place)}.",
+        )
+        strips.append(Strip(label=label, detail=detail, chart=chart))
+    caption = (
+        "What tokens add to the score, nats; the longest bar of all texts sets the scale. Texts are counted from 0."
+    )
+    return Strips(strips=strips, caption=caption)
+
+
+def _piece(piece: str) -> str:
+    """A piece of a text, without the blanks around it."""
+    return piece.strip() or ("a blank" if piece else "its end")
+
+
 def _sentence(explanation: AnomalyExplanation, place: int, because: Sequence[str], names: dict[str | int, str]) -> str:
     """Why a row is odd, in words, and what would make it normal."""
     listed = because[0] if len(because) == 1 else f"{', '.join(because[:-1])} and {because[-1]}"
@@ -204,11 +238,12 @@ def _method(detector: AnomalyDetector, thing: str) -> Method:
     parts = ", ".join(name.replace("_", " ") for name in detector.parts_)
     n = len(detector.reference_)
     held_out = "held out of training" if detector.is_held_out_ else "of training, which makes it a guide, no guarantee"
-    what = "pixels" if thing == "image" else "columns"
+    what = {"image": "pixels", "text": "tokens"}.get(thing, "columns")
+    shared = "shares of its parts" if thing == "text" else "Aumann-Shapley values and integrated gradients"
     return Method(
         f"Odd {thing}s",
         f"The score of AnomalyDetector: the mean of its parts ({parts}) on one scale, as the negative log-probability "
         f"that a normal {thing} is as odd. The cut: {detector.calibration_.rule}. The p-value is the share of "
         f"{count(n, thing)} that are as odd, {held_out}. No {thing} is compared with its equal, so that those of "
-        f"training are judged as new ones are. What {what} add are Aumann-Shapley values and integrated gradients.",
+        f"training are judged as new ones are. What {what} add are {shared}.",
     )

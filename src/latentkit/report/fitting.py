@@ -27,7 +27,7 @@ _LIKELIHOODS = {
 _STOPPED = {
     "epochs": "all epochs done",
     "time": "the time was up",
-    "patience": "no more improvement on held-out rows",
+    "patience": "no more improvement on what was held out",
 }
 
 
@@ -48,6 +48,9 @@ def summary(subject: Subject) -> str:
         kinds = "Categories, numbers and what is missing are learnt together."
         columns = count(len(subject.schema.columns), "column")
         return f"{name} that turns {n:,} rows of {columns} into {numbers}, and back. {kinds}{source}"
+    if subject.is_text:
+        source = source.replace("New data", "New texts")
+        return f"{name} that turns {f'{n:,} ' if n else ''}texts into {numbers}, and back, token by token.{source}"
     if not subject.has_encoder:
         return f"{name} that makes {examples} out of {numbers}{with_likelihood}.{source}"
     if subject.is_discrete:
@@ -72,17 +75,25 @@ def tiles(subject: Subject) -> list[Tile]:
         estimate = subject.likelihood
         places, n_importance = subject.scored
         effective = float(estimate.effective_sample_size.median())
-        label = "Lower bound on log p(x), mean"
-        how = f"K = {n_importance}, median effective sample size {number(effective, 2)}, {count(len(places), 'row')}"
+        label, of = "Lower bound on log p(x), mean", count(len(places), subject.noun)
+        how = f"K = {n_importance}, median effective sample size {number(effective, 2)}, {of}"
         if subject.is_discrete:
-            how = f"log p(c) + log p(x given c), {count(len(places), 'row')}"
+            how = f"log p(c) + log p(x given c), {of}"
         if not estimate.is_bound:
             label = "log p(x given z) of reconstructions, mean"
-            how = f"no bound on log p(x); {count(len(places), 'row')}"
+            how = f"no bound on log p(x); {of}"
         mean = estimate.log_likelihood.mean()
         result.append(Tile(value=f"{number(float(mean))} nats", label=label, detail=how))
         step = grid_step(subject)
-        if is_mass(subject) or step is not None:
+        if subject.is_text:
+            result.append(
+                Tile(
+                    value=number(subject.perplexity.per_word),
+                    label="Perplexity of a word",
+                    detail=f"{number(subject.perplexity.bits_per_byte, 3)} bits a byte; lower is better",
+                )
+            )
+        elif is_mass(subject) or step is not None:
             bits = bits_per_dimension(mean, subject.n_features, step=None if is_mass(subject) else step)
             result.append(
                 Tile(
@@ -96,7 +107,7 @@ def tiles(subject: Subject) -> list[Tile]:
         result.append(
             Tile(
                 value=f"{number(best['validation'])} {subject.value_unit}",
-                label="Objective on held-out rows",
+                label=f"Objective on held-out {subject.noun}s",
                 detail=f"{subject.value_name}; best epoch, {estimator.best_epoch_}",
             )
         )
@@ -166,7 +177,9 @@ def training(subject: Subject) -> Section:
 
     validated = any(record["validation"] is not None for record in history)
     best = estimator.best_epoch_ if validated else None
-    objective = {"training": line("objective")} | ({"held-out rows": line("validation")} if validated else {})
+    objective = {"training": line("objective")} | (
+        {f"held-out {subject.noun}s": line("validation")} if validated else {}
+    )
     last = history[(best or len(history)) - 1]
     charts = [
         Chart(
@@ -177,7 +190,11 @@ def training(subject: Subject) -> Section:
             alternative=(
                 f"Line chart of the objective over {count(len(epochs), 'epoch')}: training ends at "
                 f"{number(history[-1]['objective'])} {subject.value_unit}"
-                + (f", held-out rows reach {number(last['validation'])} in epoch {best}." if validated else ".")
+                + (
+                    f", held-out {subject.noun}s reach {number(last['validation'])} in epoch {best}."
+                    if validated
+                    else "."
+                )
             ),
         )
     ]
@@ -212,15 +229,18 @@ def training(subject: Subject) -> Section:
         )
     )
     kept = (
-        f"The weights are those of epoch {best}, the best on held-out rows."
+        f"The weights are those of epoch {best}, the best on held-out {subject.noun}s."
         if best
-        else "The weights are those of the last epoch, as no rows were held out."
+        else f"The weights are those of the last epoch, as no {subject.noun}s were held out."
     )
     weight, full = "", ""
     if subject.has_encoder and not (subject.is_deterministic or subject.is_discrete):
         weight, full = " and with the weight of the KL term that the epoch had", "at full weight and "
-    in_nats = ", in nats per example, summed over the features" if subject.has_likelihood else ""
-    held_out = f"; the held-out rows are measured at the end of the epoch, {full}with the same noise each time"
+    places = "tokens" if subject.is_text else "features"
+    in_nats = f", in nats per example, summed over the {places}" if subject.has_likelihood else ""
+    held_out = (
+        f"; the held-out {subject.noun}s are measured at the end of the epoch, {full}with the same noise each time"
+    )
     held_out = held_out if validated else ""
     events = [Note(text=f"During training: {event}") for event in estimator.events_]
     return Section(
@@ -234,8 +254,8 @@ def training(subject: Subject) -> Section:
         method=[
             Method(
                 "Learning curves",
-                f"Means over the rows of each epoch{in_nats}. The training curve is measured while the weights still "
-                f"change{weight}{held_out}.",
+                f"Means over the {subject.noun}s of each epoch{in_nats}. The training curve is measured while the "
+                f"weights still change{weight}{held_out}.",
             )
         ],
     )

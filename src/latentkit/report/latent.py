@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentkit.core.seeds import derive_seed, generator
+from latentkit.core.seeds import generator
 from latentkit.report.charts import divergence_bars, latent_histogram, latent_map, variance_bars
+from latentkit.report.marking import readable
 from latentkit.report.page import Block, Chart, Legend, Method, Note, Panels, Section
 from latentkit.report.style import CLASS_COLOURS, INKS, class_colour
 from latentkit.report.subject import Subject
@@ -21,6 +23,9 @@ __all__ = ["dimensions", "latents_of", "most", "needs_data", "needs_ex_post", "n
 TSNE_POINTS = 1000
 #: Variance of the posterior mean above which a dimension counts as active (Burda et al., 2016).
 THRESHOLD = 0.01
+
+#: Characters of a text that are shown where its point is pointed at.
+MOST_OF_TITLE = 120
 
 Groups = list[tuple[str, str, NDArray[np.int64]]]
 
@@ -79,7 +84,7 @@ def dimensions(subject: Subject) -> Section:
             key="dimensions",
             heading=heading,
             lead=lead,
-            blocks=[Note(text="A spread over examples needs at least two rows, and the data have one.")],
+            blocks=[Note(text=f"A spread over examples needs at least two {subject.noun}s, and the data have one.")],
         )
     order = subject.dimensions
     variances = figures.mean_variance.numpy()
@@ -88,8 +93,8 @@ def dimensions(subject: Subject) -> Section:
     method = [
         Method(
             "Active dimensions",
-            f"A dimension is active where the code varies over the {count(subject.sample.n, 'row')} with a variance "
-            f"above {THRESHOLD:g} (Burda et al., 2016, for posterior means).",
+            f"A dimension is active where the code varies over the {count(subject.sample.n, subject.noun)} with a "
+            f"variance above {THRESHOLD:g} (Burda et al., 2016, for posterior means).",
         )
     ]
     if figures.kl_per_dimension is not None:
@@ -109,9 +114,10 @@ def dimensions(subject: Subject) -> Section:
         method = [
             Method(
                 "KL per dimension",
-                f"Mean over {count(subject.sample.n, 'row')} of KL(q(z_j given x), N(0, 1)), in nats. With a full "
-                "covariance, it is that of the marginal of each dimension. A dimension is active where the posterior "
-                f"mean varies over the rows with a variance above {THRESHOLD:g} (Burda et al., 2016).",
+                f"Mean over {count(subject.sample.n, subject.noun)} of KL(q(z_j given x), N(0, 1)), in nats. With a "
+                "full covariance, it is that of the marginal of each dimension. A dimension is active where the "
+                f"posterior mean varies over the {subject.noun}s with a variance above {THRESHOLD:g} (Burda et al., "
+                "2016).",
             )
         ]
     what = "code" if subject.is_deterministic else "posterior mean"
@@ -150,32 +156,35 @@ def space(subject: Subject) -> Section:
     charts: list[Chart] = []
     method = ""
     coloured = " coloured by class" if entries else ""
+    titles = _titles(subject)
     if subject.latent_dim == 1:
         art = latent_histogram(means[:, 0], groups)
         alternative = f"Histogram of the latent mean of {count(len(means), 'example')}{coloured}."
         charts.append(Chart(name="map", art=art, alternative=alternative))
         method = f"Histogram of the {means_are}; with one latent dimension there is nothing to project."
     elif subject.latent_dim == 2:
-        charts.append(_chart("map", means, groups, ("z 0", "z 1"), "", coloured))
+        charts.append(_chart("map", means, groups, ("z 0", "z 1"), "", coloured, titles))
         method = f"The {means_are} as they are: the latent space has two dimensions."
     else:
         points, shares = _principal_components(means)
         names = (f"component 1 ({shares[0]:.0%} of the variance)", f"component 2 ({shares[1]:.0%})")
-        charts.append(_chart("map-pca", points, groups, names, "Principal components", coloured))
+        charts.append(_chart("map-pca", points, groups, names, "Principal components", coloured, titles))
         method = (
-            f"Principal components of the {means_are} of {count(len(means), 'row')}: a projection that keeps "
+            f"Principal components of the {means_are} of {count(len(means), subject.noun)}: a projection that keeps "
             "distances as far as two dimensions can."
         )
         rows = _some(len(means), TSNE_POINTS, subject.seed)
         if len(rows) >= 30:
-            neighbours = _neighbour_map(means[rows], derive_seed(subject.seed, "report", "t-SNE") % 2**32)
+            neighbours = _neighbour_map(means[rows], subject.seed_of("t-SNE"))
             few, _ = _groups(subject, rows)
-            charts.append(_chart("map-tsne", neighbours, few, ("", ""), "Neighbourhoods (t-SNE)", coloured))
+            shown = [titles[row] for row in rows] if titles else []
+            charts.append(_chart("map-tsne", neighbours, few, ("", ""), "Neighbourhoods (t-SNE)", coloured, shown))
             method += (
-                f" t-SNE (scikit-learn, perplexity 30) of {count(len(rows), 'row')}: it keeps neighbours together; "
-                "distances between groups and sizes of groups mean nothing."
+                f" t-SNE (scikit-learn, perplexity 30) of {count(len(rows), subject.noun)}: it keeps neighbours "
+                "together; distances between groups and sizes of groups mean nothing."
             )
-    blocks: list[Block] = [Panels(charts=charts, size="large")]
+    caption = "Point at a point to read its text." if subject.is_text and subject.latent_dim > 1 else ""
+    blocks: list[Block] = [Panels(charts=charts, size="large", caption=caption)]
     if entries:
         blocks.append(Legend(entries=entries))
     elif labels is None and not subject.is_table:
@@ -183,14 +192,29 @@ def space(subject: Subject) -> Section:
     return Section(key="map", heading=heading, lead=lead, blocks=blocks, method=[Method("Map", method)], short="Map")
 
 
+def _titles(subject: Subject) -> list[str]:
+    """What each example is, where it can be said in words; empty where not."""
+    if not subject.is_text:
+        return []
+    assert subject.sample is not None, "asked only where there are data"
+    return [readable(text, MOST_OF_TITLE) for text in subject.texts(subject.sample.x)]
+
+
 def _chart(
-    name: str, points: NDArray[Any], groups: Groups, axes: tuple[str, str], heading: str, coloured: str
+    name: str,
+    points: NDArray[Any],
+    groups: Groups,
+    axes: tuple[str, str],
+    heading: str,
+    coloured: str,
+    titles: Sequence[str],
 ) -> Chart:
     return Chart(
         name=name,
         art=latent_map(points, groups, axes_names=axes),
         heading=heading,
         alternative=f"Scatter plot of {count(len(points), 'example')} in the latent space{coloured}. {heading}",
+        titles=[titles[row] for _, _, rows in groups for row in rows] if titles else [],
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentkit.core.seeds import derive_seed, generator
+from latentkit.core.seeds import generator
 from latentkit.data.table.frames import to_columns
 from latentkit.evaluation import MixedTable, measure_table
 from latentkit.report.latent import needs_data
@@ -71,7 +71,7 @@ def _columns(subject: Subject) -> Section:
 
 def _samples(subject: Subject) -> Section:
     names = subject.feature_names
-    rows = subject.estimator.sample(6, random_state=_seed(subject, "rows"))
+    rows = subject.estimator.sample(6, random_state=subject.seed_of("rows"))
     return Section(
         key="samples",
         heading="Samples",
@@ -86,15 +86,11 @@ def _samples(subject: Subject) -> Section:
         method=[
             Method(
                 "Samples",
-                f"Latent vectors drawn with the run's seed, {_source(subject)}, and for each a draw of every column "
+                f"Latent vectors drawn with the run's seed, {subject.origin}, and for each a draw of every column "
                 "from p(x given z).",
             )
         ],
     )
-
-
-def _source(subject: Subject) -> str:
-    return "from the prior" if subject.ex_post is None else f"from the fitted {subject.ex_post_name}"
 
 
 def _compared(subject: Subject) -> Section:
@@ -142,7 +138,7 @@ def _numbers(subject: Subject, data: Any) -> MixedTable:
 
 
 def _new_rows(subject: Subject, n: int) -> MixedTable:
-    return _numbers(subject, subject.estimator.sample(n, random_state=_seed(subject, "new rows")))
+    return _numbers(subject, subject.estimator.sample(n, random_state=subject.seed_of("new rows")))
 
 
 def _some(subject: Subject, rows: torch.Tensor) -> NDArray[np.int64]:
@@ -234,7 +230,3 @@ def _text(cell: Any, is_missing: bool) -> str:
         return "missing"
     text = number(cell, 6) if isinstance(cell, float) else str(cell)
     return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-def _seed(subject: Subject, purpose: str) -> int:
-    return derive_seed(subject.seed, "report", purpose) % 2**32

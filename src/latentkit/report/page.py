@@ -21,10 +21,14 @@ __all__ = [
     "Note",
     "Page",
     "Panels",
+    "Piece",
     "Section",
     "Strip",
     "Strips",
     "Table",
+    "TextLine",
+    "TextList",
+    "Texts",
     "Tile",
     "render",
 ]
@@ -55,6 +59,8 @@ class Chart:
         heading: Short title above it; empty for none.
         caption: What to see, below it.
         alternative: What it shows, for those who do not see it.
+        titles: What each point of a map is, shown where it is pointed at, in the order in which points are drawn; empty
+            for none.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Chart:
     alternative: str
     heading: str = ""
     caption: str = ""
+    titles: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +108,62 @@ class Strips:
     strips: Sequence[Strip]
     caption: str = ""
     inline: bool = False
+
+
+class Piece(NamedTuple):
+    """A part of a text.
+
+    Attributes:
+        text: The part.
+        is_marked: Whether it stands out.
+    """
+
+    text: str
+    is_marked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLine:
+    """A text of the data or of the model.
+
+    Attributes:
+        pieces: The text, in parts.
+        label: What it is, before it; empty for none.
+    """
+
+    pieces: Sequence[Piece]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextList:
+    """Texts below each other.
+
+    Attributes:
+        lines: The texts.
+        heading: Above them; empty for none.
+        detail: A figure that belongs to them, or what to see.
+        form: ``"list"``; ``"scale"``, whose labels stand beside the texts; or ``"way"``, where each text comes out of
+            the one before.
+    """
+
+    lines: Sequence[TextLine]
+    heading: str = ""
+    detail: str = ""
+    form: Literal["list", "scale", "way"] = "list"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Lists of texts, beside each other where there is room.
+
+    Attributes:
+        lists: One or more.
+        caption: Below all of them.
+    """
+
+    lists: Sequence[TextList]
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +217,7 @@ class Note:
     command: str = ""
 
 
-Block: TypeAlias = Panels | Strips | Table | Legend | Note
+Block: TypeAlias = Panels | Strips | Texts | Table | Legend | Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +273,7 @@ def render(page: Page) -> str:
             return Markup(
                 '<img class="pixels" src="data:image/png;base64,{}" width="{}" height="{}" alt="{}" decoding="async">'
             ).format(data, chart.art.width, chart.art.height, chart.alternative)
-        return Markup(draw_svg(chart.art, name=chart.name, title=chart.alternative))
+        return Markup(draw_svg(chart.art, name=chart.name, title=chart.alternative, titles=chart.titles))
 
     environment = Environment(
         loader=PackageLoader("latentkit.report"),

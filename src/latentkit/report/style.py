@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -90,13 +90,15 @@ def draw_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def draw_svg(figure: Figure, *, name: str, title: str) -> str:
+def draw_svg(figure: Figure, *, name: str, title: str, titles: Sequence[str] = ()) -> str:
     """Return a chart as an ``<svg>`` element to stand in a page.
 
     Args:
         figure: The chart.
         name: Prefix of the element's identifiers, which are unique in the page if the names are.
         title: What the picture shows, for those who do not see it; any text, it is escaped here.
+        titles: What each point is, in the order of drawing, for lines of points whose gid starts with ``"points-"``;
+            likewise. Empty for none.
     """
     from html import escape
 
@@ -120,7 +122,24 @@ def draw_svg(figure: Figure, *, name: str, title: str) -> str:
     size = re.search(r'viewBox="[^"]*"', text)
     assert size is not None, "matplotlib writes a viewBox"
     head = f'<svg class="chart" role="img" aria-label="{escape(title)}" {size.group()}>'
-    return head + text[text.index(">") + 1 :].strip()
+    text = head + text[text.index(">") + 1 :].strip()
+    return _titled(text, name, titles) if len(titles) else text
+
+
+def _titled(text: str, name: str, titles: Sequence[str]) -> str:
+    """Give each point a title, which a browser shows beside the pointer."""
+    from html import escape
+
+    left = iter(titles)
+
+    def of_group(group: re.Match[str]) -> str:
+        return re.sub(
+            r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(left))}</title></use>", group.group()
+        )
+
+    text = re.sub(rf'<g id="{re.escape(name)}-points-\d+">.*?</g>\s*</g>', of_group, text, flags=re.DOTALL)
+    assert next(left, None) is None, "there is a point for each title"
+    return text
 
 
 def _lighter(group: re.Match[str]) -> str:

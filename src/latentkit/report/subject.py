@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentkit.core.protocols import Distribution
-from latentkit.core.seeds import generator
+from latentkit.core.seeds import derive_seed, generator
 from latentkit.data import Dataset, learn_table_schema
 from latentkit.data.containers import to_array
 from latentkit.data.table.frames import take_rows
@@ -23,7 +23,7 @@ from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.evaluation import LatentSummary, LikelihoodEstimate, summarize_latents
+from latentkit.evaluation import LatentSummary, LikelihoodEstimate, Perplexity, perplexity, summarize_latents
 from latentkit.models import CodePrior, VariationalAutoencoder, inference_batch_size, map_batches
 from latentkit.report.wording import number
 from latentkit.tasks import sample_latents
@@ -36,6 +36,8 @@ MOST_ROWS = 2000
 MOST_NUMBERS = 1 << 26
 #: Floating-point operations that the bound may cost: some seconds on one core.
 LIKELIHOOD_BUDGET = 1.5e11
+#: Texts of the model that are compared with the data.
+N_OWN_TEXTS = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,10 @@ class Subject:
         self.event_shape = tuple(int(size) for size in self.estimator.specification_.event_shape)
         self.is_images = self.schema.kind == "images"
         self.is_table = self.schema.kind == "table"
+        self.is_text = self.schema.kind == "text"
         self.ex_post: Any = self.estimator.ex_post_prior_
+        if data is not None and self.is_text:
+            data = replace(data, data=self.schema.read(data.data))  # whatever the texts came in
         self._data = data
         self.sample = None if data is None else self._draw(data)
         self.class_names = self._names(data)
@@ -139,7 +144,8 @@ class Subject:
             rows = torch.randperm(n, generator=generator(self.seed, "report", "rows"))[:size].sort().values
         labels = None if data.labels is None else np.asarray(data.labels, np.int64)[rows.numpy()]
         chosen = take_rows(data.data, rows.tolist()) if size < n else data.data
-        x = self.schema.to_model(self.schema.encode(chosen)).float()
+        x = self.schema.to_model(self.schema.encode(chosen))
+        x = x if self.is_text else x.float()
         return Sample(chosen, x, rows.numpy(), labels, n, data.source)
 
     def rows_of(self, rows: NDArray[np.int64]) -> Any:
@@ -149,12 +155,15 @@ class Subject:
 
     @cached_property
     def split(self) -> tuple[Tensor, Tensor] | None:
-        """Rows of a table that the model learnt from, and rows held out; None if the data are not those of fit.
+        """Rows of a table or texts that the model learnt from, and those held out; None if the data are not of fit.
 
-        They are those of fit if as many rows give the same kinds, categories, shares of missing cells and quantiles.
+        Rows are those of fit if as many give the same kinds, categories, shares of missing cells and quantiles; texts
+        if they are as many.
         """
         data = self._data
-        if data is None or data.n != self.schema.n_examples or learn_table_schema(data).columns != self.schema.columns:
+        if data is None or data.n != self.schema.n_examples:
+            return None
+        if self.is_table and learn_table_schema(data).columns != self.schema.columns:
             return None
         both: tuple[Tensor, Tensor] = self.estimator._split(data.n)  # noqa: SLF001 (of our own)
         return both
@@ -166,6 +175,21 @@ class Subject:
         if data.label_names is not None:
             return tuple(str(name) for name in data.label_names)
         return tuple(str(code) for code in range(int(np.max(data.labels)) + 1))
+
+    @property
+    def noun(self) -> str:
+        """What one example is called."""
+        return "text" if self.is_text else "row"
+
+    def seen(self, places: NDArray[np.int64]) -> list[str]:
+        """Texts of the sample as the model sees them: cut to its length, and words that it does not know unknown."""
+        assert self.sample is not None, "asked only where there are data"
+        return self.texts(self.sample.x[places])
+
+    def texts(self, x: Tensor) -> list[str]:
+        """Tokens as texts."""
+        result: list[str] = self.schema.texts(x)
+        return result
 
     @property
     def n_features(self) -> int:
@@ -292,6 +316,15 @@ class Subject:
         """What was fitted to the codes after training, in words."""
         return in_words(ex_post_name(self.estimator))
 
+    @property
+    def origin(self) -> str:
+        """What sample() draws latent vectors from, in words."""
+        return "from the prior" if self.ex_post is None else f"from the fitted {self.ex_post_name}"
+
+    def seed_of(self, purpose: str) -> int:
+        """A seed for one purpose."""
+        return derive_seed(self.seed, "report", purpose) % 2**32
+
     def prior(self) -> Distribution:
         """The prior that was trained."""
         return self.model.prior()
@@ -375,6 +408,17 @@ class Subject:
         return estimate
 
     @cached_property
+    def perplexity(self) -> Perplexity:
+        """What the scores of texts come to for a word and a byte."""
+        assert self.sample is not None, "asked only where there are data"
+        return perplexity(self.likelihood.log_likelihood, self.sample.x[self.scored[0]], self.schema)
+
+    @cached_property
+    def own_texts(self) -> list[str]:
+        """New texts, as sample() gives them, to be compared with those of the data."""
+        return list(self.estimator.sample(N_OWN_TEXTS, random_state=self.seed_of("own texts")))
+
+    @cached_property
     def scored(self) -> tuple[NDArray[np.int64], int]:
         """Places in the sample of the rows that are scored, and the number K of importance samples that time allows.
 
@@ -406,17 +450,23 @@ class Subject:
             p = self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
             if self.is_table:  # whose decoder works where cells are scored, each given those before it
                 p.log_prob(torch.zeros(1, *self.event_shape, device=self.device))
+            if self.is_text:
+                assert self.sample is not None, "asked only where there are data"
+                p.log_prob(self.sample.x[:1].to(self.device))  # as wide as the longest text
         # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
         return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        def moments(part: Tensor) -> Tensor:
-            posterior: Any = self.model.encode(part)
+        order = self.schema.lengths(x).argsort(stable=True) if self.is_text else torch.arange(len(x))
+
+        def moments(rows: Tensor) -> Tensor:
+            part = self.schema.to_model(x[rows]) if self.is_text else x[rows]
+            posterior: Any = self.model.encode(part.to(self.device))
             if self._is_point:
                 return cast(Tensor, posterior.mean)
             return torch.cat([posterior.mean, posterior.log_var], dim=-1)
 
-        both = map_batches(moments, x, batch_size=self._batch, device=self.device)
+        both = map_batches(moments, order, batch_size=self._batch)[order.argsort()]
         if self._is_point:
             return both, None
         return both[:, : self.latent_dim], both[:, self.latent_dim :]

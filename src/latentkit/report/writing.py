@@ -14,7 +14,7 @@ from latentkit.data import Dataset
 from latentkit.estimators.describing import with_article
 from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.report import codes, detection, fitting, images, latent, mixed, tables
+from latentkit.report import codes, detection, fitting, images, latent, mixed, tables, texts
 from latentkit.report.page import Method, Page, Section, Table, render
 from latentkit.report.pictures import Picture
 from latentkit.report.style import draw_png
@@ -50,7 +50,7 @@ def write_report(
 
     Raises:
         SchemaMismatchError: If the data are not like those that the estimator was fitted on.
-        DataError: If the data hold text, NaN or infinity.
+        DataError: If the data are none that the estimator takes, such as NaN or infinity in rows.
         StorageError: If a file cannot be written; a page that was there before is intact.
 
     Example:
@@ -83,7 +83,7 @@ def _page(subject: Subject) -> Page:
         "odd": detection.odd_rows,
         "configuration": fitting.configuration,
     }
-    of_kind = {"images": images.parts, "table": mixed.parts}.get(subject.schema.kind, tables.parts)
+    of_kind = {"images": images.parts, "table": mixed.parts, "text": texts.parts}.get(subject.schema.kind, tables.parts)
     known = {**of_all, **of_kind()}
     sections = [known[key](subject) for key in _order(subject)]
     title = f"What this {type(subject.estimator).__name__} learnt"
@@ -107,6 +107,9 @@ def _order(subject: Subject) -> tuple[str, ...]:
     odd = () if subject.detector is None else ("odd",)
     if subject.is_table:
         return ("training", "columns", "samples", "synthetic", "dimensions", "map", "cells", *odd, "configuration")
+    if subject.is_text:
+        shown = ("texts", "samples", "classes", "reconstructions", "interpolations", "traversals", "dimensions", "map")
+        return ("training", *shown, "figures", "quality", "unlikely", *odd, "configuration")
     about = ("codes",) if subject.is_discrete else ("dimensions",)
     along = () if subject.is_discrete else ("traversals",)
     shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely", *odd)
@@ -126,9 +129,10 @@ def _notes(subject: Subject) -> list[str]:
     if not subject.has_encoder:
         return [f"Compared with {count(sample.n_total, 'row')} from {_last_part(sample.source)}."]
     return [
-        f"Figures on data: {count(sample.n, 'row')}"
+        f"Figures on data: {count(sample.n, subject.noun)}"
         + (f" of {sample.n_total:,}, drawn with the run's seed" if sample.n < sample.n_total else ", all there are")
-        + f", from {_last_part(sample.source)}. Where these are the rows of training, the figures flatter the model."
+        + f", from {_last_part(sample.source)}. Where these are the {subject.noun}s of training, the figures flatter "
+        "the model."
     ]
 
 
@@ -137,7 +141,8 @@ def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
     rows: list[Method] = []
     if subject.sample is not None and subject.has_encoder:
         rows.append(_score(subject))
-        if fitting.is_mass(subject) or fitting.grid_step(subject) is not None:
+        # what texts are measured by stands in their own part
+        if not subject.is_text and (fitting.is_mass(subject) or fitting.grid_step(subject) is not None):
             grid = " The density is turned into a probability by the step of the grid."
             how = "" if fitting.is_mass(subject) else grid
             one, many = ("column", "columns that were learnt") if subject.is_table else ("dimension", "features")
@@ -156,7 +161,8 @@ def _score(subject: Subject) -> Method:
     places, n_importance = subject.scored
     units = "probabilities" if fitting.is_mass(subject) else "densities in model units"
     units = "probabilities of categories, of frequent values, and of the bins of numbers" if subject.is_table else units
-    over = f"Mean over {count(len(places), 'row')}, summed over the features, in nats; {units}."
+    of, places_of = ("text", "tokens, the end included") if subject.is_text else ("row", "features")
+    over = f"Mean over {count(len(places), of)}, summed over the {places_of}, in nats; {units}."
     if subject.is_deterministic:
         return Method(
             "log p(x given z)",
@@ -171,8 +177,8 @@ def _score(subject: Subject) -> Method:
         )
     return Method(
         "Bound on log p(x)",
-        f"For each row, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from the "
-        f"encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. {over} K and "
-        "the number of rows follow from the cost of decoding. The effective sample size (Kish) says how many of the K "
-        "draws count: near 1 the bound is loose.",
+        f"For each {subject.noun}, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from "
+        f"the encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. {over} K "
+        f"and the number of {subject.noun}s follow from the cost of decoding. The effective sample size (Kish) says "
+        "how many of the K draws count: near 1 the bound is loose.",
     )

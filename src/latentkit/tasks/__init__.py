@@ -19,18 +19,22 @@ from latentkit.tasks.exploration import (
     latent_path,
     traverse,
 )
-from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered
+from latentkit.tasks.generation import decode, denoise, guided, reconstruct, sample, sample_latents, tempered, write
 from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
+from latentkit.tasks.texts import GappedText, Rewriter, infill
+from latentkit.tasks.token_scores import preferred_tokens, score_tokens
 
 __all__ = [
     "AttributeDirection",
     "ExPostPriors",
     "FitBudget",
+    "GappedText",
     "Latents",
     "Neighbourhood",
+    "Rewriter",
     "attribute_direction",
     "complete",
     "decode",
@@ -43,15 +47,19 @@ __all__ = [
     "fit_class_priors",
     "fit_mixture_prior",
     "guided",
+    "infill",
     "interpolate",
     "latent_path",
     "margin_offsets",
+    "preferred_tokens",
     "reconstruct",
     "recover",
     "sample",
     "sample_latents",
     "sample_within",
     "score_cells",
+    "score_tokens",
     "tempered",
     "traverse",
+    "write",
 ]

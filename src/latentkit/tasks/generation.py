@@ -11,10 +11,10 @@ from torch import Tensor
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import Distribution, LatentVariableModel
-from latentkit.distributions import Flow, GaussianMixture, ObservationDistribution
+from latentkit.distributions import Drawing, Flow, GaussianMixture, ObservationDistribution, Tokens
 from latentkit.models import CodeDistribution, Decoded, FlowMatched, GivenConditions, OverClasses, Rescaled
 
-__all__ = ["Draw", "decode", "denoise", "guided", "reconstruct", "sample", "sample_latents", "tempered"]
+__all__ = ["Draw", "decode", "denoise", "guided", "reconstruct", "sample", "sample_latents", "tempered", "write"]
 
 Draw = Literal["mean", "mode", "sample"]
 _DRAWS: Final = ("mean", "mode", "sample")
@@ -194,6 +194,31 @@ def decode(
         if draw == "sample":
             return distribution.sample(generator=generator)
         return distribution.mode if draw == "mode" else distribution.mean
+
+
+def write(
+    model: LatentVariableModel,
+    z: Tensor,
+    drawing: Drawing,
+    *,
+    n_beams: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Texts of latent vectors.
+
+    Args:
+        model: Model that was fitted to texts.
+        z: Latent vectors, shape (*batch, latent).
+        drawing: How each token is chosen.
+        n_beams: Above 1, the most probable text that a search with so many beams finds, whatever `drawing` says.
+        generator: Source of randomness.
+
+    Returns:
+        Tokens, shape (*batch, max_length), without gradient.
+    """
+    with torch.no_grad():
+        texts = cast("Tokens", model.decode(z))
+        return texts.likeliest(n_beams) if n_beams != 1 else texts.drawn(drawing, generator=generator)
 
 
 def reconstruct(

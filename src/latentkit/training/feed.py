@@ -14,6 +14,9 @@ from latentkit.training.augmentation import Augment
 
 __all__ = ["Feed"]
 
+#: Batches among whose rows those of about one length are looked for.
+POOL = 64
+
 
 class Feed:
     """Examples in storage form, served as batches in model units.
@@ -27,6 +30,8 @@ class Feed:
             learns to do without.
         numbers: Numbers of the examples among all, shape (n,); by default from 0 to n - 1. A subset keeps them.
         augment: What is drawn anew of the examples of a batch in :meth:`epoch`; :meth:`batch` gives them as they are.
+        lengths: How long each example is, shape (n,), where they differ: then the batches of an epoch are of examples
+            of about one length, so that little of them is padding. None where all are as long.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Feed:
         hidden: float = 0.0,
         numbers: Tensor | None = None,
         augment: Augment | None = None,
+        lengths: Tensor | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.prepare = prepare
@@ -46,6 +52,7 @@ class Feed:
         self.condition = None if condition is None else self._place(condition)
         self.hidden = hidden
         self.augment = augment
+        self.lengths = lengths
         self.numbers = (torch.arange(len(storage)) if numbers is None else numbers).to(self.storage.device)
 
     def __len__(self) -> int:
@@ -63,6 +70,7 @@ class Feed:
             hidden=self.hidden,
             numbers=self.numbers[rows],
             augment=augment,
+            lengths=None if self.lengths is None else self.lengths[rows.to(self.lengths.device)],
         )
 
     def batch(self, rows: Tensor | slice) -> Batch:
@@ -108,6 +116,8 @@ class Feed:
             draw: Asked for the rows of each batch, by its place in the epoch; None leaves it to the order.
         """
         order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
+        if self.lengths is not None:
+            order = self._by_length(order, batch_size, generator(seed, "lengths", epoch))
         if self.storage.device.type != "cpu":
             order = order.to(self.storage.device)
         for step in range(start, self.steps_per_epoch(batch_size)):
@@ -119,6 +129,19 @@ class Feed:
                 shown = (draws >= self.hidden).to(batch.condition)
                 batch = replace(batch, condition=batch.condition * shown)
             yield self.augmented(batch, seed=seed, keys=(epoch, step))
+
+    def _by_length(self, order: Tensor, batch_size: int, source: torch.Generator) -> Tensor:
+        """An order whose batches are of examples of about one length, the batches in random order.
+
+        Rows are sorted within pools of :data:`POOL` batches, so that which ones meet differs from epoch to epoch. A
+        remainder stays at the end of the order.
+        """
+        assert self.lengths is not None
+        n_whole = len(order) - len(order) % batch_size
+        whole, rest = order[:n_whole], order[n_whole:]
+        pools = [pool[self.lengths[pool].argsort()] for pool in torch.split(whole, POOL * batch_size)]
+        batches = torch.cat([*pools, whole.new_empty(0)]).reshape(-1, batch_size)
+        return torch.cat([batches[torch.randperm(len(batches), generator=source)].flatten(), rest])
 
     def _place(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":

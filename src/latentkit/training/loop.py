@@ -17,6 +17,7 @@ from latentkit.core.allocation import release_freed_memory
 from latentkit.core.errors import DivergenceError, TrainingInterrupted
 from latentkit.core.protocols import Batch, LatentVariableModel, Objective, Phase, Terms, Watchful
 from latentkit.core.seeds import derive_seed, isolated_rng
+from latentkit.objectives.phases import inference_parameters, trainable_parameters
 from latentkit.training.checkpoints import Checkpoint, write_checkpoint
 from latentkit.training.feed import Feed
 from latentkit.training.optimizers import build_optimizer
@@ -29,6 +30,9 @@ __all__ = ["PRIVACY_KEY", "Trainer", "TrainingStep", "mean_objective", "training
 
 #: Steps between looks at the loss. At each one the state is kept in memory, so that a divergence loses little.
 CHECK_EVERY = 100
+
+#: Steps of which the generative model takes one while training is aggressive.
+DECODER_EVERY = 10
 
 #: Where a checkpoint keeps the secret of a private training.
 PRIVACY_KEY = "privacy_key"
@@ -60,10 +64,20 @@ class TrainingStep:
         ]
         self.engine = plan.engine
         self.gradient_clip = plan.gradient_clip
+        self.aggressive = plan.aggressive
+        self._generative = _generative_parameters(model) if plan.aggressive else []
         self._terms = [self._compile(phase) for phase in self.phases]
 
-    def __call__(self, batch: Batch, kl_weight: float, number: int = 0) -> Terms:
-        """Take one step, which nothing of its number depends on, and return the last phase's terms, detached."""
+    def __call__(self, batch: Batch, kl_weight: float, number: int = 0, progress: float = 1.0) -> Terms:
+        """Take one step and return the last phase's terms, detached.
+
+        Args:
+            batch: The rows.
+            kl_weight: Weight of the KL term.
+            number: Steps that were taken before; only an aggressive training depends on it.
+            progress: Likewise.
+        """
+        is_held = progress < self.aggressive and (number + 1) % DECODER_EVERY != 0
         terms: Terms | None = None
         for phase, compute, optimizer in zip(self.phases, self._terms, self.optimizers, strict=True):
             optimizer.zero_grad()
@@ -73,6 +87,8 @@ class TrainingStep:
                 with self.engine.autocast():
                     terms = compute(batch, kl_weight)
             (-terms.objective.mean()).backward()  # type: ignore[no-untyped-call]
+            for parameter in self._generative if is_held else ():
+                parameter.grad = None
             if self.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(phase.parameters, self.gradient_clip)
             optimizer.step()
@@ -111,6 +127,7 @@ class _State:
     epoch_seconds: float = 0.0
     rate_factor: float = 1.0
     rollbacks: int = 0
+    has_pretrained: bool = False
     first: float | None = None
     best_check: float = -math.inf
     best: float = -math.inf
@@ -161,6 +178,7 @@ class Trainer:
         self.is_interrupted = is_interrupted or (lambda: False)
         self.on_epoch = on_epoch
         self.step = training_step(model, objective, plan)
+        self._first_weights = {name: _clone(getattr(model, name).state_dict()) for name in plan.anew}
         self.schedule: Schedule = schedules[plan.schedule]()
         self.averaged = _averaged(model, plan.averaging) if plan.averaging else None
         self.state = _State()
@@ -213,8 +231,12 @@ class Trainer:
             plan.batch_size, seed=plan.seed, epoch=state.epoch, start=state.step_in_epoch, draw=self._draw
         ):
             progress = self._progress(n_batches)
+            if progress >= plan.pretraining > 0.0 and not state.has_pretrained:
+                if not self._check():
+                    return False
+                self._start_anew()
             self.step.scale_learning_rate(self._rate(progress))
-            terms = self.step(batch, plan.kl_weight(progress), state.n_steps)
+            terms = self.step(batch, plan.kl_weight(progress), state.n_steps, progress)
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
             self._window.append(terms)
@@ -248,7 +270,7 @@ class Trainer:
         state.epoch += 1
         score = objective if validation is None else validation
         self.schedule.observe(score)
-        if validation is not None and plan.privacy is None:
+        if validation is not None and plan.privacy is None and (state.has_pretrained or not plan.pretraining):
             if validation > state.best:
                 state.best, state.best_epoch, state.waited = validation, state.epoch, 0
                 self._best = _clone(self._judged().state_dict())
@@ -278,6 +300,19 @@ class Trainer:
         self.reporter.epoch(self._status(objective, kl, rate, progress))
         if self.on_epoch is not None:
             self.on_epoch([EpochRecord(**line) for line in state.history])
+
+    def _start_anew(self) -> None:
+        """End the pre-training: give parts of the model their first weights again, with a new optimiser."""
+        for name, weights in self._first_weights.items():
+            getattr(self.model, name).load_state_dict(weights)
+        self.step = training_step(self.model, self.objective, self.plan)
+        if self.averaged is not None:
+            self.averaged = _averaged(self.model, self.plan.averaging)
+        self.state.has_pretrained, self.state.first, self.state.best_check = True, None, -math.inf
+        text = f"step {self.state.n_steps}: pre-training is over; {' and '.join(self.plan.anew)} started anew"
+        self.state.events.append(text)
+        self.reporter.event(text)
+        self._keep(force=False)
 
     def _validate(self, feed: Feed) -> float:
         """Mean objective on held-out rows at full KL weight, with the same latent noise in every epoch."""
@@ -493,6 +528,13 @@ def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_
             terms = objective(cast(LatentVariableModel, model), batch)
             total += terms.objective.sum(dtype=torch.float64).item()
     return total / len(feed)
+
+
+def _generative_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Trainable parameters that q(z given x) does not depend on."""
+    latent_variable_model = cast(LatentVariableModel, model)
+    inference = {id(parameter) for parameter in inference_parameters(latent_variable_model)}
+    return [each for each in trainable_parameters(latent_variable_model) if id(each) not in inference]
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:

@@ -31,6 +31,10 @@ class TrainingPlan:
         averaging: Decay of the exponential moving average of the weights, 0 for none.
         patience: Epochs without improvement on the validation part after which training stops; None for never.
         kl_weight: Progress in [0, 1] to the weight of the KL term in [0, 1].
+        pretraining: Share of training after which the parts named by `anew` have their first weights again, and the
+            optimiser starts anew; no state of before counts as the best. 0 for none.
+        anew: Attributes of the model.
+        aggressive: Share of training in which only q(z given x) is updated in nine steps of ten.
         seed: Seed of everything random in training.
         engine: How to compute.
         checkpoint_path: Where to keep the state; None to keep none.
@@ -53,6 +57,9 @@ class TrainingPlan:
     averaging: float = 0.0
     patience: int | None = None
     kl_weight: Callable[[float], float] = lambda progress: 1.0
+    pretraining: float = 0.0
+    anew: tuple[str, ...] = ()
+    aggressive: float = 0.0
     seed: int = 0
     engine: Engine = field(default_factory=Engine)
     checkpoint_path: Path | None = None

@@ -68,13 +68,14 @@ class PrivateStep:
             )
         ]
 
-    def __call__(self, batch: Batch, kl_weight: float, number: int = 0) -> Terms:
+    def __call__(self, batch: Batch, kl_weight: float, number: int = 0, progress: float = 1.0) -> Terms:
         """Take a step and return the terms of its rows, detached.
 
         Args:
             batch: The rows that were drawn, of which there may be none.
             kl_weight: Weight of the KL term, in [0, 1].
             number: Of the step, from 0: no two steps have the same noise.
+            progress: Without meaning: all that is trained is trained in every step.
         """
         gradients, terms = self.clipped_sum(batch, kl_weight)
         parameters = list(self._parameters.values())

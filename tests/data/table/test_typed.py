@@ -43,6 +43,7 @@ def test_rows_of_tables_in_their_container() -> None:
     assert (joined["a"], joined["b"], joined.names) == (["2", "1", "2", "3"], ["y", "x", "y", "z"], ("a", "b"))
     frame = text.to_arrow()
     assert take_rows(frame, [2, 0]).equals(frame.take([2, 0]))
+    assert take_rows(["x", "y", "z"], [2, 0]) == ["z", "x"]
     assert join_tables([frame, frame]).num_rows == 6
     assert take_rows(np.arange(6).reshape(3, 2), [1]).tolist() == [[2, 3]]
     assert join_tables([np.zeros((1, 2)), np.ones((2, 2))]).shape == (3, 2)

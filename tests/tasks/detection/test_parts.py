@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.distributions import Normal
 
-from latentkit.tasks.detection import Evidence, ScorePart, SumPart, score_parts
+from latentkit.tasks.detection import Evidence, ScorePart, SharedPart, SumPart, score_parts
 from tests.tasks.detection.cases import N_COLUMNS, OWNERS, rows, witness
 
 NAMES = sorted(score_parts)
@@ -139,6 +139,8 @@ def test_equal_rows_of_training_are_no_trouble(name: str) -> None:
 def test_the_contract_knows_all_parts() -> None:
     assert set(COMPARING) <= set(NAMES)
     assert set(SUMS) == {"histograms", "nearest", "neighbors", "residuals", "wide_neighbors"}
+    shared = {name for name in NAMES if issubclass(score_parts[name], SharedPart)}
+    assert shared - set(SUMS) == {"surprise", "stretch"}
 
 
 # Oracles
@@ -278,3 +280,56 @@ def test_unknown_numbers_add_nothing() -> None:
         assert part.terms(new, nobody(20))[..., 2].any()
     hidden = replace(made_up(features), known=known)
     assert not learnt("histograms", rows(150)).terms(hidden, nobody(20))[..., 3].any()
+
+
+# Texts
+
+
+def of_texts(residuals: Tensor, lengths: Tensor) -> Evidence:
+    """Evidence of texts whose tokens cost so much more than by their frequency."""
+    numbers = torch.zeros(len(lengths), 1)
+    places = torch.zeros_like(residuals, dtype=torch.long)
+    return made_up(numbers, residuals=residuals[None], lengths=lengths, places=places)
+
+
+def test_a_text_is_as_surprising_as_its_cost_lies_above_that_of_its_length() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(2, 30, (400,), generator=generator)
+    inside = torch.arange(30) < lengths[:, None]
+    pool = of_texts((1.5 + torch.randn(400, 30, generator=generator)) * inside, lengths)
+    part = score_parts["surprise"]()
+    part.recall(pool)
+    weights = np.polyfit(lengths, pool.residuals[0].sum(1).numpy(), 1, w=lengths.numpy() ** -0.5)
+    torch.testing.assert_close(part.line, torch.tensor(weights[::-1].copy(), dtype=torch.float32), rtol=1e-3, atol=1e-3)
+    assert abs(float(part.line[1]) - 1.5) < 0.1
+    values = part(pool, nobody(400))[0]
+    assert abs(np.corrcoef(values, lengths)[0, 1]) < 0.1, "long texts are no odder"
+    assert values.std() == pytest.approx(1.0, rel=0.1), "and differ no more"
+    assert (part.terms(pool, nobody(400))[0][~inside] == 0).all(), "nothing stands behind the end"
+
+
+def test_the_oddest_stretch_is_found_wherever_it_is() -> None:
+    residuals = torch.zeros(40, 12)
+    residuals[torch.arange(40), torch.arange(40) % 10] = 3.0
+    lengths = torch.full((40,), 12)
+    part = score_parts["stretch"]()
+    part.recall(of_texts(residuals, lengths))
+    row = torch.zeros(3, 12)
+    row[0, :10] = torch.tensor([0.0, 1, 0, 0, 0, 4, 5, 6, 0, -9])
+    row[1, :2] = torch.tensor([9.0, 8])  # shorter than a stretch
+    row[2, :5] = torch.tensor([0.0, 0, -9, 5, 6])  # a stretch is whole, also at the end
+    rows = of_texts(row, torch.tensor([12, 2, 5]))
+    assert part(rows, nobody(3))[0].tolist() == [15.0 - 3.0, 17.0 - 3.0, 2.0 - 3.0]
+    assert part.terms(rows, nobody(3))[0][:2].nonzero().tolist() == [[0, 5], [0, 6], [0, 7], [1, 0], [1, 1]]
+
+
+def test_features_of_texts_go_to_the_places_that_they_come_from() -> None:
+    features = torch.eye(3)[[0, 1]]
+    places = torch.tensor([[0, 2, 0, -1], [1, -1, -1, -1]])
+    pool = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    part = score_parts["nearest"]()
+    part.recall(made_up(pool))
+    found = part.of_columns(made_up(features, lengths=torch.tensor([4, 2]), places=places), nobody(2), witness())[0]
+    assert found[0, 0] == found[0, 2] > 0, "both are of the first feature"
+    assert found[:, 3].tolist() == [0, 0], "the end and what is behind it have no feature"
+    assert found[1].sum() < 1e-6, "an equal text is near"

@@ -98,11 +98,15 @@ def to_columns(data: Any, *, source: str = "") -> Columns:
 
 
 def take_rows(data: Any, rows: Sequence[int]) -> Any:
-    """Return some rows of a table, array or tensor, by number, in the same container."""
+    """Return some rows of a table, array, tensor, list or series, by number, in the same container."""
     import narwhals as nw
 
     if isinstance(data, TextTable):
         return data.take(np.asarray(rows, np.int64))
+    if isinstance(data, list):
+        return [data[row] for row in rows]
+    if type(data).__name__ == "Series":
+        return nw.from_native(data, series_only=True)[list(rows)].to_native()
     return nw.from_native(data, eager_only=True)[list(rows)].to_native() if is_frame(data) else data[list(rows)]
 
 

@@ -11,6 +11,7 @@ from latentkit.distributions.likelihood.discretized_logistic import (
 )
 from latentkit.distributions.likelihood.family import Likelihood, ObservationDistribution, likelihoods
 from latentkit.distributions.likelihood.gaussian import Gaussian, GaussianLikelihood
+from latentkit.distributions.likelihood.tokens import Drawing, Tokens, TokensLikelihood
 
 __all__ = [
     "Bernoulli",
@@ -21,11 +22,14 @@ __all__ = [
     "ColumnsLikelihood",
     "DiscretizedLogisticLikelihood",
     "DiscretizedLogisticMixture",
+    "Drawing",
     "Gaussian",
     "GaussianLikelihood",
     "Likelihood",
     "ObservationDistribution",
     "Region",
     "RegionOf",
+    "Tokens",
+    "TokensLikelihood",
     "likelihoods",
 ]

@@ -58,6 +58,7 @@ class Likelihood(nn.Module, ABC):
         n_parameters: Numbers that the decoder gives for each feature.
         discrete: Whether the family gives masses (True) or densities (False).
         of_tables: Whether its data are tables of mixed kinds, whose cells are codes and positions inside them.
+        of_texts: Whether its data are texts, of which each example is a sequence of tokens.
 
     Raises:
         InvalidParameterError: If a dimension of `event_shape` is not an integer of at least 1.
@@ -65,6 +66,7 @@ class Likelihood(nn.Module, ABC):
 
     discrete: ClassVar[bool]
     of_tables: ClassVar[bool] = False
+    of_texts: ClassVar[bool] = False
 
     def __init__(self, event_shape: Sequence[int], *, n_parameters: int) -> None:
         super().__init__()

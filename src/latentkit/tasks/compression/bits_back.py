@@ -136,6 +136,10 @@ def check_codable(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[
             f"draws of a {type(model.posterior).__name__} are not found one number after the other. Fit with "
             "posterior='diagonal'."
         )
+    if model.posterior.norm is not None:
+        raise UnsupportedOperationError(
+            "means that are normalised over a batch are not brought into whole numbers. Fit without posterior_options."
+        )
     if not isinstance(schema, ArraySchema) or schema.n_levels is None:
         raise UnsupportedOperationError(
             "only data of at most 256 values on an even grid are coded without loss by this model: pixels, or zeros "

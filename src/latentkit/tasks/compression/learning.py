@@ -10,19 +10,22 @@ import numpy as np
 
 from latentkit.codec.coders import Coder
 from latentkit.codec.lossy import LossyCoder
+from latentkit.codec.texts import TextCoder
 from latentkit.core.errors import DataError, InvalidParameterError, UnfitDataError
 from latentkit.core.seeds import derive_seed
 from latentkit.tasks.compression.contents import Contents
 from latentkit.tasks.compression.lossy import fit_lossy_coder, steps_of_an_epoch
 from latentkit.tasks.compression.pixels import fit_pixel_coder
 from latentkit.tasks.compression.rows import fit_row_coder
+from latentkit.tasks.compression.texts import fit_text_coder, known_part
 from latentkit.training import Engine, EpochRecord
 from latentkit.training.progress import Reporter, Silent
 
 __all__ = ["LearntCoder", "check_learnable", "learn_coder", "learn_lossy_coder"]
 
 
-_MOST_LINE_BYTES: Final = 1 << 26  # of a table, that are learnt from
+_MOST_LINE_BYTES: Final = 1 << 26  # of a table or of texts, that are learnt from
+_MOST_HELD_OUT: Final = 1 << 16  # bytes of texts, that tell what they cost
 _UNLIMITED: Final = 1 << 62  # steps
 _TOLD: Final = 1000  # steps, after which a line tells of them
 
@@ -56,7 +59,7 @@ def learn_coder(
     """Learn to code what is like these contents.
 
     Args:
-        contents: Images, or lines of a table.
+        contents: Images, lines of a table, or texts.
         seed: Of everything random.
         max_time: Seconds, about; None for no limit.
         max_epochs: Passes over images at most; None for no limit.
@@ -69,7 +72,10 @@ def learn_coder(
     """
     check_learnable(contents)
     if not contents.has_images:
-        return _learnt_rows(contents.lines(_MOST_LINE_BYTES), seed, max_time, keeps_rows=keeps_rows)
+        lines = contents.lines(_MOST_LINE_BYTES)
+        if contents.has_texts:
+            return _learnt_texts(lines, seed, max_time, max_epochs)
+        return _learnt_rows(lines, seed, max_time, keeps_rows=keeps_rows)
     fitted = fit_pixel_coder(
         contents.images(), seed=seed, max_time=max_time, max_epochs=max_epochs, engine=engine, reporter=reporter
     )
@@ -135,19 +141,39 @@ def check_learnable(contents: Contents, *, lossy: bool = False) -> None:
     if not (contents.has_images or contents.has_lines):
         raise DataError(
             f"{contents.name}: there are no images of 8 bits and no lines of a table in it to learn from. Give a "
-            "folder of PNG files, an array of bytes (n, height, width), or a table such as .csv."
+            "folder of PNG files, an array of bytes (n, height, width), a table such as .csv, or texts, .txt."
         )
 
 
 def _learnt_rows(lines: bytes, seed: int, max_time: float | None, *, keeps_rows: bool) -> LearntCoder:
     """A coder of tables; what lines cost is told by the last twentieth, which it does not see."""
+    learnt_from, held_out = _parted(lines)
+    options: dict[str, Any] = {} if max_time is None else {"max_seconds": max_time}
+    coder = fit_row_coder([learnt_from], seed=seed, size="large" if keeps_rows else "small", **options)
+    return LearntCoder(coder, (), _bits(coder, held_out or lines))
+
+
+def _learnt_texts(lines: bytes, seed: int, max_time: float | None, max_epochs: int | None) -> LearntCoder:
+    """A coder of texts; what they cost is told by the last twentieth, which is known to it only afterwards."""
+    learnt_from, held_out = _parted(lines)
+    options: dict[str, Any] = {} if max_time is None else {"max_seconds": max_time}
+    if max_epochs is not None:
+        options["n_epochs"] = max_epochs
+    coder = fit_text_coder(learnt_from, seed=seed, **options)
+    bits = _bits(coder, held_out[:_MOST_HELD_OUT] or lines)
+    return LearntCoder(TextCoder(known_part(lines), coder.chances.network), (), bits)
+
+
+def _parted(lines: bytes) -> tuple[bytes, bytes]:
+    """All lines but the last twentieth, and that."""
     ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")) + 1
     place = int(ends[len(ends) * 19 // 20]) if len(ends) > 1 else len(lines)
-    options: dict[str, Any] = {} if max_time is None else {"max_seconds": max_time}
-    coder = fit_row_coder([lines[:place]], seed=seed, size="large" if keeps_rows else "small", **options)
-    held_out = lines[place:] or lines
+    return lines[:place], lines[place:]
+
+
+def _bits(coder: Coder, held_out: bytes) -> float:
+    """What a byte of lines costs by a coder."""
     try:
-        bits = 8.0 * len(coder.encode(held_out, held_out.count(b"\n") or 1)) / len(held_out)
+        return 8.0 * len(coder.encode(held_out, held_out.count(b"\n") or 1)) / len(held_out)
     except UnfitDataError:
-        bits = 8.0
-    return LearntCoder(coder, (), bits)
+        return 8.0

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from latentkit.tasks.detection.ensembles import MEMBERS, Member, build_ensemble, fit_ensemble
-from latentkit.tasks.detection.evidence import CodesWitness, EnsembleWitness, Evidence, ModelWitness, Witness
+from latentkit.tasks.detection.evidence import (
+    CodesWitness,
+    EnsembleWitness,
+    Evidence,
+    ModelWitness,
+    TextWitness,
+    Witness,
+)
 from latentkit.tasks.detection.features import RowScale, squash
-from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
+from latentkit.tasks.detection.parts import ScorePart, SharedPart, SumPart, score_parts
 from latentkit.tasks.detection.scoring import BATCH, PARTS, Explanation, OddnessScore, check_parts
 from latentkit.tasks.detection.thresholds import (
     Calibration,
@@ -36,8 +43,10 @@ __all__ = [
     "OddnessScore",
     "RowScale",
     "ScorePart",
+    "SharedPart",
     "SumPart",
     "Tail",
+    "TextWitness",
     "Witness",
     "auto_cut",
     "benjamini_hochberg",

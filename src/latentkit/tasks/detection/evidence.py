@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from latentkit.core.seeds import row_keys, row_noise
+from latentkit.core.tokens import reached
 from latentkit.distributions import kl_divergence
 from latentkit.models import AutoencoderEnsemble
 from latentkit.objectives import log_importance_weights, log_mean_exp
 from latentkit.tasks.detection.features import squash
 
-__all__ = ["CodesWitness", "EnsembleWitness", "Evidence", "ModelWitness", "Witness"]
+__all__ = ["CodesWitness", "EnsembleWitness", "Evidence", "ModelWitness", "TextWitness", "Witness"]
 
+#: Features that the tokens of texts are counted in.
+N_TEXT_FEATURES: Final = 2048
+
+_TOKENS_AT_ONCE: Final = 1 << 13  # of texts that go through the model together
 _LEAST_SCALE = 1e-3  # of a feature that hardly varies, beside that of an average one
 
 
@@ -33,10 +39,14 @@ class Evidence:
         means: Posterior means, shape (members, batch, latent).
         log_vars: Logarithms of the posterior variances, same shape; -inf where posteriors are points.
         residuals: What of each modelled number the reconstruction through the mean does not explain, shape (members,
-            batch, modelled); 0 where unknown.
+            batch, modelled); 0 where unknown. Of texts what a token costs more given those before it than by its
+            frequency alone, nats.
         log_likelihood: log p(x given z) of the posterior mean, nats, shape (members, batch).
         kl: Divergence of the posterior from the prior, nats, shape (members, batch); 0 where there is none.
         bound: Number of draws to importance-sampled bound on log p(x), shape (members, batch).
+        lengths: Of texts: tokens of each, its end included, shape (batch,); None of rows that are all as long.
+        places: Of texts: the feature that the token at each place counts in, -1 for none, shape (batch, length); None
+            where the columns of features are those of all rows.
         memo: What parts of a score found out that others need, too.
     """
 
@@ -49,6 +59,8 @@ class Evidence:
     log_likelihood: Tensor
     kl: Tensor
     bound: Callable[[int], Tensor]
+    lengths: Tensor | None = None
+    places: Tensor | None = None
     memo: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -229,6 +241,123 @@ class CodesWitness(nn.Module):
         log_probs = seen.distribution.log_prob_columns(codes)
         residuals = (-2.0 * log_probs.clamp_max(0.0)).sqrt().where(~codes.isnan(), 0.0)[None]
         return seen.evidence(features.where(known, 0.0), known.to(features.dtype), names, residuals)
+
+
+@final
+class TextWitness(nn.Module):
+    r"""One model of texts, shown their tokens; texts are compared by the tokens that they have.
+
+    .. math:: f(x) = \frac{g(x)}{\lVert g(x) \rVert}, \qquad g_j(x) = \sum_{t :\, h(x_t) = j} -\log s(x_t)
+
+    over the places t in front of the end, with s the share of the texts of training that have a token, and h(x) = x
+    modulo 2,048, so that a vocabulary of up to as many tokens has a feature for each. The residual of a token is what
+    it costs more than by its frequency alone, a likelihood ratio: rare words are not odd where they belong.
+
+    .. math:: r_t = \log u(x_t) - \log p(x_t \mid x_{<t}, \mu(x)), \qquad u(v) = \frac{s(v)}{\sum_w s(w)}
+
+    Equal texts are looked at once, and those of about one length together.
+
+    Args:
+        model: Fitted model, in evaluation mode.
+        max_length: Places of a text.
+        shares: s, above 0, shape (n_tokens,).
+
+    References:
+        Sparck Jones, 1972, A Statistical Interpretation of Term Specificity (weights). Weinberger et al., 2009, Feature
+        Hashing for Large Scale Multitask Learning, arXiv:0902.2206. Ren et al., 2019, Likelihood Ratios for
+        Out-of-Distribution Detection, arXiv:1906.02845 (residuals).
+    """
+
+    is_smooth = False
+    owners: Tensor
+    weights: Tensor
+    log_frequencies: Tensor
+
+    def __init__(self, model: Any, max_length: int, shares: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("owners", torch.arange(max_length))
+        self.register_buffer("weights", -shares.log())
+        self.register_buffer("log_frequencies", (shares / shares.sum()).log())
+
+    @property
+    def modelled_owners(self) -> Tensor:
+        """The place of each token."""
+        return self.owners
+
+    def features(self, x: Tensor) -> Tensor:
+        """See :class:`Witness`."""
+        tokens = x.long()
+        weights = self.weights[tokens].masked_fill(tokens == 0, 0.0)
+        counts = weights.new_zeros(len(x), min(N_TEXT_FEATURES, len(self.weights)))
+        counts.scatter_add_(1, tokens % counts.shape[1], weights)
+        return functional.normalize(counts, dim=1)
+
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Evidence:
+        """See :class:`Witness`; token 0 ends a text."""
+        names = row_keys(x) if keys is None else keys
+        pairs = torch.stack([names, row_keys(x)], dim=1)
+        _, inverse = pairs.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+        numbers = torch.arange(len(x))
+        first = numbers.new_full((int(inverse.max()) + 1,), len(x)).scatter_reduce_(0, inverse, numbers, "amin")
+        lengths = reached(x).sum(1)
+        order = first[lengths[first].argsort(stable=True)]
+        groups = [
+            _Texts(self.model, x[rows, : int(lengths[rows].max())].long(), names[rows]) for rows in _cut(order, lengths)
+        ]
+        back = torch.empty_like(order)
+        back[inverse[order]] = torch.arange(len(order))
+        place = back[inverse]  # of each row among those that were looked at
+        features = self.features(x)
+
+        tokens, width = x.long(), x.shape[1]
+        log_probs = torch.cat(
+            [functional.pad(group.log_probs, (0, width - group.log_probs.shape[1])) for group in groups]
+        )[place]
+        return Evidence(
+            features=features,
+            known=torch.ones_like(features),
+            keys=names,
+            means=torch.cat([group.means for group in groups])[place][None],
+            log_vars=torch.cat([group.log_vars for group in groups])[place][None],
+            residuals=((self.log_frequencies[tokens] - log_probs) * reached(x))[None],
+            log_likelihood=log_probs.sum(1)[None],
+            kl=torch.cat([group.kl for group in groups])[place][None],
+            bound=lambda n_draws: torch.cat([group.bound(n_draws) for group in groups])[place][None],
+            lengths=lengths,
+            places=(tokens % features.shape[1]).masked_fill(tokens == 0, -1),
+        )
+
+
+def _cut(order: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Texts, by ascending length, in groups that go through a model together."""
+    groups, start = [], 0
+    while start < len(order):
+        size = max(1, _TOKENS_AT_ONCE // int(lengths[order[start]]))
+        size = max(1, _TOKENS_AT_ONCE // int(lengths[order[min(len(order), start + size) - 1]]))
+        groups.append(order[start : start + size])
+        start += size
+    return groups
+
+
+@final
+class _Texts:
+    """What a model makes of texts of about one length."""
+
+    def __init__(self, model: Any, x: Tensor, keys: Tensor) -> None:
+        q = model.encode(x)
+        self.means: Tensor = q.mean
+        self.log_vars: Tensor = 2.0 * q.stddev.log()
+        self.log_probs: Tensor = model.decode(q.mean).log_prob_tokens(x)
+        noise = row_noise(keys, 1, q.mean.shape[-1], dtype=q.mean.dtype)
+        self.kl = kl_divergence(q, model.prior(), z=q.rsample(1, noise=noise))
+        self._model, self._x, self._keys = model, x, keys
+
+    def bound(self, n_draws: int) -> Tensor:
+        """Importance-sampled bound on log p(x), shape (batch,)."""
+        noise = row_noise(self._keys, n_draws, self.means.shape[-1], dtype=self.means.dtype)
+        found: Tensor = log_mean_exp(log_importance_weights(self._model, self._x, n_draws, noise=noise))
+        return found
 
 
 @final

@@ -8,12 +8,13 @@ from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from latentkit.core.registry import Registry
 from latentkit.tasks.detection.evidence import Evidence, Witness
 from latentkit.tasks.detection.near import RowIndex
 
-__all__ = ["ScorePart", "SumPart", "score_parts"]
+__all__ = ["ScorePart", "SharedPart", "SumPart", "score_parts"]
 
 #: The parts by name.
 score_parts: Registry[type[ScorePart]] = Registry("score part")
@@ -24,6 +25,7 @@ _LEAST_RESIDUAL: Final = 1e-2  # that a residual is measured by
 _LEAST_BANDWIDTH: Final = 0.05
 _MOST_CODES: Final = 500  # that codes are compared with
 _N_DRAWS: Final = 16  # of the bound on log p(x)
+_STRETCH: Final = 3  # tokens
 
 
 class ScorePart(nn.Module, ABC):
@@ -64,22 +66,28 @@ class ScorePart(nn.Module, ABC):
         self.register_buffer(name, tensor, persistent=False)
 
 
-class SumPart(ScorePart):
-    """A part that is a sum over numbers of a row, none of which takes away from it."""
+class SharedPart(ScorePart):
+    """A part whose oddness is shared out to the numbers of a row, in the ratio of their terms."""
 
     #: Whether the numbers are those that are modelled; else they are the features.
     is_modelled: ClassVar[bool] = False
 
     @abstractmethod
     def terms(self, rows: Evidence, own: Tensor) -> Tensor:
-        """Return what each number adds, at least 0, shape (members, batch, numbers)."""
+        """Return what each number has to do with it, at least 0, shape (members, batch, numbers)."""
 
     def of_columns(self, rows: Evidence, own: Tensor, witness: Witness) -> Tensor:
-        """Return what each column adds, shape (members, batch, columns)."""
+        """Return what each column has to do with it, shape (members, batch, columns)."""
         terms = self.terms(rows, own)
+        if rows.places is not None and not self.is_modelled:
+            return _of_places(terms, rows.places)
         owners = witness.modelled_owners if self.is_modelled else witness.owners
         n_columns = int(witness.owners.max()) + 1
         return terms.new_zeros(*terms.shape[:-1], n_columns).index_add(-1, owners, terms)
+
+
+class SumPart(SharedPart):
+    """A part that is the sum of the terms of the numbers of a row."""
 
 
 @score_parts.register("residuals")
@@ -359,6 +367,110 @@ class ExemplarElbo(_Exemplars):
     def forward(self, rows: Evidence, own: Tensor) -> Tensor:
         """See :class:`ScorePart`."""
         return self._negative_density(rows, own) - rows.log_likelihood
+
+
+@score_parts.register("surprise", cites=("ren2019likelihood",))
+@final
+class Surprise(SharedPart):
+    r"""How improbable a text is for its length, beside what the frequencies of its tokens alone say of it.
+
+    .. math:: \frac{e(x) - a - b n}{\sqrt{n}}, \qquad e(x) = \sum_t r_t + KL(q(z \mid x), p(z)), \qquad
+              a, b = \arg\min \sum_i \frac{(e(x_i) - a - b n_i)^2}{n_i}
+
+    with :math:`r_t = \log u(x_t) - \log p(x_t \mid x_{<t}, \mu(x))`, u the frequency of a token, n tokens in a text
+    and its end. A sum of n numbers that have little to do with each other spreads by :math:`\sqrt{n}`. A token adds
+    what it costs more than b.
+
+    References:
+        Ren et al., 2019, Likelihood Ratios for Out-of-Distribution Detection, arXiv:1906.02845.
+    """
+
+    is_modelled = True
+    line: Tensor
+
+    def recall(self, pool: Evidence) -> None:
+        """See :class:`ScorePart`."""
+        self._recalled("line", _line(_lengths(pool), self._cost(pool)[0], power=1.0))
+
+    def _cost(self, rows: Evidence) -> Tensor:
+        return rows.residuals.sum(-1) + rows.kl
+
+    def terms(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`SharedPart`."""
+        return (rows.residuals - self.line[1]).clamp_min(0.0) * _is_reached(rows)
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        n = _lengths(rows)
+        return (self._cost(rows) - self.line[0] - self.line[1] * n) / n.sqrt()
+
+
+@score_parts.register("stretch", cites=("ren2019likelihood",))
+@final
+class Stretch(SharedPart):
+    r"""The oddest stretch of a text: three tokens behind each other, beside what texts of n tokens have.
+
+    .. math:: \max_t \sum_{i=t}^{t+2} r_i - a - b \log n, \qquad
+              r_i = \log u(x_i) - \log p(x_i \mid x_{<i}, \mu(x))
+
+    with a and b of least squares, as longer texts have more stretches. It sees what is odd in a small part of a long
+    text. Nats.
+    """
+
+    is_modelled = True
+    line: Tensor
+
+    def recall(self, pool: Evidence) -> None:
+        """See :class:`ScorePart`."""
+        self._recalled("line", _line(_lengths(pool).log(), self._oddest(pool)[0][0], power=0.0))
+
+    def _oddest(self, rows: Evidence) -> tuple[Tensor, Tensor]:
+        """Nats of the oddest stretch and its first place, shape (members, batch)."""
+        nats = functional.pad(rows.residuals, (0, max(0, _STRETCH - rows.residuals.shape[-1])))
+        sums = nats.unfold(-1, _STRETCH, 1).sum(-1)
+        is_whole = torch.arange(sums.shape[-1]) <= (_lengths(rows) - _STRETCH).clamp_min(0.0)[:, None]
+        found = sums.masked_fill(~is_whole, -torch.inf).max(-1)
+        return found.values, found.indices
+
+    def terms(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`SharedPart`."""
+        start = self._oddest(rows)[1].unsqueeze(-1)
+        place = torch.arange(rows.residuals.shape[-1])
+        inside = (place >= start) & (place < start + _STRETCH)
+        return rows.residuals.clamp_min(0.0) * inside
+
+    def forward(self, rows: Evidence, own: Tensor) -> Tensor:
+        """See :class:`ScorePart`."""
+        return self._oddest(rows)[0] - self.line[0] - self.line[1] * _lengths(rows).log()
+
+
+def _lengths(rows: Evidence) -> Tensor:
+    """Numbers of each row, shape (batch,)."""
+    n = torch.full_like(rows.log_likelihood[0], rows.residuals.shape[-1])
+    return n if rows.lengths is None else rows.lengths.to(n)
+
+
+def _is_reached(rows: Evidence) -> Tensor:
+    """Which numbers belong to their rows, shape (batch, modelled)."""
+    return torch.arange(rows.residuals.shape[-1]) < _lengths(rows)[:, None]
+
+
+def _line(n: Tensor, values: Tensor, *, power: float) -> Tensor:
+    """Height and slope of the line through values over n whose squared errors, over n to a power, are least."""
+    weights = n.double().pow(-power)
+    centre = (weights * n).sum() / weights.sum()
+    level = (weights * values).sum() / weights.sum()
+    spread = (weights * (n - centre).square()).sum()
+    slope = (weights * (n - centre) * (values - level)).sum() / spread if spread > 1e-9 else torch.zeros_like(spread)
+    return torch.stack([level - slope * centre, slope]).to(values.dtype)
+
+
+def _of_places(terms: Tensor, places: Tensor) -> Tensor:
+    """Terms of features shared out to the places that count in them, shape (members, batch, length)."""
+    known = places >= 0
+    where = places.clamp_min(0)
+    n = torch.zeros(terms.shape[1:]).scatter_add_(1, where, known.to(terms.dtype))
+    return (terms / n.clamp_min(1.0)).gather(-1, where.expand(len(terms), -1, -1)) * known
 
 
 def _residual_scale(pool: Evidence) -> Tensor:

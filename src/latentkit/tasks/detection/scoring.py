@@ -17,7 +17,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import generator, row_keys
 from latentkit.tasks.detection.evidence import Evidence, Witness
 from latentkit.tasks.detection.near import RowIndex
-from latentkit.tasks.detection.parts import ScorePart, SumPart, score_parts
+from latentkit.tasks.detection.parts import ScorePart, SharedPart, score_parts
 
 __all__ = ["PARTS", "Explanation", "OddnessScore", "Regime", "check_parts"]
 
@@ -28,6 +28,7 @@ Regime = Literal["clean", "contaminated", "mixed"]
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "clean": ("exemplars", "nearest", "neighbors"),
     "clean, with categories": ("reconstruction", "nearest"),
+    "texts": ("surprise", "stretch", "neighbors"),
     "contaminated": ("residuals", "histograms", "wide_neighbors"),
     "mixed": ("exemplars", "residuals", "histograms", "wide_neighbors"),
 }
@@ -224,10 +225,11 @@ class OddnessScore(nn.Module):
         adds to the score: the Aumann-Shapley value along the straight line from "nothing odd" to the row. What codes
         say is shared by the gradient along the straight line from the row's counterpart in the pool (integrated
         gradients); of a model that is shown codes, by what the part falls when the column's cell becomes the
-        counterpart's.
+        counterpart's. Of texts a column is a place; the parts of texts are shared out by the ratio of their terms, too,
+        and what codes say belongs to no place: it is part of the baseline.
         """
         n_columns = int(self.witness.owners.max()) + 1
-        shares, baselines, counterparts = [], [], []
+        shares, baselines, counterparts, owned = [], [], [], []
         scores, normal = self(rows), torch.from_numpy(self.pool_scores)
         pool = RowIndex(self.witness.features(self.pool).nan_to_num(0.0))
         n_near = max(1, min(_COUNTERPARTS, len(pool) - 1))
@@ -239,7 +241,7 @@ class OddnessScore(nn.Module):
             smooth = []
             for name in self.names:
                 part = self._part(name)
-                if isinstance(part, SumPart):
+                if isinstance(part, SharedPart):
                     value = part(evidence, own)
                     terms = part.of_columns(evidence, own, self.witness).double()
                     nothing = self._levels(name, torch.zeros_like(value))
@@ -247,6 +249,8 @@ class OddnessScore(nn.Module):
                     share = terms / terms.sum(-1, keepdim=True).clamp_min(1e-300)
                     given += (share * gain[..., None]).mean(0)
                     base += nothing.mean(0)
+                elif evidence.lengths is not None:
+                    base += self._level(name, part(evidence, own))
                 else:
                     smooth.append(name)
             n = len(batch)
@@ -257,9 +261,11 @@ class OddnessScore(nn.Module):
             shares.append(given / len(self.names))
             baselines.append(base / len(self.names))
             counterparts.append(nearest)
+            reach = n_columns if evidence.lengths is None else evidence.lengths[:n, None]
+            owned.append((torch.arange(n_columns) < reach).expand(n, -1))
         contributions = torch.cat(shares) / self.unit[1]
         baseline = self._in_nats(torch.cat(baselines))
-        contributions = _adding_up(contributions, torch.from_numpy(scores) - baseline)
+        contributions = _adding_up(contributions, torch.from_numpy(scores) - baseline, torch.cat(owned))
         return Explanation(
             contributions.numpy(), baseline.numpy(), scores, torch.cat(counterparts).numpy().astype(np.int64)
         )
@@ -319,9 +325,13 @@ class OddnessScore(nn.Module):
     @torch.no_grad()
     def _evidence_of(self, rows: Tensor) -> Evidence:
         parts = [evidence for _, evidence, _ in self._batches(rows)]
-        fields = ("features", "known", "keys"), ("means", "log_vars", "residuals", "log_likelihood", "kl")
+        fields = (
+            ("features", "known", "keys", "lengths", "places"),
+            ("means", "log_vars", "residuals", "log_likelihood", "kl"),
+        )
         n = len(rows)
-        joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[:n] for name in fields[0]}
+        of_rows = [name for name in fields[0] if getattr(parts[0], name) is not None]
+        joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts])[:n] for name in of_rows}
         joined |= {name: torch.cat([getattr(part, name) for part in parts], dim=1)[:, :n] for name in fields[1]}
         return Evidence(**joined, bound=parts[0].bound)
 
@@ -389,10 +399,13 @@ def check_parts(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _adding_up(shares: Tensor, total: Tensor) -> Tensor:
-    """Shares, shape (batch, columns), that add up: what rounding lost goes to those that have most to do with it."""
+def _adding_up(shares: Tensor, total: Tensor, owned: Tensor | None = None) -> Tensor:
+    """Shares, shape (batch, columns), that add up: what rounding lost goes to those that have most to do with it.
+
+    Columns that are not among those that are `owned` by their rows, same shape, get nothing.
+    """
     rest = total - shares.sum(1)
-    weights = shares.abs() + 1e-12
+    weights = shares.abs() + (1e-12 if owned is None else 1e-12 * owned)
     return shares + rest[:, None] * weights / weights.sum(1, keepdim=True)
 
 

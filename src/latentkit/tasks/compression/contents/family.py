@@ -30,6 +30,7 @@ class Contents(ABC):
         n_bytes: How many bytes it takes where it lies; None where that is not known before it has been read.
         has_images: Whether there are images to learn from.
         has_lines: Whether there are lines of text to learn from.
+        has_texts: Whether these are texts, and no rows of a table.
         plain: The same in another form, which is taken where this one becomes larger than it is where it lies.
     """
 
@@ -38,6 +39,7 @@ class Contents(ABC):
     plain: Contents | None = None
     has_images: bool = False
     has_lines: bool = False
+    has_texts: bool = False
 
     @abstractmethod
     def meta(self) -> dict[str, Any]:

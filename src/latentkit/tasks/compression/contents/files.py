@@ -92,6 +92,7 @@ class FileContents(Contents):
         items: ``"lines"`` or ``"bytes"``.
         n_bytes: How many there are, if that is known.
         has_header: Whether the first line names the columns of the others.
+        has_texts: Whether its lines, if it has any, are texts.
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class FileContents(Contents):
         n_bytes: int | None,
         *,
         has_header: bool = False,
+        has_texts: bool = False,
     ) -> None:
         self.name, self.n_bytes, self._opener, self._items = name, n_bytes, opener, items
         self.has_lines, self._has_header = items == "lines", has_header
+        self.has_texts = self.has_lines and has_texts
 
     def meta(self) -> dict[str, Any]:
         told = _meta(self.name, self._items, b"")

@@ -29,6 +29,7 @@ __all__ = ["open_contents"]
 _IDX_HEAD: Final = 4  # bytes, and 4 for each dimension
 _SNIFFED: Final = 1 << 16
 _HEADED: Final = (".csv", ".tsv")  # files whose first line may name columns
+_TEXTS: Final = (".txt",)  # files of texts, a text a line
 _DELIMITERS: Final = re.compile(rb"[,;\t|]")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error)
 
@@ -83,7 +84,8 @@ def _file(path: Path, ending: str, array: str | None) -> Contents:
     n_bytes = None if is_packed else path.stat().st_size
     items = _items(begin)
     has_header = items == "lines" and ending in _HEADED and _has_header(begin)
-    return FileContents(shown(path.stem if is_packed else path.name), opener, items, n_bytes, has_header=has_header)
+    name = shown(path.stem if is_packed else path.name)
+    return FileContents(name, opener, items, n_bytes, has_header=has_header, has_texts=ending in _TEXTS)
 
 
 def _stream(stream: IO[bytes]) -> Contents:
