@@ -53,7 +53,8 @@ def copied_texts(samples: Sequence[str], train: Sequence[str], held_out: Sequenc
 
     .. math:: run = \frac{1}{M} \sum_j \max_i \frac{|y_j \cap x_i|}{|y_j|}
 
-    with the words |y| of a sample y, and those of the longest run that it has in common with a training text x.
+    with the number of words of a sample y below, and above that of the longest run that it has in common with a
+    training text x.
 
     The figures of held-out texts are the floor: new texts of the same kind repeat that much by themselves, phrases,
     and whole texts where these are short. A model well above it recites.

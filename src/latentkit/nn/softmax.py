@@ -54,7 +54,7 @@ class Sampled:
 
     Attributes:
         classes: F and then S, shape (classes,), int64.
-        log_weights: 0 for F, log(R / |S|) for S, shape (classes,).
+        log_weights: 0 for F, log(R / n) for the n of S, shape (classes,).
 
     References:
         Jean et al., 2015, On Using Very Large Target Vocabulary for Neural Machine Translation, arXiv:1412.2007.
