@@ -53,6 +53,14 @@ def pixels(*shape: int, seed: int = 0) -> np.ndarray:
     return image
 
 
+def texts(n: int = N) -> np.ndarray:
+    """Sentences in two scripts, all different."""
+    random = np.random.default_rng(0)
+    whats, hows = ("cat", "dog", "狗", "soup"), ("big", "small", "old", "good")
+    made = [f"the {whats[a]} is {hows[b]}, {number}" for number, (a, b) in enumerate(random.integers(0, 4, (n, 2)))]
+    return np.array(made, dtype=object)
+
+
 def pandas_frame() -> pd.DataFrame:
     X = rows()
     return pd.DataFrame(

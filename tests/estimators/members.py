@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from latentkit.estimators.registry import estimators
-from tests.estimators.cases import N, pixels, rows
+from tests.estimators.cases import N, pixels, rows, texts
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ MEMBERS: dict[str, Member] = {
     "autoencoder": Member({"latent_dim": 3, **NETWORKS}),
     "denoising": Member({"latent_dim": 3, **NETWORKS}),
     "sparse": Member({"latent_dim": 8, "top_k": 2, **NETWORKS}),
-    "vae": Member({"latent_dim": 3, **NETWORKS}),
+    "vae": Member({"latent_dim": 3, **NETWORKS}, ("rows", "images", "texts")),
     "vqvae": Member({"n_codes": 8, "prior_width": 16, "prior_layers": 1}),
     "gan": Member({"latent_dim": 3, "decoder": (8,), "discriminator": (8,), "r1_every": 2}, encodes=False),
     "generator": Member({"latent_dim": 3, "decoder": (8,)}, encodes=False),
     "vaegan": Member({"latent_dim": 3, "discriminator": (8,), "r1_every": 2, **NETWORKS}),
 }
 
-DATA = {"rows": rows, "images": lambda: pixels(N, 8, 8)}
+DATA = {"rows": rows, "images": lambda: pixels(N, 8, 8), "texts": texts}
 
 
 def by_default(names: Iterable[str], *chosen: str) -> list[Any]:

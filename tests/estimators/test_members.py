@@ -61,7 +61,7 @@ def test_samples_are_as_many_as_asked_for_and_in_the_form_of_the_data(fit: Any, 
         samples = fit(name, kind).sample(n)
         assert samples.shape == (n, *X.shape[1:])
         assert samples.dtype == X.dtype
-        assert np.isfinite(samples).all()
+        assert kind == "texts" or np.isfinite(samples).all()
 
 
 @each_once
