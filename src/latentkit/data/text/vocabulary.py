@@ -11,7 +11,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.core.registry import Registry
 
-__all__ = ["END", "Learner", "Vocabulary", "Words", "vocabularies"]
+__all__ = ["END", "UNKNOWN", "Learner", "Vocabulary", "Words", "vocabularies"]
 
 #: The token that ends a text; behind it a row of tokens is padded with it.
 END: Final = 0
