@@ -248,8 +248,8 @@ class Trainer:
                 return False
             if state.n_steps % CHECK_EVERY == 0 and not last:
                 self._keep(force=False)
-            if time.monotonic() - self._told > 0.2 and len(batch.x):
-                self._tell(terms, batch, progress)
+            if self._window and time.monotonic() - self._told > 0.2 and len(batch.x):
+                self._tell(progress)
             if self.is_interrupted():
                 self._interrupt()
             if plan.max_time is not None and state.elapsed >= plan.max_time:
@@ -495,11 +495,14 @@ class Trainer:
             return None
         return privacy.rows(len(self.train), self.state.n_steps)
 
-    def _tell(self, terms: Terms, batch: Batch, progress: float) -> None:
+    def _tell(self, progress: float) -> None:
         self._told = time.monotonic()
+        objective, kl = (
+            torch.cat([getattr(terms, name) for terms in self._window]).mean().item() for name in ("objective", "kl")
+        )
         seen = self.state.step_in_epoch * self.plan.batch_size
         rate = seen / self.state.epoch_seconds if self.state.epoch_seconds > 0 else 0.0
-        self.reporter.update(self._status(terms.objective.mean().item(), terms.kl.mean().item(), rate, progress))
+        self.reporter.update(self._status(objective, kl, rate, progress))
 
     def _status(self, objective: float, kl: float, rate: float, progress: float) -> Status:
         validation = self.state.history[-1]["validation"] if self.state.history else None
@@ -519,12 +522,15 @@ class Trainer:
 def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_size: int) -> float:
     """Return the mean of an objective over a feed at full KL weight, in nats, without gradients.
 
-    What is drawn anew of the examples is drawn alike at every call.
+    What is drawn anew of the examples is drawn alike at every call. Examples of about one length go together.
     """
     total = 0.0
+    order = None if feed.lengths is None else feed.lengths.argsort(stable=True)
     with torch.no_grad():
         for start in range(0, len(feed), batch_size):
-            batch = feed.augmented(feed.batch(slice(start, start + batch_size)), seed=0, keys=("judge", start))
+            rows = slice(start, start + batch_size)
+            some = feed.batch(rows if order is None else order[rows].to(feed.storage.device))
+            batch = feed.augmented(some, seed=0, keys=("judge", start))
             terms = objective(cast(LatentVariableModel, model), batch)
             total += terms.objective.sum(dtype=torch.float64).item()
     return total / len(feed)
