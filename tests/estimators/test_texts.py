@@ -196,7 +196,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("narrow")
 def test_transformers_learn_texts(tmp_path: Path) -> None:
-    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 8}
+    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 8, "dropout": 0.0}
     vae = VAE(**{**settings, "ex_post": "none"}).fit(TEXTS)
     kinds = [text.startswith("the") for text in TEXTS]
     again = vae.reconstruct(TEXTS)
@@ -258,6 +258,13 @@ def test_rewriting_needs_classes(fitted: VAE) -> None:
 def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         VAE(**{**SMALL, "max_epochs": 1, **settings}).fit(TEXTS)
+
+
+def test_networks_of_texts_drop_units_unless_told_otherwise(fitted: VAE) -> None:
+    assert fitted.specification_.dropout == 0.3
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    assert VAE(max_epochs=1, latent_dim=1).fit(rows).specification_.dropout == 0.0
+    assert VAE(max_epochs=1, latent_dim=1, dropout=0.1).fit(rows).specification_.dropout == 0.1
 
 
 def test_other_data_and_other_members() -> None:

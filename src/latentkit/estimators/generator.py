@@ -160,7 +160,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
             likelihood_options=options,
             activation=self.activation,
             normalization=self.normalization,
-            dropout=float(self.dropout),
+            dropout=self._resolve_dropout(),
             upsampling=self.upsampling,
             latent_mean=mean,
             latent_stddev=stddev,
