@@ -40,7 +40,9 @@ def lines(name: str) -> list[str]:
 def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int, train: Any = None) -> dict[str, Any]:
     """Likelihood and use of the latent space on texts that were not fitted to."""
     bound = vae.log_likelihood(list(texts), n_importance=1).log_likelihood
-    found = vae.evaluate(texts, train, n_importance=importance, max_texts=max(2, len(texts) // every), random_state=0)
+    found = vae.evaluate(
+        texts, train=train, n_importance=importance, max_texts=max(2, len(texts) // every), random_state=0
+    )
     tight = found.likelihood.log_likelihood
     figures = {
         "nll": round(-float(tight.mean()), 3),
@@ -211,9 +213,9 @@ def plain_epoch(train: Sequence[str], seconds: float) -> tuple[int, float]:
             h = torch.tanh(self.start(z))[None].contiguous()
             logits = self.out(self.decoder(inputs, (h, torch.zeros_like(h)))[0])
             is_reached = torch.arange(x.shape[1]) < lengths[:, None]
-            costs = nn.functional.cross_entropy(logits.transpose(1, 2), x, reduction="none") * is_reached
+            costs = nn.functional.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none")
             kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(-1)
-            return (costs.sum(-1) + kl).mean()
+            return ((costs.view(x.shape) * is_reached).sum(-1) + kl).mean()
 
     model = Plain()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
