@@ -277,6 +277,11 @@ def test_other_data_and_other_members() -> None:
         of_rows.sample(2, top_k=3)
 
 
+def test_texts_are_compressed_by_a_compressor(fitted: VAE, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOperationError, match="networks over texts are not brought .* --compressor"):
+        fitted.compress(TEXTS, tmp_path / "texts.lkz")
+
+
 def test_a_text_alone_is_no_list(fitted: VAE) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         fitted.transform("the cat is big")
