@@ -42,6 +42,11 @@ class Vocabulary(Protocol):
         """Whether every text comes back as it was, to the byte."""
         ...
 
+    @property
+    def first_byte(self) -> int | None:
+        """Token of byte 0, behind which those of the other bytes stand; None where no token is a byte."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text, without the end."""
         ...
@@ -151,6 +156,10 @@ class Words:
     @property
     def is_exact(self) -> bool:
         return False
+
+    @property
+    def first_byte(self) -> None:
+        return None
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [[self._tokens.get(word, self.unknown) for word in text.split()] for text in texts]
