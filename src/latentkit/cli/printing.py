@@ -11,6 +11,9 @@ from typing import Any
 
 __all__ = ["Printer", "plain"]
 
+#: Lines that are longer are hard to read.
+MAX_WIDTH = 96
+
 
 class Printer:
     """Prints what a command has to say.
@@ -62,6 +65,32 @@ class Printer:
         for row in rows:
             table.add_row(*map(Text, row))
         self.console.print(table)
+
+    def grid(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print rows of texts under headings, the first column folded where it is long, the others to the right."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        for number, heading in enumerate(headings):
+            is_name = not number
+            table.add_column(
+                Text(heading), justify="left" if is_name else "right", no_wrap=not is_name, ratio=1 if is_name else None
+            )
+        for first, *others in rows:
+            table.add_row(Text(f"  {first}", style="cyan"), *map(Text, others))
+        self.console.print(table)
+
+    def paragraph(self, text: str, *, indent: int = 0) -> None:
+        """Print a text, folded between words, its later lines further in."""
+        from textwrap import fill
+
+        style = "yellow" if text.startswith("warning") else "dim"
+        width = max(40, min(self.console.width, MAX_WIDTH))
+        folded = fill(
+            text, width, initial_indent=" " * indent, subsequent_indent=" " * (2 * indent), break_on_hyphens=False
+        )
+        self.console.print(folded, style=style, markup=False, soft_wrap=True)
 
     def commands(self, title: str, lines: Sequence[str]) -> None:
         """Print command lines to paste."""

@@ -53,7 +53,7 @@ class Measurement:
     limits: tuple[float, float] = (-math.inf, math.inf)
     n_rows: int | None = None
 
-    def beside(self, floor: float, floor_of: str, *, seconds: float | None = None) -> Figure:
+    def beside(self, floor: float, floor_of: str, *, seconds: float | None = None, group: str = "samples") -> Figure:
         """The figure that shows this number with its floor, and with the time that both took."""
         error, (low, high) = self.standard_error, self.limits
         has_interval = error is not None and math.isfinite(error) and bool(self.interval_by)
@@ -69,6 +69,7 @@ class Measurement:
             interval_by=self.interval_by if has_interval else "",
             n_rows=self.n_rows,
             seconds=seconds,
+            group=group,
         )
 
 
@@ -158,7 +159,9 @@ def measure_samples(
     )
     return (
         *figures,
-        copied.beside(copies.floor, "test rows in place of samples", seconds=time.perf_counter() - begun),
+        copied.beside(
+            copies.floor, "test rows in place of samples", seconds=time.perf_counter() - begun, group="copies"
+        ),
     )
 
 
