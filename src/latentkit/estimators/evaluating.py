@@ -128,7 +128,7 @@ def evaluate_estimator(
             found += _measured(part, seen)
     order = list(GROUPS)
     found.sort(key=lambda each: order.index(each.group))
-    has_scores = "likelihood" in wanted and _can_score(seen)
+    has_scores = "likelihood" in wanted and not seen.no_likelihood
     return Evaluation(
         model=seen.name,
         kind=seen.kind,
@@ -170,10 +170,6 @@ def _measured(part: Part, seen: Examination) -> Iterator[Figure | MissingFigure]
 # How probable the data are
 
 
-def _can_score(seen: Examination) -> bool:
-    return seen.has_likelihood and (seen.has_encoder or seen.asked.estimator == "ais")
-
-
 def _warnings(seen: Examination) -> Iterator[str]:
     """What to heed before the likelihood is quoted."""
     estimate = seen.likelihood
@@ -191,16 +187,6 @@ def _warnings(seen: Examination) -> Iterator[str]:
         )
 
 
-def _no_likelihood(seen: Examination) -> str:
-    """Why there is no figure of likelihood."""
-    if not seen.has_likelihood:
-        return f"a {seen.name} has no likelihood p(x given z)"
-    return (
-        f"a {seen.name} has no encoder to draw importance samples from; annealed importance sampling takes none: "
-        'estimator="ais" (in the shell --estimator ais)'
-    )
-
-
 def _part(name: str, group: str, *kinds: str) -> Callable[[Callable[[Examination], Found]], Callable[..., Found]]:
     """Return a decorator that files what finds figures."""
 
@@ -215,13 +201,8 @@ def _part(name: str, group: str, *kinds: str) -> Callable[[Callable[[Examination
 def _likelihood(seen: Examination) -> Found:
     """The mean of log p(x), or of what bounds it, in nats."""
     name = "log p(x given z)" if seen.is_point and seen.asked.estimator == "iwae" else "log p(x)"
-    if not _can_score(seen):
-        yield MissingFigure(name=name, why=_no_likelihood(seen))
-        return
-    if seen.asked.estimator == "ais" and (seen.is_point or seen.is_discrete):
-        what = "points" if seen.is_point else "codes out of a codebook"
-        why = f'annealing moves latents along gradients, and these are {what}. Use estimator="iwae"'
-        yield MissingFigure(name=name, why=why)
+    if seen.no_likelihood:
+        yield MissingFigure(name=name, why=seen.no_likelihood)
         return
     estimate = seen.likelihood
     impossible = int((~torch.isfinite(estimate.log_likelihood)).sum())
@@ -267,7 +248,7 @@ def _of_all(seen: Examination) -> str:
 @_part("bits", "likelihood", "images", "rows", "table")
 def _bits(seen: Examination) -> Found:
     """The same in bits for each dimension, where they can be counted."""
-    if not _can_score(seen) or seen.is_point or not seen.units.has_bits:
+    if seen.no_likelihood or seen.is_point or not seen.units.has_bits:
         return  # the line above says why, or nats of a density are no bits
     estimate, step = seen.likelihood, None if seen.units.is_mass else seen.units.step
     if not bool(torch.isfinite(estimate.log_likelihood).all()):
@@ -295,7 +276,7 @@ def _bits(seen: Examination) -> Found:
 @_part("perplexity", "likelihood", "text")
 def _perplexity(seen: Examination) -> Found:
     """The likelihood of texts by words and by bytes."""
-    if not _can_score(seen):
+    if seen.no_likelihood:
         return  # the line above says why
     estimate = seen.likelihood
     nats = -estimate.log_likelihood

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentkit.core.errors import DataError
+from latentkit.core.errors import DataError, UnsupportedOperationError
 from latentkit.core.protocols import LatentVariableModel
 from latentkit.core.seeds import derive_seed, generator, isolated_rng, row_keys
 from latentkit.data import Dataset, read
@@ -23,7 +23,7 @@ from latentkit.distributions import DiagonalGaussian, FullGaussian, kl_divergenc
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.likelihood_units import LikelihoodUnits, likelihood_units
 from latentkit.evaluation import FeatureMap, LikelihoodEstimate, MixedTable, RandomFeatures, RowFeatures, annealed_bound
-from latentkit.evaluation.annealing import Start
+from latentkit.evaluation.annealing import Start, check_free
 from latentkit.models import decoding_operations
 from latentkit.models.inference import iterate_batches
 from latentkit.tasks import reconstruct
@@ -146,6 +146,26 @@ class Examination:
         return bool(self.estimator.specification_.is_discrete)
 
     @cached_property
+    def no_likelihood(self) -> str:
+        """Why log p(x), or what stands for it, cannot be had; empty where it can."""
+        if not self.has_likelihood:
+            return f"a {self.name} has no likelihood p(x given z)"
+        if self.asked.estimator == "iwae":
+            if self.has_encoder:
+                return ""
+            return (
+                f"a {self.name} has no encoder to draw importance samples from; annealed importance sampling needs none: "
+                'estimator="ais" (in the shell --estimator ais)'
+            )
+        if self.is_point:
+            return 'codes that are points have no prior of training to anneal from. Use estimator="iwae"'
+        try:
+            check_free(self.estimator._model(torch.float32).prior())  # noqa: SLF001 (its own part)
+        except UnsupportedOperationError as error:
+            return str(error)
+        return ""
+
+    @cached_property
     def units(self) -> LikelihoodUnits:
         """What the likelihood is the logarithm of."""
         return likelihood_units(self.estimator)
@@ -188,7 +208,7 @@ class Examination:
         """How many rows are scored: as many as were asked for, or as their cost allows."""
         if self.asked.max_rows is not None:
             return min(self.n, self.asked.max_rows)
-        if not self.has_likelihood or (self.asked.estimator == "iwae" and (self.is_point or self.is_discrete)):
+        if self.no_likelihood or (self.asked.estimator == "iwae" and (self.is_point or self.is_discrete)):
             return min(self.n, ENCODED)
         x = self.schema.to_model(self.storage[:1], dtype=torch.float32).to(self.estimator._device)  # noqa: SLF001 (its own part)
         model = self.of_rows(torch.arange(1))._model(torch.float32)  # noqa: SLF001 (its own part)

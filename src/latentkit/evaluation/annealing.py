@@ -21,7 +21,7 @@ from latentkit.models import CodeDistribution
 from latentkit.objectives import log_mean_exp
 from latentkit.objectives.phases import given, log_likelihood
 
-__all__ = ["BidirectionalBounds", "Start", "annealed_bound", "bidirectional_bounds", "temperatures"]
+__all__ = ["BidirectionalBounds", "Start", "annealed_bound", "bidirectional_bounds", "check_free", "temperatures"]
 
 #: Where chains begin.
 Start: TypeAlias = Literal["prior", "posterior"]
@@ -276,7 +276,7 @@ class _Path:
             self._first: Any = self._prior if start == "prior" else self._model.encode(batch.x)
         self._batch, self._start = batch, start
         for distribution in (self._prior, self._first):
-            _check_free(distribution)
+            check_free(distribution)
         self._dtype = torch.float64 if batch.x.dtype == torch.float64 else torch.float32
         self._latent_dim = int(self._first.mean.shape[-1])
 
@@ -373,7 +373,7 @@ _HELD: Final = (
 )
 
 
-def _check_free(distribution: Distribution) -> None:
+def check_free(distribution: Distribution) -> None:
     """Refuse latents in which no gradient leads anywhere, or only along a surface.
 
     Raises:
