@@ -40,23 +40,32 @@ def lines(name: str) -> list[str]:
 def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int, train: Any = None) -> dict[str, Any]:
     """Likelihood and use of the latent space on texts that were not fitted to."""
     bound = vae.log_likelihood(list(texts), n_importance=1).log_likelihood
-    found = vae.evaluate(texts, train, n_importance=importance, max_texts=max(2, len(texts) // every), random_state=0)
-    tight = found.likelihood.log_likelihood
+    found = vae.evaluate(
+        list(texts),
+        train=train,
+        n_importance=importance,
+        n_samples=10_000,
+        max_rows=max(2, len(texts) // every),
+        random_state=0,
+    )
+    tight, told, words = found["log p(x)"], found["mutual information"], found["perplexity of a word"]
+    upper = 1e6 if told.interval is None else told.interval[1]
     figures = {
-        "nll": round(-float(tight.mean()), 3),
-        "nll_standard_error": round(float(tight.std() / len(tight) ** 0.5), 3),
+        "nll": round(-tight.value, 3),
+        "nll_standard_error": round(tight.standard_error or 0.0, 3),
         "importance": importance,
-        "sentences": len(tight),
+        "sentences": tight.n_rows,
         "nll_one_draw": round(-float(bound.mean()), 3),
         "sentences_one_draw": len(texts),
-        "perplexity_per_word": round(found.perplexity.per_word, 2),
-        "kl": round(float(found.latents.kl or 0.0), 3),
-        "mutual_information": [round(found.information.lower, 3), round(min(found.information.upper, 1e6), 3)],
-        "active_units": found.latents.n_active,
-        "tokens_right": round(found.tokens_right.value, 4),
+        "perplexity_per_word": round(words.value, 2),
+        "kl": round(found["KL"].value, 3),
+        "mutual_information": [round(told.value, 3), round(min(upper, 1e6), 3)],
+        "active_units": int(found["active dimensions"].value),
+        "tokens_right": round(found["tokens rebuilt"].value / 100, 4),
     }
-    if found.samples is not None:
-        figures["samples"] = {each.name: [round(each.value, 4), round(each.floor, 4)] for each in found.samples.figures}
+    judged = [figure for figure in found.figures if figure.group in ("samples", "copies")]
+    if judged:
+        figures["samples"] = {each.name: [round(each.value, 4), round(each.floor or 0.0, 4)] for each in judged}
     return figures
 
 
