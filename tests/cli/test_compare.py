@@ -22,7 +22,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "train.npy", images[::2])
     np.save(folder / "test.npy", images[1::2])
     for name, epochs in (("short/vae", 1), ("long/vae", 40)):
-        line = ("fit", folder / "train.npy", "-o", folder / name, *QUICK, "--set", f"max_epochs={epochs}", "--seed", "0")
+        line = (
+            "fit",
+            folder / "train.npy",
+            "-o",
+            folder / name,
+            *QUICK,
+            "--set",
+            f"max_epochs={epochs}",
+            "--seed",
+            "0",
+        )
         assert main([str(word) for word in (*line, "--set", "validation_fraction=0.3")]) == 0
     return folder
 

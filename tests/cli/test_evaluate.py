@@ -58,7 +58,12 @@ def test_figures_of_images_and_numbers(
 ) -> None:
     shown = latentkit("evaluate", images_run, images_file, "-k", "2", "--samples", "20")
     assert shown.code == 0, shown.err
-    for text in ("How well they are rebuilt", "PSNR, dB", "SSIM, window of 7", "no MS-SSIM: it needs sides of at least"):
+    for text in (
+        "How well they are rebuilt",
+        "PSNR, dB",
+        "SSIM, window of 7",
+        "no MS-SSIM: it needs sides of at least",
+    ):
         assert text in shown.out
     assert "copy rate" in shown.out
     assert "warning: of 2 draws a row" in shown.out

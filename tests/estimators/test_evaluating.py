@@ -190,7 +190,9 @@ def test_data_of_another_schema_and_options_are_refused() -> None:
     vae = small().fit(rows(40))
     with pytest.raises(SchemaMismatchError):
         vae.evaluate(rows(40)[:, :3])
-    with pytest.raises(InvalidParameterError, match="unknown part of an evaluation 'pictues'; choose one of: likelihood"):
+    with pytest.raises(
+        InvalidParameterError, match="unknown part of an evaluation 'pictues'; choose one of: likelihood"
+    ):
         vae.evaluate(rows(40), parts=["pictues"])
     for name, value in (("n_importance", 0), ("n_samples", 9), ("max_rows", 1), ("n_temperatures", 0)):
         with pytest.raises(InvalidParameterError, match=f"{name} must be an integer of at least"):

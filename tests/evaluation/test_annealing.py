@@ -16,7 +16,7 @@ from latentkit.evaluation.annealing import temperatures
 from tests.evaluation.linear_gaussian import LinearGaussian
 from tests.evaluation.small_discrete import SmallDiscrete
 
-FAST: dict[str, Any] = {"n_steps": 60, "n_leapfrog": 3}
+FAST: dict[str, Any] = {"n_steps": 30, "n_leapfrog": 3}
 
 
 @pytest.fixture
@@ -73,15 +73,14 @@ def test_it_agrees_with_what_is_counted_out() -> None:
 def test_bounds_from_both_sides_close_in_on_the_truth() -> None:
     model = LinearGaussian(latent_dim=3, event_shape=(8,))
     gaps = []
-    for n_steps in (10, 40, 160):
-        found = bidirectional_bounds(model, 40, n_steps=n_steps, n_leapfrog=3, n_chains=4)
+    for n_steps in (8, 80):
+        found = bidirectional_bounds(model, 20, n_steps=n_steps, n_leapfrog=3, n_chains=4)
         truth = float(model.log_evidence(found.x).mean())
-        noise = 4.0 * float(found.lower.standard_error.square().sum().sqrt()) / 40
+        noise = 4.0 * float(found.lower.standard_error.square().sum().sqrt()) / 20
         assert found.lower.mean < truth + noise
         assert float(found.upper.mean()) > truth - noise
         gaps.append(found.gap)
-    assert gaps[0] > gaps[1] > gaps[2] > -0.02
-    assert gaps[2] < 0.1
+    assert 0.0 < gaps[1] < 0.4 * gaps[0]
 
 
 @pytest.mark.parametrize("start", ["prior", "posterior"])
@@ -120,7 +119,7 @@ def test_missing_features_do_not_count(misled: LinearGaussian) -> None:
     x = misled.draw(10)
     mask = torch.tensor([True, False, True, True, False]).expand_as(x)
     columns = torch.tensor([0, 2, 3])
-    found = annealed_bound(misled, torch.where(mask, x, torch.nan), mask=mask, **FAST)
+    found = annealed_bound(misled, torch.where(mask, x, torch.nan), mask=mask, n_steps=100)
     off = found.log_likelihood - misled.log_evidence(x[:, columns], columns)
     assert abs(float(off.mean())) < 0.1
 

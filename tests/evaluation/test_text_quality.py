@@ -8,10 +8,8 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
 
 from latentkit.core.errors import DataError, InvalidParameterError
-from latentkit.data import learn_text_schema
 from latentkit.evaluation import Figure, TextQuality, language_model, text_quality
 from tests.evaluation.test_reports import is_worse
 

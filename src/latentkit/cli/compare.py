@@ -40,7 +40,7 @@ FEWEST = 10
     "compare",
     "latentkit compare small large test.npz",
     "latentkit compare runs/a runs/b runs/c test.csv -o compare.html",
-    "latentkit compare a b --json                # on the rows of the fit that both held out",
+    "latentkit compare small large --json",
 )
 def compare(
     places: Annotated[
@@ -67,9 +67,9 @@ def compare(
 ) -> None:
     """Show runs side by side on the same rows, and which differences count.
 
-    log p(x) is compared row by row: the paired t test with Holm's correction, and Wilcoxon's signed-rank test. All other
-    figures stand beside each other with 95 % intervals. Likelihoods of different kinds, such as a density and a
-    probability, are said to be so and not compared, and so are runs of other data.
+    log p(x) is compared row by row: the paired t test with Holm's correction, and Wilcoxon's signed-rank test. Other
+    figures stand beside each other. Likelihoods of different kinds, such as a density and a probability, are said to be
+    so and not compared, and so are runs of other data.
     """
     printer = Printer(as_json=as_json)
     runs, data = _told_apart(places)
@@ -197,7 +197,9 @@ def _tell(found: Comparison, printer: Printer) -> None:
             best = found.best(name)
             has_star |= best is not None
             unit = next(iter(each.values())).unit
-            cells = [f"{in_short(each[run])}{' *' if run == best else '  '}" if run in each else "–  " for run in found.names]
+            cells = [
+                f"{in_short(each[run])}{' *' if run == best else '  '}" if run in each else "–  " for run in found.names
+            ]
             rows.append((f"{name}, {unit}" if unit else name, *cells))
         printer.line()
         printer.line(heading, style="bold")

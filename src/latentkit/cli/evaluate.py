@@ -12,8 +12,8 @@ from latentkit.cli.application import command
 from latentkit.cli.compressors import coder_of_run, in_bytes, open_compressor
 from latentkit.cli.figures import (
     SAMPLES,
-    EstimatorName,
     Estimator,
+    EstimatorName,
     Importance,
     Rows,
     Samples,
@@ -72,7 +72,7 @@ def evaluate(
 ) -> None:
     """Measure how good a run is on data that it has not learnt.
 
-    How probable DATA are, how well they are rebuilt, what z carries, how good new data are, and whether they are copies.
+    How probable DATA are, how well they are rebuilt, what z carries, how good new data are, whether they are copies.
     Each figure says how it was found, how sure it is, and what its floor is; one that cannot be had says why. It takes
     about a minute: of many rows some are scored, and it says how many.
 

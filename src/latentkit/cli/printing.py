@@ -74,9 +74,7 @@ class Printer:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
         for number, heading in enumerate(headings):
             is_name = not number
-            table.add_column(
-                Text(heading), justify="left" if is_name else "right", no_wrap=not is_name, ratio=1 if is_name else None
-            )
+            table.add_column(Text(heading), justify="left" if is_name else "right", no_wrap=not is_name)
         for first, *others in rows:
             table.add_row(Text(f"  {first}", style="cyan"), *map(Text, others))
         self.console.print(table)

@@ -108,22 +108,22 @@ def compare_models(
 
 def _pair(first: str, second: str, evaluations: Mapping[str, Evaluation]) -> ComparedPair:
     """The difference of two models, or why there is none."""
-    a, b = evaluations[first], evaluations[second]
     why = _why_apart(first, second, evaluations)
     if why:
         return ComparedPair(first=first, second=second, difference=None, p_value=None, note=why)
-    assert a.likelihood is not None and b.likelihood is not None, "both have likelihoods"
-    scores = [each.likelihood.log_likelihood.numpy() - each.log_scale for each in (a, b) if each.likelihood is not None]
-    loose = [name for name, each in ((first, a), (second, b)) if each.likelihood is not None and not each.likelihood.is_tight]
+    scores, loose = [], []
+    for name in (first, second):
+        each = evaluations[name]
+        assert each.likelihood is not None, "else there is a reason above"
+        scores.append(each.likelihood.log_likelihood.numpy() - each.log_scale)
+        loose += [] if each.likelihood.is_tight else [name]
     note = ""
     if loose:
         note = (
-            f"of {' and '.join(loose)} the figures are lower bounds, so that a part of the difference may be that of the "
-            "bounds"
+            f"of {' and '.join(loose)} the figures are lower bounds, so that a part of the difference may be "
+            "that of the bounds"
         )
-    return ComparedPair(
-        first=first, second=second, difference=paired_difference(*map(np.asarray, scores)), p_value=None, note=note
-    )
+    return ComparedPair(first=first, second=second, difference=paired_difference(*scores), p_value=None, note=note)
 
 
 def _why_apart(first: str, second: str, evaluations: Mapping[str, Evaluation]) -> str:
@@ -134,8 +134,8 @@ def _why_apart(first: str, second: str, evaluations: Mapping[str, Evaluation]) -
             return f"{name} has no likelihood of data"
         if not likelihood.is_bound:
             return (
-                f"log p(x given z) of the reconstructions of {name} is no bound on log p(x): it leaves out what the code "
-                "costs, and compares no models"
+                f"log p(x given z) of the reconstructions of {name} is no bound on log p(x): it leaves out what "
+                "the code costs, and compares no models"
             )
         if not np.isfinite(likelihood.log_likelihood.numpy()).all():
             return f"{name} calls some of these rows impossible, so that the mean difference is infinite"

@@ -50,8 +50,6 @@ FEWEST: Final = 10
 MOST_COMPARED: Final = 10_000
 #: Smallest and largest side of the window of SSIM; smaller images get a smaller one, which its name says.
 SMALLEST_WINDOW, WINDOW = 3, 11
-#: Resamplings of a bootstrap.
-RESAMPLED: Final = 1000
 NORMAL_ROWS: Final = "normal over the rows"
 
 
@@ -93,9 +91,7 @@ def asked_for(
     check_choice("estimator", likelihood, ("iwae", "ais"))
     if n_importance is not None:
         check_integer("n_importance", n_importance, low=2 if likelihood == "ais" else 1)
-    temperatures = check_integer(
-        "n_temperatures", N_TEMPERATURES if n_temperatures is None else n_temperatures, low=1
-    )
+    temperatures = check_integer("n_temperatures", N_TEMPERATURES if n_temperatures is None else n_temperatures, low=1)
     check_integer("n_samples", n_samples, low=FEWEST)
     if max_rows is not None:
         check_integer("max_rows", max_rows, low=2)
@@ -110,9 +106,7 @@ def asked_for(
     )
 
 
-def evaluate_estimator(
-    estimator: Any, X: Any, *, train: Any, parts: Sequence[str] | None, asked: Asked
-) -> Evaluation:
+def evaluate_estimator(estimator: Any, X: Any, *, train: Any, parts: Sequence[str] | None, asked: Asked) -> Evaluation:
     """Measure a fitted estimator: see :meth:`GenerativeTasks.evaluate`.
 
     Raises:
@@ -175,8 +169,8 @@ def _warnings(seen: Examination) -> Iterator[str]:
     estimate = seen.likelihood
     if not estimate.is_bound:
         yield (
-            "log p(x given z) of reconstructions is no bound on log p(x): it leaves out what the code costs, ranks rows "
-            "under this model, and does not compare models."
+            "log p(x given z) of reconstructions is no bound on log p(x): it leaves out what the code costs, ranks "
+            "rows under this model, and does not compare models."
         )
     elif not estimate.is_tight and not seen.is_discrete:
         effective = float(estimate.effective_sample_size.median())
@@ -420,14 +414,19 @@ def _cells(seen: Examination) -> Found:
         (True, "categories rebuilt", "%", "higher"),
         (False, "error of numbers", "standard deviations", "lower"),
     ):
-        columns = [place for place, kind in enumerate(real.is_categorical) if kind == is_category and known[:, place].any()]
+        columns = [
+            place for place, kind in enumerate(real.is_categorical) if kind == is_category and known[:, place].any()
+        ]
         if not columns:
             continue
         errors, floors = zip(
-            *(_cell_errors(real.values[:, place], again.values[:, place], is_category) for place in columns), strict=True
+            *(_cell_errors(real.values[:, place], again.values[:, place], is_category) for place in columns),
+            strict=True,
         )
-        values = torch.from_numpy(np.nanmean(np.stack(errors, 1), 1))
-        values, floor = values[torch.isfinite(values)], float(np.mean(floors))
+        cells = np.stack(errors, axis=1)
+        n_known = (~np.isnan(cells)).sum(1)
+        values = torch.from_numpy(np.nansum(cells, 1)[n_known > 0] / n_known[n_known > 0])
+        floor = float(np.mean(floors))
         if is_category:
             figure = _mean_figure(
                 seen,
@@ -552,7 +551,7 @@ def _latents(seen: Examination) -> Found:
             unit="nats",
             better="neither",
             bound="lower",
-            interval=(told.lower, told.upper) if known else None,
+            interval=(told.lower, max(told.lower, told.upper)) if known else None,
             interval_by="a lower and an upper estimate" if known else "",
             standard_error=told.standard_error,
             n_rows=n,
@@ -575,9 +574,7 @@ def _latents(seen: Examination) -> Found:
 def _why_not_compared(seen: Examination) -> str:
     """Why samples cannot be judged; empty where they can."""
     if seen.train is None:
-        return (
-            "it takes the rows of fit, for the floor and to look for copies; give train= (in the shell --train DATA)"
-        )
+        return "it takes the rows of fit, for the floor and to look for copies; give train= (in the shell --train DATA)"
     for name, n in (("DATA", seen.n), ("the rows of fit", len(seen.train))):
         if n < FEWEST:
             return f"it takes at least {FEWEST} {seen.noun}s of each set, and {name} have {n}"

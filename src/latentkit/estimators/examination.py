@@ -154,8 +154,8 @@ class Examination:
             if self.has_encoder:
                 return ""
             return (
-                f"a {self.name} has no encoder to draw importance samples from; annealed importance sampling needs none: "
-                'estimator="ais" (in the shell --estimator ais)'
+                f"a {self.name} has no encoder to draw importance samples from; annealed importance sampling needs "
+                'none: estimator="ais" (in the shell --estimator ais)'
             )
         if self.is_point:
             return 'codes that are points have no prior of training to anneal from. Use estimator="iwae"'

@@ -352,7 +352,7 @@ class GenerativeTasks(ABC):
         Args:
             X: Data that fit has not seen, at least 2; 10 to judge samples by, and some thousand to judge them well.
             train: The data of fit, all of them; without them samples are not judged.
-            parts: Names of :data:`~latentkit.estimators.evaluating.evaluation_parts`; all that suit the data by default.
+            parts: Names of :data:`~latentkit.estimators.evaluating.evaluation_parts`; all that suit by default.
             estimator: Of log p(x): importance samples from the encoder, ``"iwae"``, or annealed importance sampling,
                 ``"ais"``, which needs no encoder, is tighter, and takes hundreds of times as long.
             n_importance: Importance samples of a row, or chains; None takes 64, or 16. Time is linear in it.

@@ -30,6 +30,7 @@ from latentkit.evaluation.disentanglement import (
 )
 from latentkit.evaluation.distortion import Distortion
 from latentkit.evaluation.drift import ColumnDrift, Drift, measure_drift
+from latentkit.evaluation.evaluation import Evaluation
 from latentkit.evaluation.features import (
     FeatureMap,
     InceptionFeatures,
@@ -39,7 +40,6 @@ from latentkit.evaluation.features import (
     RowFeatures,
     random_convolution_features,
 )
-from latentkit.evaluation.evaluation import Evaluation
 from latentkit.evaluation.figures import Figure, MissingFigure
 from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.information import InformationEstimate, codebook_perplexity, mutual_information

@@ -146,10 +146,11 @@ def annealed_bound(
         steps = path.step_lengths(betas, n_leapfrog, keys[rows], seed)
         weights.append(path.forward(betas, steps, n_leapfrog, n_chains, keys[rows], seed).cpu())
     log_weights = torch.cat(weights, dim=1)
-    shares = torch.softmax(log_weights, dim=0).nan_to_num(nan=1.0 / n_chains)
+    shares = torch.softmax(log_weights, dim=0).square().sum(0)
     return LikelihoodEstimate(
         log_likelihood=log_mean_exp(log_weights),
-        effective_sample_size=shares.square().sum(0).reciprocal(),
+        # where every weight is zero, as of impossible rows, nothing counts
+        effective_sample_size=torch.where(shares > 0, shares.reciprocal(), 1.0),
         n_importance=n_chains,
         estimator=f"annealed importance sampling from the {start}, {n_chains} chains of {n_steps:,} temperatures and "
         f"{n_leapfrog} leapfrog steps each",
@@ -223,9 +224,11 @@ def _parts(
     n_rows = max(1, _FEATURES_PER_CALL // (n_chains * max(1, math.prod(x.shape[1:]))))
     for first in range(0, len(x), n_rows):
         rows = slice(first, min(len(x), first + n_rows))
+        seen = None if mask is None else _own(mask[rows])
         part = Batch(
-            _own(x[rows]),
-            None if mask is None else _own(mask[rows]),
+            # what was not observed may be NaN, which no gradient survives
+            _own(x[rows] if seen is None else torch.where(seen, x[rows], 0.0)),
+            seen,
             None if condition is None else _own(condition if len(condition) == 1 else condition[rows]),
         )
         yield rows, _Path(model, part, start)
@@ -247,7 +250,7 @@ class _State:
     ratio_slope: Tensor
 
     def density(self, beta: float) -> Tensor:
-        """log of f_0^(1 - beta) p^beta, shape (chains, batch)."""
+        """Log of f_0^(1 - beta) p^beta, shape (chains, batch)."""
         return self.start + beta * self.ratio
 
     def slope(self, beta: float) -> Tensor:
@@ -280,9 +283,7 @@ class _Path:
         self._dtype = torch.float64 if batch.x.dtype == torch.float64 else torch.float32
         self._latent_dim = int(self._first.mean.shape[-1])
 
-    def forward(
-        self, betas: Tensor, steps: Tensor, n_leapfrog: int, n_chains: int, keys: Tensor, seed: int
-    ) -> Tensor:
+    def forward(self, betas: Tensor, steps: Tensor, n_leapfrog: int, n_chains: int, keys: Tensor, seed: int) -> Tensor:
         """Log-weights of chains from f_0 to p(x, z), shape (chains, batch)."""
         seed = derive_seed(seed, "annealing", "forward")
         random = RowGenerator(keys, seed=seed)
@@ -294,9 +295,7 @@ class _Path:
                 state, _ = self._moved(state, float(betas[place]), step, n_leapfrog, random)
         return total
 
-    def backward(
-        self, betas: Tensor, steps: Tensor, n_leapfrog: int, ends: Tensor, keys: Tensor, seed: int
-    ) -> Tensor:
+    def backward(self, betas: Tensor, steps: Tensor, n_leapfrog: int, ends: Tensor, keys: Tensor, seed: int) -> Tensor:
         """Log-weights of chains from draws of p(z given x) back to f_0, shape (chains, batch)."""
         random = RowGenerator(keys, seed=derive_seed(seed, "annealing", "backward"))
         state = self._state(ends.to(self._batch.x.device, self._dtype))
@@ -350,7 +349,9 @@ class _Path:
     ) -> tuple[_State, Tensor]:
         """One Hamiltonian transition at a temperature, and the probability with which each move was taken."""
         wide = length.unsqueeze(-1)
-        momentum = random.normal(state.z.shape, dtype=self._dtype)
+        # one request for both, as most of its time is that of the call
+        numbers = random.normal((*state.z.shape[:-1], self._latent_dim + 1), dtype=self._dtype)
+        momentum, uniform = numbers[..., :-1], torch.special.ndtr(numbers[..., -1])
         energy = state.density(beta) - 0.5 * momentum.square().sum(-1)
         moved, speed = state, momentum
         for _ in range(n_leapfrog):
@@ -360,7 +361,6 @@ class _Path:
         gain = moved.density(beta) - 0.5 * speed.square().sum(-1) - energy
         # a move into nowhere is not taken
         probability = gain.clamp_max(0.0).exp().nan_to_num(nan=0.0)
-        uniform = random.uniform((*gain.shape, 1), dtype=self._dtype).squeeze(-1)
         return state.where(uniform < probability, moved), probability
 
 
@@ -382,5 +382,6 @@ def check_free(distribution: Distribution) -> None:
     for kind, name in _HELD:
         if isinstance(distribution, kind):
             raise UnsupportedOperationError(
-                f"annealing moves latents along gradients, and {name} do not move so. Use the importance-weighted bound."
+                f"annealing moves latents along gradients, and {name} do not move so. Use the importance-weighted "
+                "bound."
             )

@@ -75,7 +75,9 @@ class Evaluation:
             if lacking.name == name:
                 raise InvalidParameterError(f"there is no {name}: {lacking.why}")
         names = [figure.name for figure in self.figures]
-        raise InvalidParameterError(f"there is no figure {name!r}; there are: {', '.join(names)}.{suggestion(name, names)}")
+        raise InvalidParameterError(
+            f"there is no figure {name!r}; there are: {', '.join(names)}.{suggestion(name, names)}"
+        )
 
     def __contains__(self, name: object) -> bool:
         return any(figure.name == name for figure in self.figures)

@@ -65,7 +65,9 @@ class Measurement:
             floor_of=floor_of,
             standard_error=error,
             computed_with=self.computed_with,
-            interval=normal_interval(self.value, error, low=low, high=high) if has_interval and error is not None else None,
+            interval=normal_interval(self.value, error, low=low, high=high)
+            if has_interval and error is not None
+            else None,
             interval_by=self.interval_by if has_interval else "",
             n_rows=self.n_rows,
             seconds=seconds,

@@ -148,7 +148,9 @@ def text_quality(
             "nearer to the floor",
         ),
         whole_copies=_figure("copied texts", copies.whole, copies.whole_floor, copies.computed_with, group="copies"),
-        mostly_copied=_figure("texts mostly copied", copies.mostly, copies.mostly_floor, copies.computed_with, group="copies"),
+        mostly_copied=_figure(
+            "texts mostly copied", copies.mostly, copies.mostly_floor, copies.computed_with, group="copies"
+        ),
         longest_run=_figure("longest copied run", copies.run, copies.run_floor, copies.computed_with, group="copies"),
         forward_perplexity=_figure(
             "forward perplexity, word", forward.per_word, floor.per_word, judged, "nearer to the floor"

@@ -14,7 +14,6 @@ from latentkit import __version__
 from latentkit.core.files import write_text
 from latentkit.estimators.describing import with_article
 from latentkit.evaluation import ComparedPair, Comparison, Evaluation, Figure
-from latentkit.evaluation.comparison import LIKELIHOOD
 from latentkit.evaluation.evaluation import GROUPS
 from latentkit.report.intervals import Interval, intervals
 from latentkit.report.page import Block, Chart, Method, Note, Page, Panels, Section, Strip, Strips, Table, Tile, render
@@ -94,9 +93,7 @@ def _value(figure: Figure) -> str:
 
 def _of_group(comparison: Comparison, group: str) -> dict[str, dict[str, Figure]]:
     """Figures of a group by name, of each the models that have it."""
-    return {
-        name: found for name, found in comparison.figures.items() if next(iter(found.values())).group == group
-    }
+    return {name: found for name, found in comparison.figures.items() if next(iter(found.values())).group == group}
 
 
 def _chart(comparison: Comparison, name: str, found: Mapping[str, Figure], place: int) -> Chart:
@@ -144,7 +141,9 @@ def _charts(comparison: Comparison, group: str) -> Section:
         lead=leads[group],
         short=group.capitalize(),
         blocks=[
-            Panels(charts=[_chart(comparison, name, found, start + at) for at, (name, found) in enumerate(figures.items())])
+            Panels(
+                charts=[_chart(comparison, name, found, start + at) for at, (name, found) in enumerate(figures.items())]
+            )
         ],
     )
 
@@ -173,16 +172,16 @@ def _likelihood(comparison: Comparison, things: str) -> list[Section]:
         Section(
             key="likelihood",
             heading=GROUPS["likelihood"],
-            lead=f"Intervals of means may overlap where models differ: {things}s differ more from each other than models "
-            "do on one of them. The table compares pair by pair.",
+            lead=f"Intervals of means may overlap where models differ: {things}s differ more from each other than "
+            "models do on one of them. The table compares pair by pair.",
             short="Likelihood",
             blocks=blocks,
             method=[
                 Method(
                     "Tests on pairs",
                     "The difference of log p(x) row by row, in the units of the data. Its mean has the p-value of the "
-                    "paired t test, two-sided, made larger by Holm's correction for the number of pairs; beside it that "
-                    "of Wilcoxon's signed-rank test, without correction, which heeds ranks and no single row.",
+                    "paired t test, two-sided, made larger by Holm's correction for the number of pairs; beside it "
+                    "that of Wilcoxon's signed-rank test, without correction, which heeds ranks and no single row.",
                 )
             ],
         )
@@ -193,7 +192,8 @@ def _pairs(pairs: Sequence[ComparedPair], things: str) -> Table:
     rows = []
     for pair in pairs:
         found = pair.difference
-        assert found is not None and pair.p_value is not None, "those that were tested"
+        assert found is not None, "those that were tested"
+        assert pair.p_value is not None, "those that were tested"
         low, high = found.interval
         ahead = pair.first if found.mean > 0 else pair.second
         verdict = f"{ahead} is ahead" if pair.p_value <= 0.05 else "no difference to be seen"
@@ -275,8 +275,8 @@ def _all_figures(comparison: Comparison) -> Section:
     return Section(
         key="figures",
         heading="All figures",
-        lead="With 95 % intervals where they are known. A star stands where a model is clear of all others: its interval "
-        "overlaps none of theirs, or, for log p(x), pairs of rows tell it apart from each of them.",
+        lead="With 95 % intervals where they are known. A star stands where a model is clear of all others: its "
+        "interval overlaps none of theirs, or, for log p(x), pairs of rows tell it apart from each of them.",
         short="All figures",
         blocks=[
             Table(
