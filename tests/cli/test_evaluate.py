@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from latentkit.cli import main
+from latentkit.estimators import evaluating
 from latentkit.evaluation import language_model
 from tests.cli.conftest import QUICK, Command
 
@@ -39,7 +40,7 @@ def test_figures_of_texts_are_printed_and_are_json(latentkit: Command, place: Pa
     shown = latentkit(*line)
     assert shown.code == 0, shown.err
     names = (
-        *("log p(x), nats a text", "perplexity of a word", "KL, nats", "mutual information, nats", "active dimensions"),
+        *("log p(x), nats", "perplexity of a word", "KL, nats", "mutual information, nats", "active dimensions"),
         *("tokens rebuilt, %", "BLEU of reconstructions", "distinct-1", "self-BLEU", "copied texts"),
     )
     for name in names:
@@ -54,8 +55,14 @@ def test_figures_of_texts_are_printed_and_are_json(latentkit: Command, place: Pa
 
 
 def test_figures_of_images_and_numbers(
-    latentkit: Command, images_run: Path, images_file: Path, table_run: Path, table_file: Path
+    latentkit: Command,
+    images_run: Path,
+    images_file: Path,
+    table_run: Path,
+    table_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluating, "N_TEMPERATURES", 5)
     shown = latentkit("evaluate", images_run, images_file, "-k", "2", "--samples", "20")
     assert shown.code == 0, shown.err
     for text in (

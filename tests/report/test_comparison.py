@@ -18,7 +18,7 @@ from tests.estimators.cases import pixels, small
 def models() -> dict[str, Any]:
     X = pixels(80, 8, 8)
     gan = GAN(latent_dim=2, decoder=(8,), discriminator=(8,), max_epochs=1, random_state=0)
-    return {"a <b>": small(max_epochs=1).fit(X[:40]), "long": small(max_epochs=60).fit(X[:40]), "gan": gan.fit(X[:40])}
+    return {"a <b>": small(max_epochs=1).fit(X[:40]), "long": small(max_epochs=15).fit(X[:40]), "gan": gan.fit(X[:40])}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_intervals_show_their_ends_and_a_reference() -> None:
     rows = [Interval(name="a", value=1.0, low=0.5, high=1.5), Interval(name="b", value=2.0, low=2.0, high=2.0)]
     (axes,) = intervals(rows, unit="nats", reference=1.2, reference_name="floor").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
-    ends = [line.get_xdata().tolist() for line in axes.lines if len(line.get_xdata()) == 2]
+    ends = [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
     assert [0.5, 1.5] in ends
     assert [1.2, 1.2] in ends
     assert axes.get_ylim()[0] > axes.get_ylim()[1]

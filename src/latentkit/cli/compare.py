@@ -75,6 +75,7 @@ def compare(
     runs, data = _told_apart(places)
     opened = {name: open_run(Path(place)) for name, place in zip(_names(runs), runs, strict=True)}
     first = next(iter(opened.values()))
+    known: Dataset | None
     if data is None:
         dataset, known, source = _held_out(list(opened.values()), printer)
     else:
@@ -203,7 +204,7 @@ def _tell(found: Comparison, printer: Printer) -> None:
             rows.append((f"{name}, {unit}" if unit else name, *cells))
         printer.line()
         printer.line(heading, style="bold")
-        printer.grid(("", *(f"{name}  " for name in found.names)), rows)
+        printer.grid(("", *(f"{name}  " for name in found.names)), rows, widths=(29, *[12] * len(found.names)))
     if has_star:
         printer.paragraph("* clear of all others: by its interval, or by pairs of rows", indent=2)
     if found.pairs:
@@ -228,6 +229,12 @@ def _tell(found: Comparison, printer: Printer) -> None:
     for name, why in found.left_out.items():
         printer.line()
         printer.paragraph(f"warning: {name} is left out: {why}")
-    for name, each in found.evaluations.items():
-        for lacking in each.missing:
-            printer.paragraph(f"{name}, no {lacking.name}: {lacking.why}", indent=2)
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for name, evaluation in found.evaluations.items():
+        for each in evaluation.missing:
+            lacking.setdefault((each.name, each.why), []).append(name)
+    if lacking:
+        printer.line()
+    for (figure, why), names in lacking.items():
+        whom = "" if len(names) == len(found.names) else f" of {', '.join(names)}"
+        printer.paragraph(f"no {figure}{whom}: {why}", indent=2)

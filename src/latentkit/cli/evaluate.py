@@ -92,7 +92,7 @@ def evaluate(
         dataset = opened.read(data, printer, array=array)
         source, known = rows_of_fit(opened, train, printer)
         with naming(dataset):
-            found = opened.estimator.evaluate(
+            evaluation = opened.estimator.evaluate(
                 dataset,
                 train=known,
                 n_importance=importance,
@@ -101,8 +101,8 @@ def evaluate(
                 max_rows=rows,
                 random_state=seed,
             )
-        tell_evaluation(found, printer)
-        printer.document({"data": data, "train": source, **found.to_dict()})
+        tell_evaluation(evaluation, printer)
+        printer.document({"data": data, "train": source, **evaluation.to_dict()})
         return
     coder, compressor = coder_of_run(run, printer, is_needed=False), open_compressor(run)
     lossy = None if compressor is None else compressor.lossy_coder_

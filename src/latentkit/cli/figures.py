@@ -29,6 +29,8 @@ __all__ = [
     "tell_evaluation",
 ]
 
+#: Columns of a table of figures, together 80 with the gaps.
+WIDTHS = (29, 9, 18, 8, 8)
 #: New examples that are judged.
 SAMPLES = 5000
 
@@ -148,6 +150,7 @@ def _tell_group(figures: Sequence[Figure], printer: Printer) -> None:
             )
             for figure in figures
         ],
+        widths=WIDTHS,
     )
 
 

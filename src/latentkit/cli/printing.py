@@ -66,17 +66,26 @@ class Printer:
             table.add_row(*map(Text, row))
         self.console.print(table)
 
-    def grid(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print rows of texts under headings, the first column folded where it is long, the others to the right."""
+    def grid(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, widths: Sequence[int] = ()) -> None:
+        """Print rows of texts under headings, the first column folded where it is long, the others to the right.
+
+        Args:
+            headings: Of the columns.
+            rows: Texts.
+            widths: Least widths of the columns, for tables below each other; none by default.
+        """
+        from textwrap import wrap
+
         from rich.table import Table
         from rich.text import Text
 
+        least = [*widths, *[0] * (len(headings) - len(widths))]
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-        for number, heading in enumerate(headings):
-            is_name = not number
-            table.add_column(Text(heading), justify="left" if is_name else "right", no_wrap=not is_name)
+        for number, (heading, width) in enumerate(zip(headings, least, strict=True)):
+            table.add_column(Text(heading), justify="right" if number else "left", no_wrap=True, min_width=width)
         for first, *others in rows:
-            table.add_row(Text(f"  {first}", style="cyan"), *map(Text, others))
+            name = wrap(first, least[0] - 2, subsequent_indent="  ") if least[0] else [first]
+            table.add_row(Text("\n".join(f"  {line}" for line in name), style="cyan"), *map(Text, others))
         self.console.print(table)
 
     def paragraph(self, text: str, *, indent: int = 0) -> None:

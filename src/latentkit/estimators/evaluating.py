@@ -167,6 +167,11 @@ def _measured(part: Part, seen: Examination) -> Iterator[Figure | MissingFigure]
 def _warnings(seen: Examination) -> Iterator[str]:
     """What to heed before the likelihood is quoted."""
     estimate = seen.likelihood
+    if seen.units.kind.startswith("Bernoulli score"):
+        yield (
+            "a Bernoulli likelihood of values between 0 and 1 is no probability of them: its nats compare models with "
+            "such a likelihood alone. Fit with likelihood='discretized_logistic', or binarise the data."
+        )
     if not estimate.is_bound:
         yield (
             "log p(x given z) of reconstructions is no bound on log p(x): it leaves out what the code costs, ranks "
@@ -207,7 +212,7 @@ def _likelihood(seen: Examination) -> Found:
     yield Figure(
         name=name,
         value=estimate.mean,
-        unit=f"nats a {seen.noun}",
+        unit="nats",
         better="higher",
         bound=_bound(estimate),
         standard_error=float(estimate.log_likelihood.std()) / math.sqrt(len(seen.rows)),
@@ -216,7 +221,7 @@ def _likelihood(seen: Examination) -> Found:
         n_rows=len(seen.rows),
         n_draws=estimate.n_importance if estimate.n_importance > 1 else None,
         effective_sample_size=float(estimate.effective_sample_size.median()) if estimate.n_importance > 1 else None,
-        computed_with=f"{_of_all(seen)}, {estimate.estimator}; nats {seen.units.of}",
+        computed_with=f"{_of_all(seen)}, {estimate.estimator}; nats {seen.units.of}, mean over the {seen.noun}s",
     )
 
 
@@ -263,7 +268,7 @@ def _bits(seen: Examination) -> Found:
         interval_by=_interval_by(estimate),
         n_rows=len(seen.rows),
         n_draws=estimate.n_importance if estimate.n_importance > 1 else None,
-        computed_with=f"{_of_all(seen)}, that figure over {seen.n_features:,} and -log 2; {seen.units.of}",
+        computed_with=f"{_of_all(seen)}, the figure above divided by {seen.n_features:,} and by -log 2; {seen.units.of}",
     )
 
 

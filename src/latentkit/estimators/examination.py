@@ -116,7 +116,8 @@ class Examination:
                 f"got {self.n}."
             )
         estimator._check_conditions(self.n)  # noqa: SLF001 (its own part)
-        self.train = None if train is None else self._read(train)
+        #: The rows of fit in the form of the user; None where they are not at hand.
+        self.train: Any = None if train is None else self._read(train)
 
     # What it is
 

@@ -23,7 +23,7 @@ class LikelihoodUnits:
         of: In words, behind a figure: "of a probability mass".
         step: Distance of neighbouring values on the grid of the data, in model units, where the likelihood is a density
             and could be taken as a mass of the grid's cells; None where it is a mass, or there is no grid.
-        is_mass: Whether it is a mass, so that bits can be counted.
+        is_mass: Whether it is a mass of the data's own values, so that bits can be counted.
         kind: What two estimators must have in common for their figures to be compared.
         log_scale: Nats to take off for a density in the units of the data rather than of the model; 0 of a mass.
     """
@@ -60,6 +60,14 @@ def likelihood_units(estimator: Any) -> LikelihoodUnits:
         own = "" if vocabulary.is_exact else f" in words of a vocabulary, {_fingerprint(vocabulary.describe())}"
         return LikelihoodUnits(
             of="of a probability mass", step=None, is_mass=True, kind=f"probability of texts{own}", log_scale=0.0
+        )
+    if is_mass and estimator.specification_.likelihood == "bernoulli" and schema.values != "binary":
+        return LikelihoodUnits(
+            of="of a Bernoulli score of values between 0 and 1, which is no probability of them",
+            step=None,
+            is_mass=False,
+            kind="Bernoulli score of values between 0 and 1",
+            log_scale=0.0,
         )
     if is_mass:
         return LikelihoodUnits(

@@ -323,7 +323,8 @@ class _Path:
         """Draws of f_0, shape (chains, batch, latent)."""
         shape = (n_chains, len(self._batch.x), self._latent_dim)
         if self._start == "posterior":
-            return self._first.rsample(n_chains, noise=random.normal(shape, dtype=self._dtype)).detach()
+            drawn: Tensor = self._first.rsample(n_chains, noise=random.normal(shape, dtype=self._dtype))
+            return drawn.detach()
         if isinstance(self._prior, StandardNormal):
             return random.normal(shape, dtype=self._dtype)
         # other priors know no rows: each row has a generator of its own

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["BoundOf", "Direction", "Figure", "MissingFigure", "normal_interval"]
+__all__ = ["BoundOf", "Direction", "Figure", "MissingFigure", "normal_interval", "wilson_interval"]
 
 Direction = Literal["lower", "higher", "nearer to the floor", "neither"]
 #: On which side of what is wanted a value lies on average.
@@ -115,3 +115,22 @@ def normal_interval(
     """
     reach = _NORMAL_95 * standard_error
     return max(low, value - reach), min(high, value + reach)
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    r"""Return the 95 % interval of a share of n rows, which says something of shares of 0 and 1, too.
+
+    .. math:: \frac{p + \frac{c^2}{2 n} \pm c \sqrt{\frac{p (1 - p)}{n} + \frac{c^2}{4 n^2}}}{1 + c^2 / n},
+              \qquad c = 1.96
+
+    References:
+        Wilson, 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+
+    Example:
+        >>> wilson_interval(0.0, 100)
+        (0.0, 0.036...)
+    """
+    c = _NORMAL_95
+    middle, reach = share + c * c / (2 * n), c * math.sqrt(share * (1.0 - share) / n + c * c / (4 * n * n))
+    whole = 1.0 + c * c / n
+    return min(share, max(0.0, (middle - reach) / whole)), max(share, min(1.0, (middle + reach) / whole))

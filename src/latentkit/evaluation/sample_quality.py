@@ -15,7 +15,7 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.registry import Registry
 from latentkit.core.seeds import generator
 from latentkit.evaluation.features import FeatureMap
-from latentkit.evaluation.figures import Direction, Figure, normal_interval
+from latentkit.evaluation.figures import Direction, Figure, normal_interval, wilson_interval
 from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.kernel import kernel_distance
 from latentkit.evaluation.manifold import density_coverage, precision_recall
@@ -39,8 +39,8 @@ class Measurement:
         better: Which way is better.
         standard_error: Where one is known.
         computed_with: Settings and numbers of rows.
-        interval_by: How the standard error was found; the figure then gets an interval by the normal distribution.
-        limits: What it can be at least and at most, for the interval.
+        interval: 95 % interval, where one is known.
+        interval_by: How it was found.
         n_rows: Rows of each set.
     """
 
@@ -49,26 +49,22 @@ class Measurement:
     better: Direction
     standard_error: float | None = None
     computed_with: str
+    interval: tuple[float, float] | None = None
     interval_by: str = ""
-    limits: tuple[float, float] = (-math.inf, math.inf)
     n_rows: int | None = None
 
     def beside(self, floor: float, floor_of: str, *, seconds: float | None = None, group: str = "samples") -> Figure:
         """The figure that shows this number with its floor, and with the time that both took."""
-        error, (low, high) = self.standard_error, self.limits
-        has_interval = error is not None and math.isfinite(error) and bool(self.interval_by)
         return Figure(
             name=self.name,
             value=self.value,
             better=self.better,
             floor=floor,
             floor_of=floor_of,
-            standard_error=error,
+            standard_error=self.standard_error,
             computed_with=self.computed_with,
-            interval=normal_interval(self.value, error, low=low, high=high)
-            if has_interval and error is not None
-            else None,
-            interval_by=self.interval_by if has_interval else "",
+            interval=self.interval,
+            interval_by=self.interval_by,
             n_rows=self.n_rows,
             seconds=seconds,
             group=group,
@@ -154,8 +150,8 @@ def measure_samples(
         value=copies.rate,
         better="lower",
         standard_error=_share_error(copies.rate, n),
-        interval_by="normal over the generated rows",
-        limits=(0.0, 1.0),
+        interval=wilson_interval(copies.rate, n),
+        interval_by="Wilson's, over the generated rows",
         n_rows=n,
         computed_with=f"{copies.computed_with}; {features.description}",
     )
@@ -197,15 +193,16 @@ def _jackknife_error(real: Tensor, generated: Tensor, statistic: Callable[[Tenso
 
 @sample_metrics.register("frechet")
 def _frechet(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]:
-    few = min(len(real), len(generated)) < 3 * _GROUPS
+    value, few = frechet_distance(real, generated), min(len(real), len(generated)) < 3 * _GROUPS
+    error = None if few else _jackknife_error(real, generated, frechet_distance, seed)
     return (
         Measurement(
             name="Frechet distance",
-            value=frechet_distance(real, generated),
+            value=value,
             better="lower",
-            standard_error=None if few else _jackknife_error(real, generated, frechet_distance, seed),
-            interval_by=f"jackknife over {_GROUPS} groups of the rows",
-            limits=(0.0, math.inf),
+            standard_error=error,
+            interval=None if error is None else normal_interval(value, error, low=0.0),
+            interval_by="" if few else f"normal, by a jackknife over {_GROUPS} groups of the rows",
             n_rows=len(generated),
             computed_with=_sizes(real, generated),
         ),
@@ -221,6 +218,7 @@ def _kernel(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]
             value=result.value,
             better="lower",
             standard_error=result.standard_error,
+            interval=normal_interval(result.value, result.standard_error),
             interval_by="normal over disjoint subsets",
             n_rows=len(generated),
             computed_with=result.computed_with,
@@ -259,8 +257,8 @@ def _share(name: str, share: float, n: int, of: str, computed_with: str) -> Meas
         value=share,
         better="higher",
         standard_error=_share_error(share, n),
-        interval_by=f"normal over the {of} rows",
-        limits=(0.0, 1.0),
+        interval=wilson_interval(share, n),
+        interval_by=f"Wilson's, over the {of} rows",
         n_rows=n,
         computed_with=computed_with,
     )
@@ -278,8 +276,8 @@ def two_sample_measurement(result: TwoSampleAuc) -> Measurement:
         value=result.auc,
         better="nearer to the floor",
         standard_error=result.standard_error,
+        interval=result.interval,
         interval_by="normal, by DeLong's variance over held-out folds",
-        limits=(0.0, 1.0),
         n_rows=result.n_generated,
         computed_with=result.computed_with,
     )

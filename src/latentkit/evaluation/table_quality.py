@@ -14,7 +14,7 @@ from latentkit.core.parameters import check_choice, check_integer
 from latentkit.core.registry import Registry
 from latentkit.core.seeds import generator
 from latentkit.evaluation.column_shapes import column_shapes
-from latentkit.evaluation.figures import Figure
+from latentkit.evaluation.figures import Figure, normal_interval
 from latentkit.evaluation.mixed_table import MixedTable, check_tables
 from latentkit.evaluation.pair_trends import PairRule, pair_trends
 from latentkit.evaluation.sample_quality import Measurement, two_sample_measurement
@@ -155,8 +155,8 @@ def table_privacy_figures(
             value=value,
             better="nearer to the floor",
             standard_error=error,
-            interval_by="normal over the rows",
-            limits=(0.0, math.inf),
+            interval=None if error is None else normal_interval(value, error, low=0.0),
+            interval_by="" if error is None else "normal over the rows",
             n_rows=synthetic.n,
             computed_with=how,
         ).beside(floor, unseen, group="copies")

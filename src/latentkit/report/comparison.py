@@ -209,7 +209,7 @@ def _pairs(pairs: Sequence[ComparedPair], things: str) -> Table:
             ]
         )
     return Table(
-        header=["pair", f"nats a {things}", "95 % interval", "p, paired t", "p, Wilcoxon", "first ahead on", "verdict"],
+        header=["pair", "nats", "95 % interval", "p, paired t", "p, Wilcoxon", "first ahead on", "verdict"],
         rows=rows,
         numeric=(1, 2, 3, 4, 5),
         caption=f"Difference of log p(x), {count(pairs[0].difference.n if pairs[0].difference else 0, things)}",
@@ -289,10 +289,13 @@ def _all_figures(comparison: Comparison) -> Section:
 
 
 def _lacking(comparison: Comparison) -> list[Section]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, evaluation in comparison.evaluations.items():
+        for lacking in evaluation.missing:
+            found.setdefault((lacking.name, lacking.why), []).append(name)
+    n = len(comparison.names)
     rows = [
-        (f"{name}: {lacking.name}", lacking.why)
-        for name, evaluation in comparison.evaluations.items()
-        for lacking in evaluation.missing
+        (name if len(models) == n else f"{name}, {', '.join(models)}", why) for (name, why), models in found.items()
     ]
     if not rows:
         return []
