@@ -28,7 +28,7 @@ from latentkit.core.errors import DataError, InvalidParameterError
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
-    from latentkit.evaluation import Comparison
+    from latentkit.evaluation import ComparedPair, Comparison
 
 __all__ = ["compare"]
 
@@ -46,7 +46,7 @@ def compare(
     places: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN RUN ... [DATA]",
+            metavar="RUN RUN ... DATA",
             help="Run folders, and after them data that none of them has learnt. [default of DATA: the rows of the fit "
             "that all runs held out]",
             show_default=False,
@@ -181,54 +181,68 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
 
 def _tell(found: Comparison, printer: Printer) -> None:
     """Print the figures of all runs beside each other, the pairs, and what is not compared."""
-    from latentkit.evaluation.evaluation import GROUPS
-    from latentkit.report.comparison import p_in_words
-    from latentkit.report.wording import number
-
     first = next(iter(found.evaluations.values()))
     scored = "" if first.rows is None or len(first.rows) == first.n else f", {len(first.rows):,} of them scored"
     printer.line(f"{len(found.names)} runs on the same {first.n:,} rows{scored}", style="dim")
-    has_star = False
-    for group, heading in GROUPS.items():
-        figures = {name: each for name, each in found.figures.items() if next(iter(each.values())).group == group}
-        if not figures:
-            continue
-        rows = []
-        for name, each in figures.items():
-            best = found.best(name)
-            has_star |= best is not None
-            unit = next(iter(each.values())).unit
-            cells = [
-                f"{in_short(each[run])}{' *' if run == best else '  '}" if run in each else "–  " for run in found.names
-            ]
-            rows.append((f"{name}, {unit}" if unit else name, *cells))
-        printer.line()
-        printer.line(heading, style="bold")
-        printer.grid(("", *(f"{name}  " for name in found.names)), rows, widths=(29, *[12] * len(found.names)))
-    if has_star:
-        printer.paragraph("* clear of all others: by its interval, or by pairs of rows", indent=2)
+    _tell_figures(found, printer)
     if found.pairs:
         printer.line()
         printer.line("log p(x), pair by pair", style="bold")
     for pair in found.pairs:
-        difference = pair.difference
-        if difference is None or pair.p_value is None:
-            printer.paragraph(f"{pair.first}, {pair.second}: not compared. {pair.note}", indent=2)
-            continue
-        low, high = difference.interval
-        printer.line(
-            f"  {pair.first} − {pair.second}: {number(difference.mean)} nats ({number(low)} to {number(high)}), "
-            f"p {p_in_words(pair.p_value)}"
-        )
-        more = f". But {pair.note}" if pair.note else ""
-        printer.paragraph(
-            f"paired t test, Holm; Wilcoxon p {p_in_words(difference.wilcoxon_p_value)}; {pair.first} ahead on "
-            f"{100 * difference.share:.0f} % of {difference.n:,} rows{more}",
-            indent=2,
-        )
+        _tell_pair(pair, printer)
     for name, why in found.left_out.items():
         printer.line()
         printer.paragraph(f"warning: {name} is left out: {why}")
+    _tell_missing(found, printer)
+
+
+def _tell_figures(found: Comparison, printer: Printer) -> None:
+    from latentkit.evaluation.evaluation import GROUPS
+
+    best = {name: found.best(name) for name in found.figures}
+    for group, heading in GROUPS.items():
+        rows = []
+        for name, each in found.figures.items():
+            some = next(iter(each.values()))
+            if some.group != group:
+                continue
+            cells = [
+                f"{in_short(each[run])}{' *' if run == best[name] else '  '}" if run in each else "–  "
+                for run in found.names
+            ]
+            rows.append((f"{name}, {some.unit}" if some.unit else name, *cells))
+        if rows:
+            printer.line()
+            printer.line(heading, style="bold")
+            printer.grid(("", *(f"{name}  " for name in found.names)), rows, widths=(29, *[12] * len(found.names)))
+    if any(best.values()):
+        printer.paragraph("* clear of all others: by its interval, or by pairs of rows", indent=2)
+
+
+def _tell_pair(pair: ComparedPair, printer: Printer) -> None:
+    from latentkit.report.comparison import p_in_words
+    from latentkit.report.wording import number
+
+    difference = pair.difference
+    if difference is None or pair.p_value is None:
+        printer.paragraph(f"{pair.first}, {pair.second}: not compared. {pair.note}", indent=2)
+        return
+    low, high = difference.interval
+    probable, ranks = (
+        word if word.startswith("<") else f"= {word}"
+        for word in map(p_in_words, (pair.p_value, difference.wilcoxon_p_value))
+    )
+    interval = f"{number(low)} to {number(high)}"
+    printer.line(f"  {pair.first} − {pair.second}: {number(difference.mean)} nats ({interval}), p {probable}")
+    more = f". But {pair.note}" if pair.note else ""
+    printer.paragraph(
+        f"paired t test, Holm; Wilcoxon p {ranks}; {pair.first} ahead on {100 * difference.share:.0f} % of "
+        f"{difference.n:,} rows{more}",
+        indent=2,
+    )
+
+
+def _tell_missing(found: Comparison, printer: Printer) -> None:
     lacking: dict[tuple[str, str], list[str]] = {}
     for name, evaluation in found.evaluations.items():
         for each in evaluation.missing:

@@ -268,7 +268,7 @@ def _bits(seen: Examination) -> Found:
         interval_by=_interval_by(estimate),
         n_rows=len(seen.rows),
         n_draws=estimate.n_importance if estimate.n_importance > 1 else None,
-        computed_with=f"{_of_all(seen)}, the figure above divided by {seen.n_features:,} and by -log 2; {seen.units.of}",
+        computed_with=f"{_of_all(seen)}, the figure above over {seen.n_features:,} and -log 2; {seen.units.of}",
     )
 
 
