@@ -13,6 +13,8 @@ from tests.cli.conftest import QUICK, Command, make_images
 
 SHORT = ("-k", "3", "--samples", "20")
 
+pytestmark = pytest.mark.usefixtures("quick_classifier")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,7 +23,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = make_images(100)
     np.save(folder / "train.npy", images[::2])
     np.save(folder / "test.npy", images[1::2])
-    for name, epochs in (("short/vae", 1), ("long/vae", 40)):
+    for name, epochs in (("short/vae", 1), ("long/vae", 20)):
         line = (
             "fit",
             folder / "train.npy",

@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, quick_classifier: None) -> None:
     monkeypatch.setattr(language_model, "_WIDTH", 8)
     monkeypatch.setattr(language_model, "_BUDGET", 1000)
 

@@ -32,7 +32,7 @@ QUICK: dict[str, Any] = {"n_importance": 3, "n_samples": 20, "random_state": 0}
 
 
 @pytest.fixture(autouse=True)
-def quick_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_judges(monkeypatch: pytest.MonkeyPatch, quick_classifier: None) -> None:
     monkeypatch.setattr(language_model, "_WIDTH", 8)
     monkeypatch.setattr(language_model, "_BUDGET", 500)
 
@@ -117,15 +117,25 @@ def test_a_loose_bound_is_called_one_and_a_tight_one_has_an_interval() -> None:
     assert loose["log p(x)"].bound == "lower"
     assert "is a lower bound, and log p(x) lies above it" in loose.warnings[0]
     assert str(loose["log p(x)"]).startswith("log p(x) ≥ ")
-    tight = vae.evaluate(X, estimator="ais", n_temperatures=100, max_rows=20, parts=["likelihood"], random_state=0)
+    tight = vae.evaluate(X, estimator="ais", n_temperatures=40, max_rows=20, parts=["likelihood"], random_state=0)
     figure = tight["log p(x)"]
     assert figure.bound == "neither"
     assert tight.warnings == ()
-    assert "annealed importance sampling from the posterior, 16 chains of 100 temperatures" in figure.computed_with
+    assert "annealed importance sampling from the posterior, 16 chains of 40 temperatures" in figure.computed_with
     assert "20 of 60 rows, drawn by the seed" in figure.computed_with
     assert tight.rows is not None
     own = vae.score_samples(X[tight.rows], n_importance=2000).mean()
     assert figure.value == pytest.approx(own, abs=0.3)
+
+
+def test_a_bernoulli_score_of_grey_values_is_no_probability() -> None:
+    X = pixels(40, 8, 8)
+    found = small(likelihood="bernoulli", max_epochs=1).fit(X).evaluate(X, n_importance=2, random_state=0)
+    assert found.likelihood_of == "Bernoulli score of values between 0 and 1"
+    assert "is no probability of them" in found.warnings[0]
+    assert "bits per dimension" not in found
+    binary = small(max_epochs=1).fit(X > 128).evaluate(X > 128, n_importance=2, random_state=0)
+    assert binary.likelihood_of == "probability of the values"
 
 
 def test_a_generator_has_a_likelihood_by_annealing_alone() -> None:

@@ -22,7 +22,7 @@ def models() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def comparison(models: dict[str, VAE]) -> Comparison:
+def comparison(models: dict[str, VAE], quick_classifier: None) -> Comparison:
     X = pixels(80, 8, 8)
     return compare_models(models, X[40:], train=X[:40], n_importance=3, n_samples=20)
 
