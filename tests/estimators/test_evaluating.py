@@ -14,6 +14,7 @@ import torch
 from latentkit import GAN, VAE, VQVAE, Autoencoder, Generator
 from latentkit.cli.printing import plain
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
+from latentkit.estimators import LikelihoodWarning
 from latentkit.estimators.evaluating import evaluation_parts
 from latentkit.evaluation import (
     Evaluation,
@@ -130,7 +131,9 @@ def test_a_loose_bound_is_called_one_and_a_tight_one_has_an_interval() -> None:
 
 def test_a_bernoulli_score_of_grey_values_is_no_probability() -> None:
     X = pixels(40, 8, 8)
-    found = small(likelihood="bernoulli", max_epochs=1).fit(X).evaluate(X, n_importance=2, random_state=0)
+    with pytest.warns(LikelihoodWarning):
+        vae = small(likelihood="bernoulli", max_epochs=1).fit(X)
+    found = vae.evaluate(X, n_importance=2, random_state=0)
     assert found.likelihood_of == "Bernoulli score of values between 0 and 1"
     assert "is no probability of them" in found.warnings[0]
     assert "bits per dimension" not in found
