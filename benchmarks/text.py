@@ -45,7 +45,8 @@ def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int, train
     alike for all texts, and the first is not.
     """
     one = vae.log_likelihood(list(texts), n_importance=1).log_likelihood
-    found = vae.evaluate(texts, train=train, n_importance=1, random_state=0)
+    found = vae.evaluate(list(texts), train=train, n_importance=1, random_state=0)
+    told = found["mutual information"]
     added = vae.log_likelihood(list(texts[::every]), n_importance=importance).log_likelihood - one[::every]
     n_words = sum(len(text.split()) + 1 for text in texts)
     nll = -float(one.mean()) - float(added.mean())
@@ -57,13 +58,14 @@ def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int, train
         "nll_one_draw": round(-float(one.mean()), 3),
         "sentences_one_draw": len(texts),
         "perplexity_per_word": round(math.exp(nll * len(texts) / n_words), 2),
-        "kl": round(float(found.latents.kl or 0.0), 3),
-        "mutual_information": [round(found.information.lower, 3), round(min(found.information.upper, 1e6), 3)],
-        "active_units": found.latents.n_active,
-        "tokens_right": round(found.tokens_right.value, 4),
+        "kl": round(found["KL"].value, 3),
+        "mutual_information": [round(told.value, 3), round(1e6 if told.interval is None else told.interval[1], 3)],
+        "active_units": int(found["active dimensions"].value),
+        "tokens_right": round(found["tokens rebuilt"].value / 100, 4),
     }
-    if found.samples is not None:
-        figures["samples"] = {each.name: [round(each.value, 4), round(each.floor, 4)] for each in found.samples.figures}
+    judged = [figure for figure in found.figures if figure.group in ("samples", "copies")]
+    if judged:
+        figures["samples"] = {each.name: [round(each.value, 4), round(each.floor or 0.0, 4)] for each in judged}
     return figures
 
 

@@ -23,7 +23,7 @@ START, USE, EXPLORE = "From data to a model", "Use a model", "Explore and contro
 COMMANDS = (
     *("demo", "check", "models", "fit", "report"),
     *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
-    *("compress", "decompress", "inspect", "evaluate"),
+    *("compress", "decompress", "inspect", "evaluate", "compare"),
     *("interpolate", "traverse", "edit"),
 )
 #: Where they register themselves. The program takes from here what it is asked for: to build a command takes

@@ -1,6 +1,7 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
 from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
+from latentkit.estimators.comparing import compare_models
 from latentkit.estimators.compressor import Compressor
 from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.explanations import AnomalyExplanation, Change
@@ -34,5 +35,6 @@ __all__ = [
     "LikelihoodWarning",
     "TableImputer",
     "TokenScore",
+    "compare_models",
     "load",
 ]

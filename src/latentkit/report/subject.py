@@ -24,7 +24,7 @@ from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, Perplexity, perplexity, summarize_latents
-from latentkit.models import CodePrior, VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.models import CodePrior, VariationalAutoencoder, decoding_operations, inference_batch_size, map_batches
 from latentkit.report.wording import number
 from latentkit.tasks import sample_latents
 
@@ -443,18 +443,8 @@ class Subject:
         return places.sort().values.numpy(), n_importance
 
     def _decoding_operations(self) -> float:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
-        with FlopCounterMode(display=False) as counter:
-            p = self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
-            if self.is_table:  # whose decoder works where cells are scored, each given those before it
-                p.log_prob(torch.zeros(1, *self.event_shape, device=self.device))
-            if self.is_text:
-                assert self.sample is not None, "asked only where there are data"
-                p.log_prob(self.sample.x[:1].to(self.device))  # as wide as the longest text
-        # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
-        return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
+        assert self.sample is not None, "asked only where there are data"
+        return decoding_operations(self.model, self.sample.x[:1].to(self.device), self.latent_dim)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         order = self.schema.lengths(x).argsort(stable=True) if self.is_text else torch.arange(len(x))

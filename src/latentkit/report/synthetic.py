@@ -69,7 +69,7 @@ def _table_of(figures: Sequence[Figure]) -> Table:
 
     return Table(
         header=["figure", "new rows", "to be expected", "of", "better is"],
-        rows=[[f.name, value(f), number(f.floor), f.floor_of, f.better] for f in figures],
+        rows=[[f.name, value(f), "" if f.floor is None else number(f.floor), f.floor_of, f.better] for f in figures],
         numeric=(1, 2),
         caption="Quality and privacy belong together: copies of real rows have the best quality and no privacy.",
     )
