@@ -150,7 +150,8 @@ def _sections(study: StudyLike) -> list[Section]:
     sections = [_found(study, best), _history(study)]
     if study.importances_:
         sections.append(_importances(study))
-    return [*sections, _slices(study), _all(study), _methods(study, best)]
+    sections += [_slices(study), _all(study)]
+    return [*sections, _methods(best, sections)]
 
 
 def _found(study: StudyLike, best: TrialLike) -> Section:
@@ -275,8 +276,9 @@ def _table(study: StudyLike) -> Table:
     )
 
 
-def _methods(study: StudyLike, best: TrialLike) -> Section:
-    rows = [Method(_capital(study.figure), f"{_capital(best.how)}."), *_importances(study).method]
+def _methods(best: TrialLike, sections: Sequence[Section]) -> Section:
+    rows = [Method("Figure of a trial", f"{_capital(best.how)}.")]
+    rows += [entry for section in sections for entry in section.method]
     rows.append(
         Method(
             "Validation and test rows",
