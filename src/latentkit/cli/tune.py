@@ -127,8 +127,9 @@ def tune(
         Goal,
         typer.Option(
             "--for",
-            help="What to be best at: a bound on log p(x), new rows, telling odd rows, bits of an archive, filling "
-            "holes.",
+            metavar="GOAL",
+            help="What to be best at: nll (a bound on log p(x)), samples (new rows), detect (telling odd rows), "
+            "compress (bits of an archive) or impute (filling holes).",
         ),
     ] = Goal.nll,
     model: Annotated[str, typer.Option("--model", metavar="M", help="Family of models.")] = "vae",
@@ -162,9 +163,21 @@ def tune(
         ),
     ] = None,
     sampler: Annotated[
-        Sampler, typer.Option("--sampler", help="Who proposes trials; gp is a Gaussian process, qmc Sobol's points.")
+        Sampler,
+        typer.Option(
+            "--sampler",
+            metavar="S",
+            help="Who proposes trials: tpe, random, grid, gp (a Gaussian process) or qmc (Sobol's points).",
+        ),
     ] = Sampler.tpe,
-    pruner: Annotated[Pruner, typer.Option("--pruner", help="Who ends trials early that fall behind.")] = Pruner.auto,
+    pruner: Annotated[
+        Pruner,
+        typer.Option(
+            "--pruner",
+            metavar="P",
+            help="Who ends trials early that fall behind: median, hyperband, halving, none; auto goes by the goal.",
+        ),
+    ] = Pruner.auto,
     test: Annotated[
         float,
         typer.Option(

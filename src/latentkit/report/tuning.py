@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,9 +76,9 @@ class StudyLike(Protocol):
     @property
     def importances_(self) -> Mapping[str, float]: ...
     @property
-    def validation_rows_(self) -> Sequence[int]: ...
+    def validation_rows_(self) -> Sized: ...
     @property
-    def test_rows_(self) -> Sequence[int]: ...
+    def test_rows_(self) -> Sized: ...
 
 
 def write_study(study: StudyLike, path: str | os.PathLike[str], *, source: str = "", family: str = "model") -> Path:
@@ -298,10 +298,10 @@ def history_chart(study: StudyLike) -> Figure:
     figure, axes = new_axes(5.2, 3.0)
     done = _complete(study)
     pick = max if study.direction == "maximize" else min
-    best = [pick(float(t.value or 0.0) for t in done[: place + 1]) for place in range(len(done))]
+    best = [pick(_values(done)[: place + 1]) for place in range(len(done))]
     numbers = [trial.number for trial in done]
     axes.step(numbers, best, where="post", color=INKS["first"], linewidth=1.8)
-    axes.plot(numbers, [t.value for t in done], "o", color=INKS["first"], markersize=5, alpha=0.75)
+    axes.plot(numbers, _values(done), "o", color=INKS["first"], markersize=5, alpha=0.75)
     for state, role in (("pruned", "second"), ("failed", "quiet")):
         others = [trial.number for trial in study.trials_ if trial.state == state]
         axes.plot(
@@ -388,11 +388,11 @@ def slice_chart(study: StudyLike, name: str) -> Figure:
         axes.set_xlim(span[0] / 1.15, span[1] * 1.15) if dimension.log else axes.set_xlim(
             span[0] - 0.04 * (span[1] - span[0]), span[1] + 0.04 * (span[1] - span[0])
         )
-    axes.plot(x, [trial.value for trial in done], "o", color=INKS["first"], markersize=5, alpha=0.7)
+    axes.plot(x, _values(done), "o", color=INKS["first"], markersize=5, alpha=0.7)
     best = study.best_trial_
     for place, trial in zip(x, done, strict=True):
         if best is not None and trial.number == best.number:
-            axes.plot([place], [trial.value], "o", mfc="none", mec=INKS["second"], mew=1.8, markersize=10)  # type: ignore[list-item]
+            axes.plot([place], _values([trial]), "o", mfc="none", mec=INKS["second"], mew=1.8, markersize=10)
     _limit(axes, study)
     axes.set_ylabel(study.unit)
     return figure
@@ -400,7 +400,7 @@ def slice_chart(study: StudyLike, name: str) -> Figure:
 
 def _limit(axes: Axes, study: StudyLike) -> None:
     """Leave out of the frame what is far behind: one bad trial would flatten all others."""
-    values = np.sort([float(trial.value or 0.0) for trial in _complete(study)])
+    values = np.sort(_values(_complete(study)))
     if len(values) < 4:
         return
     best, other = (values[-1], values[0]) if study.direction == "maximize" else (values[0], values[-1])
@@ -432,6 +432,11 @@ def _whole(axes: Axes) -> None:
 
 def _complete(study: StudyLike) -> list[TrialLike]:
     return [trial for trial in study.trials_ if trial.state == "complete" and trial.value is not None]
+
+
+def _values(trials: Sequence[TrialLike]) -> list[float]:
+    """The figures of complete trials."""
+    return [float(trial.value or 0.0) for trial in trials]
 
 
 def _default(study: StudyLike) -> TrialLike | None:

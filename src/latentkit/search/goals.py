@@ -317,8 +317,9 @@ def _windows(shape: Sequence[int], random: np.random.Generator, *, first: int = 
     height, width = shape[first], shape[first + 1]
     for number in range(shape[0]):
         top, left = random.integers(0, height - height // 2 + 1), random.integers(0, width - width // 2 + 1)
-        inside = (slice(top, top + max(1, height // 2)), slice(left, left + max(1, width // 2)))
-        seen[(number, *(slice(None),) * (first - 1), *inside)] = False
+        rows, columns = slice(top, top + max(1, height // 2)), slice(left, left + max(1, width // 2))
+        image = seen[number] if first == 1 else np.moveaxis(seen[number], 0, -1)  # a view, either way
+        image[rows, columns] = False
     return seen
 
 

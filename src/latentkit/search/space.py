@@ -89,7 +89,7 @@ class Range:
         return f"{self.low:g} to {self.high:g}{', whole' * self.is_integer}{steps}{', logarithmic' * self.log}"
 
     def __contains__(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, Real) or not self.low <= value <= self.high:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
         return not self.is_integer or (value == int(value) and (value - self.low) % self.step == 0)
 

@@ -157,7 +157,8 @@ class StudyFolder:
             journal, lock = self.path / JOURNAL, self._named("journal")
             with lock:
                 _cut_torn_line(journal)
-            return JournalStorage(JournalFileBackend(str(journal), lock_obj=_JournalLock(lock)))
+            held: Any = _JournalLock(lock)
+            return JournalStorage(JournalFileBackend(str(journal), lock_obj=held))
 
     @property
     def best(self) -> Path:
