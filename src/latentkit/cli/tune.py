@@ -99,7 +99,7 @@ class Order:
     "latentkit tune photos/ -o study --time 1h",
     "latentkit tune people.csv -o study --for impute --trials 50",
     "latentkit tune digits -o study --set max_epochs=20",
-    "latentkit tune digits -o study --search latent_dim=2:32 --search prior=normal,vamp --only",
+    "latentkit tune digits -o study --search latent_dim=2:32 --only",
     "latentkit tune scans/ -o study --time 8h --workers 4",
     panel=START,
 )
