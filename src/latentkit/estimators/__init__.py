@@ -3,6 +3,7 @@
 from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from latentkit.estimators.compressor import Compressor
 from latentkit.estimators.detector import AnomalyDetector
+from latentkit.estimators.explaining import LatentExplanation
 from latentkit.estimators.explanations import AnomalyExplanation, Change
 from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
@@ -29,6 +30,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "Generator",
     "HierarchicalVAE",
+    "LatentExplanation",
     "PyodAdapter",
     "SparseAutoencoder",
     "LikelihoodWarning",

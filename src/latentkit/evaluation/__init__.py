@@ -28,6 +28,7 @@ from latentkit.evaluation.disentanglement import (
 )
 from latentkit.evaluation.distortion import Distortion
 from latentkit.evaluation.drift import ColumnDrift, Drift, measure_drift
+from latentkit.evaluation.factors import quantile_bins
 from latentkit.evaluation.features import (
     FeatureMap,
     InceptionFeatures,
@@ -42,6 +43,7 @@ from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.information import InformationEstimate, codebook_perplexity, mutual_information
 from latentkit.evaluation.kernel import KernelDistance, kernel_distance
 from latentkit.evaluation.language_model import LanguageModel, schema_of_judges
+from latentkit.evaluation.latent_information import LatentInformation, latent_information
 from latentkit.evaluation.latents import LatentSummary, active_units, summarize_latents
 from latentkit.evaluation.likelihood import (
     LikelihoodEstimate,
@@ -92,6 +94,7 @@ __all__ = [
     "InformationEstimate",
     "KernelDistance",
     "LanguageModel",
+    "LatentInformation",
     "LatentSummary",
     "LearnerScore",
     "LikelihoodEstimate",
@@ -136,6 +139,7 @@ __all__ = [
     "frechet_distance",
     "importance_bound",
     "kernel_distance",
+    "latent_information",
     "measure_disentanglement",
     "measure_drift",
     "measure_samples",
@@ -151,6 +155,7 @@ __all__ = [
     "perplexity",
     "precision_recall",
     "psnr",
+    "quantile_bins",
     "random_convolution_features",
     "reconstruction_figures",
     "reconstruction_likelihood",
