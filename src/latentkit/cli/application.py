@@ -24,7 +24,7 @@ COMMANDS = (
     *("demo", "check", "models", "fit", "report"),
     *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
     *("compress", "decompress", "inspect", "evaluate"),
-    *("interpolate", "traverse", "edit"),
+    *("interpolate", "traverse", "edit", "explain"),
 )
 #: Where they register themselves. The program takes from here what it is asked for: to build a command takes
 #: milliseconds.
