@@ -141,4 +141,4 @@ def _information(
         apart = block.sum(2, keepdims=True) * block.sum(1, keepdims=True)
         ratio = np.divide(block, apart, out=np.ones_like(block), where=block > 0)
         columns.append((block * np.log(ratio)).sum((1, 2)))
-    return np.maximum(np.stack(columns, axis=1), 0.0)
+    return np.asarray(np.maximum(np.stack(columns, axis=1), 0.0), np.float64)
