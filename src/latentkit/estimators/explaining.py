@@ -54,11 +54,13 @@ class Attribute:
         name: What it is called.
         values: One for each row: class codes, or numbers in which NaN is missing.
         classes: Names of the classes; empty for numbers.
+        is_label: Whether it was given beside the data.
     """
 
     name: str
     values: NDArray[Any]
     classes: tuple[str, ...] = ()
+    is_label: bool = False
 
     @property
     def bins(self) -> NDArray[np.int64]:
@@ -245,10 +247,10 @@ def _labels(given: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> list[
         each = values[rows]
         is_number = each.dtype.kind in "iuf"
         if is_number and (each.dtype.kind == "f" or len(np.unique(each)) > MOST_CLASSES):
-            result.append(Attribute(name=name, values=each.astype(np.float64)))
+            result.append(Attribute(name=name, values=each.astype(np.float64), is_label=True))
             continue
         classes, codes = np.unique(each.astype(str), return_inverse=True)
-        result.append(Attribute(name=name, values=codes, classes=tuple(classes.tolist())))
+        result.append(Attribute(name=name, values=codes, classes=tuple(classes.tolist()), is_label=True))
     return result
 
 
@@ -282,7 +284,7 @@ def _feature_names(schema: Any, n: int) -> tuple[str, ...]:
 
 
 def _directions(means: Tensor, attributes: Sequence[Attribute], seed: int) -> dict[str, AttributeDirection]:
-    """A direction for each number, for each pair of classes, and for each of several classes against the others."""
+    """A direction for each number, for two classes, and for each class of a label, or the largest of a column."""
     result: dict[str, AttributeDirection] = {}
     state = derive_seed(seed, "explain", "directions") % 2**32
     for attribute in attributes:
@@ -292,7 +294,10 @@ def _directions(means: Tensor, attributes: Sequence[Attribute], seed: int) -> di
         else:
             present = Counter(np.asarray(attribute.values).tolist())
             enough = [code for code, size in sorted(present.items()) if size >= FEWEST_OF_CLASS]
-            enough = enough[-1:] if len(present) == 2 else enough  # the one is what the other is not
+            if len(present) == 2:
+                enough = enough[-1:]  # the one is what the other is not
+            elif not attribute.is_label:
+                enough = [code for code, _ in present.most_common(1) if code in enough]  # columns are many
             known = np.ones(len(means), np.bool_)
             targets = {
                 f"{attribute.name}: {attribute.classes[code]}": (known, attribute.values == code) for code in enough

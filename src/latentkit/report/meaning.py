@@ -116,9 +116,9 @@ def _information(subject: Subject, found: LatentExplanation) -> list[Chart]:
             heading=say("What it tells about classes and columns"),
             caption=say(
                 "Nats of mutual information beyond chance; empty where shuffled rows would give as much. A row with "
-                "one dark cell is a dimension with one meaning."
+                "one strong cell is a dimension with one meaning."
             )
-            + first_of(len(columns), len(names), "attribute"),
+            + (say(" Of {n}, those it tells most about.", n=len(names)) if len(names) > len(columns) else ""),
             alternative=say(
                 "Map of the mutual information of {dims} and {attributes}. The largest is {nats} nats, of dimension "
                 "{dim} and {name}.",
