@@ -25,10 +25,10 @@ from tests.report.test_writing import Strict
 SOURCE = Path(language.__file__).parent
 #: Names that are the same in every language, and what a translation may hold of Latin letters beside them.
 NAMES = (
-    "AnomalyDetector Aumann Shapley Burda Cramer Kolmogorov Smirnov Kish MMD critic Kim SDMetrics F1 Simonyan "
-    "White Hoffman Johnson Poole t s e SNE scikit learn perplexity Self self BLEU ELBO AUC KL K log p x z c q T V "
-    "sample score_cells log2 config yaml metrics jsonl latentkit report RUN DATA oneDNN float32 max_length "
-    "beta equal_width own_width associated rule N I z_j h y PCA "
+    "AUC AnomalyDetector Aumann BLEU Burda Cramer DATA ELBO F1 Hoffman I Johnson K KL Kim Kish Kolmogorov MMD "
+    "N PCA Poole RUN SDMetrics SNE Self Shapley Simonyan Smirnov T V White associated beta c config critic e "
+    "equal_width float32 h jsonl latentkit learn log log2 max_length metrics n oneDNN own_width p perplexity q "
+    "report rule s sample scikit score_cells self t x y yaml z z_j "
 )
 
 
