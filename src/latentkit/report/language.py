@@ -35,7 +35,7 @@ def in_language(wanted: Language) -> Iterator[None]:
     Example:
         >>> with in_language("zh"):
         ...     say("Training")
-        '训练'
+        '训练过程'
     """
     token = _current.set(check_language("language", wanted))
     try:
