@@ -138,7 +138,7 @@ CONTRAST = """() => {
     const worst = {};
     for (const node of document.body.querySelectorAll('*')) {
         if (![...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())) continue;
-        if (['STYLE', 'title'].includes(node.tagName)) continue;
+        if (['STYLE', 'style', 'title'].includes(node.tagName)) continue;
         const style = getComputedStyle(node), isDrawn = node instanceof SVGElement;
         const [a, b] = [light(isDrawn ? style.fill : style.color), light(ground(node))].sort((x, y) => y - x);
         const contrast = (a + 0.05) / (b + 0.05);
