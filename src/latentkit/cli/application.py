@@ -24,7 +24,7 @@ COMMANDS = (
     *("demo", "check", "models", "fit", "tune", "report"),
     *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
     *("compress", "decompress", "inspect", "evaluate", "compare"),
-    *("interpolate", "traverse", "edit"),
+    *("interpolate", "traverse", "edit", "explain"),
 )
 #: Where they register themselves. The program takes from here what it is asked for: to build a command takes
 #: milliseconds.

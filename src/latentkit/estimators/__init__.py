@@ -4,6 +4,7 @@ from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder,
 from latentkit.estimators.comparing import compare_models
 from latentkit.estimators.compressor import Compressor
 from latentkit.estimators.detector import AnomalyDetector
+from latentkit.estimators.explaining import LatentExplanation
 from latentkit.estimators.explanations import AnomalyExplanation, Change
 from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
@@ -30,6 +31,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "Generator",
     "HierarchicalVAE",
+    "LatentExplanation",
     "PyodAdapter",
     "SparseAutoencoder",
     "LikelihoodWarning",

@@ -31,6 +31,7 @@ from latentkit.evaluation.disentanglement import (
 from latentkit.evaluation.distortion import Distortion
 from latentkit.evaluation.drift import ColumnDrift, Drift, measure_drift
 from latentkit.evaluation.evaluation import Evaluation
+from latentkit.evaluation.factors import quantile_bins
 from latentkit.evaluation.features import (
     FeatureMap,
     InceptionFeatures,
@@ -45,6 +46,7 @@ from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.information import InformationEstimate, codebook_perplexity, mutual_information
 from latentkit.evaluation.kernel import KernelDistance, kernel_distance
 from latentkit.evaluation.language_model import LanguageModel, schema_of_judges
+from latentkit.evaluation.latent_information import LatentInformation, latent_information
 from latentkit.evaluation.latents import LatentSummary, active_units, summarize_latents
 from latentkit.evaluation.likelihood import (
     LikelihoodEstimate,
@@ -98,6 +100,7 @@ __all__ = [
     "InformationEstimate",
     "KernelDistance",
     "LanguageModel",
+    "LatentInformation",
     "LatentSummary",
     "LearnerScore",
     "LikelihoodEstimate",
@@ -145,6 +148,7 @@ __all__ = [
     "frechet_distance",
     "importance_bound",
     "kernel_distance",
+    "latent_information",
     "measure_disentanglement",
     "measure_drift",
     "measure_samples",
@@ -161,6 +165,7 @@ __all__ = [
     "perplexity",
     "precision_recall",
     "psnr",
+    "quantile_bins",
     "random_convolution_features",
     "reconstruction_likelihood",
     "sample_metrics",

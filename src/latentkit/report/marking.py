@@ -9,6 +9,7 @@ from typing import Final
 
 from latentkit.data.text import with_signs
 from latentkit.evaluation import words_of
+from latentkit.report.language import message, say
 from latentkit.report.page import Piece
 
 __all__ = ["differing", "plain", "readable"]
@@ -16,7 +17,7 @@ __all__ = ["differing", "plain", "readable"]
 #: Characters of a text that are shown.
 LONGEST: Final = 320
 #: What stands for a text without a character.
-EMPTY: Final = "(empty)"
+EMPTY: Final = message("(empty)")
 
 
 def readable(text: str, length: int = LONGEST) -> str:
@@ -28,7 +29,7 @@ def readable(text: str, length: int = LONGEST) -> str:
     """
     shown = with_signs(text[: length + 1])
     if len(shown) <= length:
-        return shown or EMPTY
+        return shown or say(EMPTY)
     start = shown[: length - 1]
     whole_words = re.match(r".*\s", start)
     return f"{whole_words.group() if whole_words and whole_words.end() > length // 2 else start}…"
