@@ -208,7 +208,8 @@ def recognise_space(estimator: Any, n_rows: int, goal: Goal) -> tuple[dict[str, 
     sizes = [size for size in (batch // 4, batch // 2, batch, 2 * batch, 4 * batch) if 8 <= size <= max(8, n_rows // 4)]
     if len(sizes) > 1:
         add("batch_size", Choice(tuple(sizes)), batch)
-    add("dropout", Range(0.0, 0.3), 0.0)
+    dropout = estimator._resolve_dropout()  # noqa: SLF001 (of our own)
+    add("dropout", Range(0.0, dropout + 0.3), dropout)
     averages = sorted({0.0, 0.99, pace.weight_averaging, 0.999})
     add("weight_averaging", Choice(tuple(averages)), pace.weight_averaging)
     tries_priors = goal in ("nll", "samples") and schema.kind in ("rows", "images")
