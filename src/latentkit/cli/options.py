@@ -204,7 +204,7 @@ Seed: TypeAlias = Annotated[
 ]
 
 PageLanguage: TypeAlias = Annotated[
-    str, typer.Option("--language", metavar="L", help="Language of the page: en, or zh for Chinese (中文).")
+    str, typer.Option("--language", metavar="L", help="Language of the page: en, or zh (中文).")
 ]
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]

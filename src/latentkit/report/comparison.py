@@ -127,6 +127,7 @@ def _page(comparison: Comparison, models: Mapping[str, Any], source: str) -> Pag
         version=__version__,
         notes=[say("{name} is left out: {why}", name=name, why=said(why)) for name, why in comparison.left_out.items()],
         kind=message("comparison"),
+        is_level=True,
     )
 
 
@@ -224,10 +225,13 @@ def _likelihood(comparison: Comparison, thing: str) -> list[Section]:
         for pair in comparison.pairs
         if pair.difference is None
     ]
+    heeded: dict[str, list[str]] = {}
+    for name, evaluation in comparison.evaluations.items():
+        for warning in evaluation.warnings:
+            heeded.setdefault(warning, []).append(name)
     blocks += [
-        Note(text=say("{name}: {warning}", name=name, warning=said(warning)))
-        for name, evaluation in comparison.evaluations.items()
-        for warning in evaluation.warnings
+        Note(text=say("{name}: {warning}", name=", ".join(names), warning=said(warning)))
+        for warning, names in heeded.items()
     ]
     return [
         Section(

@@ -13,7 +13,7 @@ import numpy as np
 from latentkit.core.files import write_text
 from latentkit.core.version import __version__
 from latentkit.report.charts import shorten
-from latentkit.report.language import Language, in_language, message, said, say, sentence
+from latentkit.report.language import Language, in_language, is_english, message, said, say, sentence
 from latentkit.report.page import Block, Chart, Method, Note, Page, Panels, Section, Table, Tile, render
 from latentkit.report.style import INKS, house_style, new_axes
 from latentkit.report.wording import count, duration, number, value
@@ -28,6 +28,8 @@ __all__ = ["StudyLike", "TrialLike", "write_study"]
 MOST_SLICES, MOST_ROWS = 12, 20
 #: Categories whose names stand under an axis, at most, and how long they may be.
 LONGEST_NAME = 14
+#: Digits below a logarithmic axis, together, at most.
+MOST_DIGITS = 18
 #: How trials end, in the order in which they are counted.
 _STATES = {
     "complete": message("complete"),
@@ -297,32 +299,30 @@ def _table(study: StudyLike) -> Table:
     ranked = sorted(study.trials_, key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number))
     shown = ranked[:MOST_ROWS]
     names = list(study.space)
+    reasons = [shorten(said(trial.why), 60) for trial in shown]
+    has_reasons = any(reasons)
     rows = [
         [
             str(trial.number),
-            _end(trial),
+            say(_STATES[trial.state]),
             "" if trial.value is None else number(trial.value),
             duration(trial.seconds),
             str(trial.epochs),
             *(_value(trial.point.get(name)) for name in names),
+            *([reason] if has_reasons else []),
         ]
-        for trial in shown
+        for trial, reason in zip(shown, reasons, strict=True)
     ]
     rest = ""
     if len(ranked) > MOST_ROWS:
         rest = say(" The best {most} of {n}; trials.csv has all.", most=MOST_ROWS, n=len(ranked))
     return Table(
-        header=[say("trial"), say("outcome"), said(study.figure), say("time"), say("epochs"), *names],
+        header=[say("trial"), say("outcome"), said(study.figure), say("time"), say("epochs"), *names]
+        + ([say("why it ended")] if has_reasons else []),
         rows=rows,
         numeric=(2, 3, 4),
         caption=say("Best first.{rest}", rest=rest),
     )
-
-
-def _end(trial: TrialLike) -> str:
-    """How a trial ended, and why where that is known."""
-    state = say(_STATES[trial.state])
-    return say("{state}: {why}", state=state, why=shorten(said(trial.why), 60)) if trial.why else state
 
 
 def _methods(best: TrialLike, sections: Sequence[Section]) -> Section:
@@ -470,9 +470,12 @@ def _log_ticks(axes: Axes, low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1000 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    ticks: list[float] = []
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [at for decade in decades for step in steps if low <= (at := step * 10.0**decade) <= high]
+        if len("".join(f"{tick:g}" for tick in ticks)) <= MOST_DIGITS:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
 
@@ -509,4 +512,4 @@ def _value(setting: Any) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if is_english() else text
