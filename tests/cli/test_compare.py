@@ -41,26 +41,28 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_runs_stand_side_by_side(latentkit: Command, place: Path, tmp_path: Path) -> None:
     page = tmp_path / "compare.html"
-    line = ("compare", place / "short/vae", place / "long/vae", place / "test.npy", *SHORT)
-    shown = latentkit(*line, "-o", page)
+    shown = latentkit("compare", place / "short/vae", place / "long/vae", place / "test.npy", *SHORT, "-o", page)
     assert shown.code == 0, shown.err
     for text in ("2 runs on the same 50 rows", "How good new data are", "short/vae − long/vae:", "p < 0.0001"):
         assert text in shown.out
     assert max(len(line) for line in shown.out.splitlines() if not line.startswith("page ->")) <= 80
     assert "no difference" not in page.read_text()
     assert "long/vae is ahead" in page.read_text()
-    found = json.loads(latentkit(*line, "--json").out)
-    assert found["best"]["log p(x)"] == "long/vae"
-    assert found["pairs"][0]["difference"]["n"] == 50
-    assert set(found["models"]) == {"short/vae", "long/vae"}
-    assert found["page"] is None
 
 
-def test_without_data_the_rows_that_all_held_out_are_taken(latentkit: Command, place: Path) -> None:
-    shown = latentkit("compare", place / "short/vae", place / "long/vae", *SHORT)
+def test_without_data_the_rows_that_all_held_out_are_taken(latentkit: Command, place: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    line = ("compare", place / "short/vae", place / "long/vae", *SHORT, "-o", page, "--language", "zh", "--json")
+    shown = latentkit(*line)
     assert shown.code == 0, shown.err
+    found = json.loads(shown.out)
+    assert found["best"]["log p(x)"] == "long/vae"
+    assert found["pairs"][0]["difference"]["n"] == 15
+    assert set(found["models"]) == {"short/vae", "long/vae"}
+    assert found["page"] == str(page)
+    assert '<html lang="zh-CN">' in page.read_text(encoding="utf-8")
     assert f"on 15 rows of {place / 'train.npy'} that no run has learnt" in " ".join(shown.err.split())
-    assert "2 runs on the same 15 rows" in shown.out
+    assert "2 runs on the same 15 rows" in shown.err
 
 
 def test_runs_of_other_data_are_left_out(latentkit: Command, place: Path, table_run: Path) -> None:

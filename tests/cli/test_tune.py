@@ -58,12 +58,14 @@ def test_a_study_is_a_folder_with_a_run_a_table_and_a_page(study, latentkit, tmp
 
 
 def test_the_same_command_goes_on(study, latentkit):
-    done = latentkit("tune", "wine", "-o", study, *QUICK, *SPACE, "--trials", 4, "--json")
+    done = latentkit("tune", "wine", "-o", study, *QUICK, *SPACE, "--trials", 4, "--language", "zh", "--json")
     found = json.loads(done.out)
     assert done.code == 0
     assert found["trials"]["all"] == 4
     assert found["best"]["settings"].keys() == {"latent_dim", "learning_rate"}
     assert found["best"]["run"] == str(study / "best")
+    page = (study / "results.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page
 
 
 def test_what_is_searched_is_printed_first(latentkit, tmp_path):
@@ -100,6 +102,7 @@ def test_another_version_is_refused(study, latentkit, tmp_path):
         (("--only",), "there is nothing to search"),
         (("--search", "encoder=[4],[8]"), "encoder is set to one value and searched"),
         (("--for", "speed"), "speed"),
+        (("--language", "fr"), "--language must be one of: en, zh; got 'fr'"),
         (("--set", "latent_dmi=4"), "Did you mean 'latent_dim'"),
         (("--model", "gan"), "has no encoder"),
     ],

@@ -45,6 +45,7 @@ def test_weights_are_unbiased_however_few_temperatures(misled: LinearGaussian) -
         assert found.standard_error.max() < 0.2
 
 
+@pytest.mark.slow
 def test_it_needs_no_good_encoder(misled: LinearGaussian) -> None:
     x = misled.draw(30)
     truth = misled.log_evidence(x)
@@ -84,7 +85,7 @@ def test_bounds_from_both_sides_close_in_on_the_truth() -> None:
     assert 0.0 < gaps[1] < 0.4 * gaps[0]
 
 
-@pytest.mark.parametrize("start", ["prior", "posterior"])
+@pytest.mark.parametrize("start", ["prior", *(pytest.param(start, marks=pytest.mark.slow) for start in ("posterior",))])
 def test_estimates_do_not_depend_on_batch_or_order(misled: LinearGaussian, start: Any) -> None:
     x = misled.draw(6)
     whole = annealed_bound(misled, x, start=start, n_chains=3, seed=4, **FAST)
@@ -116,6 +117,7 @@ def test_priors_that_know_no_rows_start_each_row_alone() -> None:
     )
 
 
+@pytest.mark.slow
 def test_missing_features_do_not_count(misled: LinearGaussian) -> None:
     x = misled.draw(10)
     mask = torch.tensor([True, False, True, True, False]).expand_as(x)

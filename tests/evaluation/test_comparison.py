@@ -34,6 +34,7 @@ def test_equal_values_do_not_differ_and_equal_differences_do() -> None:
     assert paired_difference(values + 1.0, values).p_value == 0.0
 
 
+@pytest.mark.slow
 def test_false_findings_are_as_rare_as_said() -> None:
     random = np.random.default_rng(1)
     p_values = [paired_difference(random.normal(size=30), random.normal(size=30)).p_value for _ in range(400)]

@@ -6,29 +6,34 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 import pytest
 
-from latentkit import GAN, VQVAE, AnomalyDetector
+from latentkit import GAN, VQVAE, AnomalyDetector, Autoencoder
 from latentkit.core.errors import InvalidParameterError
 from latentkit.data import Dataset
-from latentkit.estimators import VAE
-from latentkit.report import language, write_report
+from latentkit.estimators import VAE, compare_models
+from latentkit.report import language, write_comparison, write_report, write_study
 from latentkit.report.language import in_language, said, say, sentence
 from latentkit.report.wording import count, duration, first_of
+from latentkit.search.goals import goals
 from tests.report.cases import HOSTILE, ODD
+from tests.report.test_tuning import make_study
 from tests.report.test_writing import Strict
 
 SOURCE = Path(language.__file__).parent
 #: Names that are the same in every language, and what a translation may hold of Latin letters beside them.
 NAMES = (
-    "AUC AnomalyDetector Aumann BLEU Burda Cramer DATA ELBO F1 Hoffman I Johnson K KL Kim Kish Kolmogorov MMD "
-    "N PCA Poole RUN SDMetrics SNE Self Shapley Simonyan Smirnov T V White associated beta c config critic e "
-    "equal_width float32 h jsonl latentkit learn log log2 max_length metrics n oneDNN own_width p perplexity q "
-    "report rule s sample scikit score_cells self t x y yaml z z_j "
+    "AUC AnomalyDetector Aumann BLEU Burda Cramer DATA DeLong ELBO F1 Frechet Hoffman Holm Hutter I Johnson K KL "
+    "Kim Kish Kolmogorov LSTM MMD N PCA Poole RUN SDMetrics SNE SSIM Self Shapley Simonyan Smirnov T V White "
+    "Wilcoxon Wilson ais associated beta c config critic csv discretized_logistic distinct e equal_width estimator "
+    "ex_post fANOVA float32 h iwae json jsonl latentkit learn likelihood log log2 max_length metrics mixture n "
+    "oneDNN own_width p perplexity q report rule s sample scikit score_cells self study t train trials x y yaml z "
+    "z_j "
 )
 
 
@@ -135,9 +140,11 @@ def masked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 #: Words of pages that are names: of the data of these tests, of settings and their values, of commands and units.
 WORDS = (
     "latentkit report evaluate fit RUN DATA labels COLUMN set ex_post mixture validation_fraction VAE VQVAE "
-    "GAN left middle right low high pair constant bars npz folder CPU cpu float32 bfloat16 PCA animals txt "
-    "animal odd zh CN "
+    "GAN Autoencoder left middle right low high pair constant bars npz folder CPU cpu float32 bfloat16 PCA animals txt "
+    "animal odd zh CN KL double int64 own_width equal_width associated "
 )
+#: Names of figures that are the same in every language.
+FIGURES = "PSNR SSIM MS-SSIM AUC dB BLEU distinct"
 
 
 def _leftover(text: str, known: str) -> list[str]:
@@ -181,7 +188,57 @@ def test_no_english_is_left_in_a_page(
     if name == "table":
         own += [str(cell) for column in data.data for cell in (column, *data.data[column].unique())]
     settings = json.dumps([model.get_params(deep=False), model.specification_.to_dict()], default=str)
-    known = " ".join((WORDS, settings, *own))
+    assert_masked(page, " ".join((WORDS, settings, *own)))
+
+
+@pytest.mark.parametrize(
+    "kind", ["rows", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("images", "table", "texts"))]
+)
+def test_no_english_is_left_in_a_comparison(
+    kind: str, masked: None, tmp_path: Path, request: pytest.FixtureRequest, quick_classifier: None
+) -> None:
+    from tests.report.test_mixed import animals
+
+    own: dict[str, Any] = {"max_epochs": 1, "random_state": 0}
+    small = {**own, "encoder": (8,), "decoder": (8,)}
+    data: Dataset = Dataset(animals(120), "animals", "table") if kind == "table" else request.getfixturevalue(kind)
+    models: dict[str, Any] = {"少": VAE(2, **small).fit(data.data), "多": VAE(3, **small).fit(data.data)}
+    if kind in ("images", "rows"):
+        models |= {
+            "对抗": GAN(2, decoder=(8,), discriminator=(8,), **own).fit(data.data),
+            "点": Autoencoder(2, ex_post="none", **small).fit(data.data),
+        }
+    found = compare_models(models, data.data, train=data.data, n_importance=2, n_samples=20)
+    path = write_comparison(found, tmp_path / "page.html", models=models, source=data.source, language="zh")
+    page = Strict(path.read_text(encoding="utf-8"))
+    columns = [str(column) for column in data.data] if kind == "table" else []
+    assert_masked(page, " ".join((WORDS, FIGURES, HOSTILE, *columns)))
+
+
+def test_no_english_is_left_in_the_page_of_a_study(masked: None, tmp_path: Path) -> None:
+    trials = make_study(8).trials_
+    trials[3] = replace(trials[3], why="behind the others")
+    path = write_study(
+        make_study(trials_=trials), tmp_path / "page.html", source="animals.txt", family="VAE", language="zh"
+    )
+    names = "latent_dim dropout prior normal mixture a prior of a long name training diverged at step KL was nan"
+    assert_masked(Strict(path.read_text(encoding="utf-8")), f"{WORDS} {names}")
+
+
+@pytest.mark.parametrize("goal", [*goals])
+def test_how_a_trial_was_judged_is_translated(
+    goal: str, masked: None, row_model: VAE, rows: Dataset, image_model: VAE, images: Dataset
+) -> None:
+    judge = goals[goal]
+    model, data = (image_model, images) if goal == "compress" else (row_model, rows)
+    how = judge(rows=data.data[:20], n_learnt=20, seed=0).measure(model).how
+    with in_language("zh"):
+        for text in (judge.figure, judge.unit, how):
+            assert not _leftover(said(text), "AUROC ELBO"), text
+
+
+def assert_masked(page: Strict, known: str) -> None:
+    """Nothing of ours is in Latin letters but names."""
     shown = [text for text in page.text if "{" not in text]
     shown += [value or "" for tag, given in page.tags for key, value in given.items() if key in ("alt", "aria-label")]
     left = {text: words for text in shown if (words := _leftover(text, known))}

@@ -56,6 +56,7 @@ def test_equal_seeds_are_equal_studies(study):
     assert [(t.point, t.state, t.value) for t in again.trials_] == [(t.point, t.state, t.value) for t in study.trials_]
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_study(study):
     other = small(estimator=quick(random_state=1), trials=6)
     assert [t.point for t in other.trials_][1:] != [t.point for t in study.trials_][1:]
@@ -79,6 +80,7 @@ def test_trials_that_fall_behind_are_ended_early():
     assert all(trial.epochs < 10 and max(trial.curve) < 1.0 for trial in pruned)
 
 
+@pytest.mark.slow
 def test_nothing_is_ended_early_without_a_pruner():
     found = small(quick(max_epochs=6), trials=6, search={"learning_rate": Choice((1e-2, 1e-7))}, pruner="none")
     assert found.count("complete") == 6
@@ -100,12 +102,15 @@ def test_a_grid_is_searched_to_its_end_and_no_further():
     assert sorted(points) == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "qmc"])
+@pytest.mark.parametrize(
+    "sampler", ["qmc", *(pytest.param(sampler, marks=pytest.mark.slow) for sampler in ("tpe", "random", "gp"))]
+)
 def test_every_sampler_searches(sampler):
     found = small(quick(max_epochs=1), trials=5, sampler=sampler)
     assert len({trial.point["learning_rate"] for trial in found.trials_}) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["hyperband", "halving"])
 def test_every_pruner_prunes(pruner):
     search = {"learning_rate": Choice((1e-2, 3e-2, 1e-7))}
@@ -162,7 +167,9 @@ def good_and_poor():
     return data, good, VAE(max_epochs=1, learning_rate=1e-6, **options).fit(data)
 
 
-@pytest.mark.parametrize("goal", ["samples", "detect", "impute", "nll"])
+@pytest.mark.parametrize(
+    "goal", ["detect", "nll", *(pytest.param(goal, marks=pytest.mark.slow) for goal in ("samples", "impute"))]
+)
 def test_a_goal_prefers_a_model_that_has_learnt(goal, good_and_poor):
     data, *models = good_and_poor
     judge = prepared(goal, data).judge
@@ -193,6 +200,7 @@ def test_known_odd_rows_are_judged_by_and_not_learnt():
     assert "labelled as odd" in found.best_trial_.how
 
 
+@pytest.mark.slow
 def test_tables_are_judged_by_every_goal_but_bits(adult_like):
     vae = VAE(max_epochs=1, random_state=0).fit(adult_like)
     for goal in ("impute", "samples", "detect", "nll"):
@@ -300,6 +308,7 @@ def test_other_estimators_have_their_own_searches():
         tune(PCA(), X)
 
 
+@pytest.mark.slow
 def test_the_smallest_latent_size_within_an_error_of_the_best_is_chosen():
     values = {1: -30.0, 2: -20.3, 4: -20.0, 8: -20.1}
     trials = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -61,6 +62,7 @@ def hang_in_the_third_trial(folder: Path) -> None:
     ready.run()
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
     folder = tmp_path / "study"
     process = in_a_process(hang_in_the_third_trial, folder)
@@ -156,6 +158,14 @@ def test_a_trial_is_tried_once_more_and_then_left(tmp_path):
     assert found.count("complete") == 2
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A study of one trial; nobody may change it."""
+    folder = tmp_path_factory.mktemp("begun") / "study"
+    go_on(folder, trials=1)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -169,14 +179,13 @@ def test_a_trial_is_tried_once_more_and_then_left(tmp_path):
         ({"sampler": "random"}, "another sampler"),
     ],
 )
-def test_another_study_is_refused(tmp_path, change, message):
-    go_on(tmp_path / "study", trials=1)
+def test_another_study_is_refused(begun, change, message):
     with pytest.raises(StudyError, match=message):
-        go_on(tmp_path / "study", trials=1, **change)
+        go_on(begun, trials=1, **change)
 
 
-def test_another_version_is_refused(tmp_path):
-    go_on(tmp_path / "study", trials=1)
+def test_another_version_is_refused(begun, tmp_path):
+    shutil.copytree(begun, tmp_path / "study")
     file = tmp_path / "study" / "study.json"
     file.write_text(file.read_text().replace('"format": 1', '"format": 7'))
     with pytest.raises(StudyVersionError, match="study format 7; latentkit .* goes on with format 1"):
@@ -184,8 +193,8 @@ def test_another_version_is_refused(tmp_path):
     assert issubclass(StudyVersionError, RunError)
 
 
-def test_a_damaged_study_is_refused(tmp_path):
-    go_on(tmp_path / "study", trials=1)
+def test_a_damaged_study_is_refused(begun, tmp_path):
+    shutil.copytree(begun, tmp_path / "study")
     (tmp_path / "study" / "study.json").write_text("{")
     with pytest.raises(StudyError, match="damaged"):
         go_on(tmp_path / "study", trials=1)

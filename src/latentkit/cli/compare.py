@@ -21,7 +21,7 @@ from latentkit.cli.figures import (
     in_short,
 )
 from latentkit.cli.opening import OpenedRun, open_run
-from latentkit.cli.options import ArrayName, Json
+from latentkit.cli.options import ArrayName, Json, PageLanguage
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
 from latentkit.core.errors import DataError, InvalidParameterError
@@ -63,6 +63,7 @@ def compare(
     rows: Rows = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of rows and draws.", min=0)] = 0,
     array: ArrayName = None,
+    language: PageLanguage = "en",
     as_json: Json = False,
 ) -> None:
     """Show runs side by side on the same rows, and which differences count.
@@ -71,7 +72,9 @@ def compare(
     figures stand beside each other. Likelihoods of different kinds, such as a density and a probability, are said to be
     so and not compared, and so are runs of other data.
     """
-    printer = Printer(as_json=as_json)
+    from latentkit.report.language import check_language
+
+    printer, wanted = Printer(as_json=as_json), check_language("--language", language)
     runs, data = _told_apart(places)
     opened = {name: open_run(Path(place)) for name, place in zip(_names(runs), runs, strict=True)}
     first = next(iter(opened.values()))
@@ -99,7 +102,7 @@ def compare(
     if output is not None:
         from latentkit.report import write_comparison
 
-        write_comparison(found, output, models=models, source=source)
+        write_comparison(found, output, models=models, source=source, language=wanted)
         printer.written("page", [output])
     document = {name: str(place) for name, place in zip(_names(runs), runs, strict=True)}
     printer.document({"data": source, "runs": document, "page": output, **found.to_dict()})

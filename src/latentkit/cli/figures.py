@@ -67,7 +67,6 @@ EstimatorName: TypeAlias = Annotated[
         "--estimator",
         help="Of log p(x): importance samples from the encoder, or annealed importance sampling, which needs none and "
         "takes hundreds of times as long.",
-        show_default="iwae",
     ),
 ]
 

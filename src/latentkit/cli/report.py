@@ -10,7 +10,7 @@ import typer
 from latentkit.cli.application import START, command
 from latentkit.cli.detectors import DETECTOR_FOLDER
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Json, Labels, Run, SkipBad
+from latentkit.cli.options import ArrayName, Json, Labels, PageLanguage, Run, SkipBad
 from latentkit.cli.printing import Printer
 
 __all__ = ["report"]
@@ -33,9 +33,7 @@ def report(
         Path | None,
         typer.Option("--output", "-o", metavar="PAGE", help="[default: RUN/report.html]", show_default=False),
     ] = None,
-    language: Annotated[
-        str, typer.Option("--language", metavar="L", help="Language of the page: en, or zh for Chinese (中文).")
-    ] = "en",
+    language: PageLanguage = "en",
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,

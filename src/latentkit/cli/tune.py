@@ -22,6 +22,7 @@ from latentkit.cli.options import (
     Labels,
     LeaveOut,
     MissingValues,
+    PageLanguage,
     Quiet,
     SkipBad,
     Tables,
@@ -38,6 +39,7 @@ from latentkit.core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
+    from latentkit.report.language import Language
     from latentkit.search import Search, Study
 
 __all__ = ["tune"]
@@ -203,6 +205,7 @@ def tune(
     where: Where = None,
     leave_out: LeaveOut = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same study.", min=0)] = 0,
+    language: PageLanguage = "en",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -213,7 +216,9 @@ def tune(
 
     --for detect with --labels of two classes takes the rarer one for odd, and does not learn from it.
     """
-    printer = Printer(as_json=as_json, quiet=quiet)
+    from latentkit.report.language import check_language
+
+    printer, wanted = Printer(as_json=as_json, quiet=quiet), check_language("--language", language)
     known = setting_names(model)
     given = add_table_settings(
         parse_settings(settings or [], known), known, model, table_settings(kind, missing, unseen)
@@ -261,7 +266,7 @@ def tune(
             printer.note(f"finished trials are in {output}; go on with the same command")
             raise
         finally:
-            study = _written(ready, dataset)
+            study = _written(ready, dataset, wanted)
     _tell(study, dataset, printer, order)
 
 
@@ -341,14 +346,15 @@ def _work(order: Order, threads: int) -> None:
     _prepared(order, read_to_learn(order.data, order.reading, printer), printer).run(order.time)
 
 
-def _written(ready: Search, dataset: Dataset) -> Study:
+def _written(ready: Search, dataset: Dataset, language: Language) -> Study:
     """Write the table and the page of a study."""
     from latentkit.report import write_study
 
     study = ready.result()
     assert study.folder is not None, "commands keep studies in folders"
     family = type(ready.estimator).__name__
-    write_study(study, study.folder / "results.html", source=dataset.source, family=family)
+    page = study.folder / "results.html"
+    write_study(study, page, source=dataset.source, family=family, language=language)
     return study
 
 

@@ -149,6 +149,6 @@ def _patterns(name: Language) -> list[tuple[re.Pattern[str], str]]:
 
 
 def _group(name: re.Match[str]) -> str:
-    """What matches a value: a quoted one as a whole, others up to the next comma; a part of the sentence, anything."""
-    value = ".*?" if name[1].startswith("part") else r"(?:'.*?'|\".*?\"|(?:(?!, ).)+?)"
+    """What matches a value: a quoted one as a whole, others up to the next comma or semicolon; a part, anything."""
+    value = ".*?" if name[1].startswith("part") else r"(?:'.*?'|\".*?\"|(?:(?![,;] ).)+?)"
     return f"(?P<{name[1]}>{value})"

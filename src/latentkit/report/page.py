@@ -265,6 +265,7 @@ class Page:
         version: Of latentkit.
         notes: What is good to know before reading the figures.
         kind: What sort of page it is, in a word.
+        is_level: Whether no key figure stands out before the others.
     """
 
     title: str
@@ -274,6 +275,7 @@ class Page:
     version: str
     notes: Sequence[str] = field(default_factory=tuple)
     kind: str = message("report")
+    is_level: bool = False
 
 
 def render(page: Page) -> str:

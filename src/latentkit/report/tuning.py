@@ -13,6 +13,7 @@ import numpy as np
 from latentkit.core.files import write_text
 from latentkit.core.version import __version__
 from latentkit.report.charts import shorten
+from latentkit.report.language import Language, in_language, is_english, message, said, say, sentence
 from latentkit.report.page import Block, Chart, Method, Note, Page, Panels, Section, Table, Tile, render
 from latentkit.report.style import INKS, house_style, new_axes
 from latentkit.report.wording import count, duration, number, value
@@ -27,6 +28,15 @@ __all__ = ["StudyLike", "TrialLike", "write_study"]
 MOST_SLICES, MOST_ROWS = 12, 20
 #: Categories whose names stand under an axis, at most, and how long they may be.
 LONGEST_NAME = 14
+#: Digits below a logarithmic axis, together, at most.
+MOST_DIGITS = 18
+#: How trials end, in the order in which they are counted.
+_STATES = {
+    "complete": message("complete"),
+    "pruned": message("pruned"),
+    "failed": message("failed"),
+    "running": message("running"),
+}
 
 
 class TrialLike(Protocol):
@@ -81,7 +91,14 @@ class StudyLike(Protocol):
     def test_rows_(self) -> Sized: ...
 
 
-def write_study(study: StudyLike, path: str | os.PathLike[str], *, source: str = "", family: str = "model") -> Path:
+def write_study(
+    study: StudyLike,
+    path: str | os.PathLike[str],
+    *,
+    source: str = "",
+    family: str = "model",
+    language: Language = "en",
+) -> Path:
     """Write one page that shows what a search tried, what mattered and what was best.
 
     Args:
@@ -89,21 +106,29 @@ def write_study(study: StudyLike, path: str | os.PathLike[str], *, source: str =
         path: Where to write the page, such as ``study/results.html``.
         source: Where the data came from; empty for no such word.
         family: What was tuned, such as ``"VAE"``.
+        language: ``"en"`` or ``"zh"``. Names stay as they are.
     Returns:
         The path of the page.
     Raises:
+        InvalidParameterError: If there is no such language.
         StorageError: If it cannot be written; a page that was there before is intact.
     """
     target = Path(path)
     name = source.rstrip("/").rsplit("/", 1)[-1]
-    page = Page(
-        title=f"Settings of a {family}{f' for {name}' if name else ''}",
-        summary=_summary(study),
-        tiles=_tiles(study),
-        sections=_sections(study),
-        version=__version__,
-    )
-    write_text(target, render(page))
+    with in_language(language):
+        text = render(
+            Page(
+                title=say("Settings of a {family} for {name}", family=family, name=name)
+                if name
+                else say("Settings of a {family}", family=family),
+                summary=_summary(study),
+                tiles=_tiles(study),
+                sections=_sections(study),
+                version=__version__,
+                kind=message("study"),
+            )
+        )
+    write_text(target, text)
     return target
 
 
@@ -111,13 +136,17 @@ def write_study(study: StudyLike, path: str | os.PathLike[str], *, source: str =
 
 
 def _summary(study: StudyLike) -> str:
-    way = "larger" if study.direction == "maximize" else "smaller"
     limit = study.budget.get("max_time")
-    most = f" or {duration(limit)}" if limit else ""
-    test = f" {count(len(study.test_rows_), 'test row')} were looked at by nothing." if len(study.test_rows_) else ""
-    return (
-        f"Trials were judged by the {study.figure} on {count(len(study.validation_rows_), 'validation row')}, {way} is "
-        f"better; each had at most {count(int(study.budget['max_epochs'] or 0), 'epoch')}{most}.{test}"
+    return say(
+        "Trials were judged by the {figure} on {rows}; {better}. Each had at most {epochs}{most}.{test}",
+        figure=said(study.figure),
+        rows=count(len(study.validation_rows_), "validation row"),
+        better=say("larger is better") if study.direction == "maximize" else say("smaller is better"),
+        epochs=count(int(study.budget["max_epochs"] or 0), "epoch"),
+        most=say(" or {time}", time=duration(limit)) if limit else "",
+        test=say(" {rows} were looked at by nothing.", rows=count(len(study.test_rows_), "test row"))
+        if len(study.test_rows_)
+        else "",
     )
 
 
@@ -126,27 +155,31 @@ def _tiles(study: StudyLike) -> list[Tile]:
     tiles = []
     if best is not None and best.value is not None:
         tiles.append(
-            Tile(value=_figure(study, best.value), label=_capital(study.figure), detail=f"trial {best.number}")
+            Tile(
+                value=_figure(study, best.value),
+                label=_capital(said(study.figure)),
+                detail=say("trial {n}", n=best.number),
+            )
         )
         if first is not None and first.value is not None and first is not best:
             gain = abs(best.value - first.value)
-            how = f"defaults: {_figure(study, first.value)}"
-            tiles.append(Tile(value=_figure(study, gain), label="Better than the defaults by", detail=how))
-    states = {state: sum(trial.state == state for trial in study.trials_) for state in ("complete", "pruned", "failed")}
-    ends = ", ".join(f"{n} {state}" for state, n in states.items() if n)
-    tiles.append(Tile(value=f"{len(study.trials_):,}", label="Trials", detail=ends))
+            how = say("defaults: {figure}", figure=_figure(study, first.value))
+            tiles.append(Tile(value=_figure(study, gain), label=say("Better than the defaults by"), detail=how))
+    states = {state: sum(trial.state == state for trial in study.trials_) for state in _STATES}
+    ends = say(", ").join(say("{n} {state}", n=n, state=say(_STATES[state])) for state, n in states.items() if n)
+    tiles.append(Tile(value=f"{len(study.trials_):,}", label=say("Trials"), detail=ends))
     seconds = sum(trial.seconds for trial in study.trials_)
-    tiles.append(Tile(value=duration(seconds), label="Time", detail="of all trials together"))
+    tiles.append(Tile(value=duration(seconds), label=say("Time"), detail=say("of all trials together")))
     return tiles
 
 
 def _sections(study: StudyLike) -> list[Section]:
     best = study.best_trial_
     if best is None:
-        reasons = sorted({trial.why for trial in study.trials_ if trial.why})
-        why = f" They ended: {'; '.join(reasons)}." if reasons else ""
-        note = Note(text=f"No trial was completed yet.{why}")
-        return [Section(key="trials", heading="Trials", blocks=[note, _table(study)])]
+        reasons = sorted({said(trial.why) for trial in study.trials_ if trial.why})
+        why = say(" They ended: {reasons}.", reasons=say("; ").join(reasons)) if reasons else ""
+        note = Note(text=say("No trial was completed yet.{why}", why=why))
+        return [Section(key="trials", heading=say("Trials"), blocks=[note, _table(study)])]
     sections = [_found(study, best), _history(study)]
     if study.importances_:
         sections.append(_importances(study))
@@ -159,11 +192,14 @@ def _found(study: StudyLike, best: TrialLike) -> Section:
     rows = []
     for name, dimension in study.space.items():
         default = study.start.get(name)
-        searched = str(dimension)
-        rows.append([name, _value(best.point.get(name)), "-" if default is None else _value(default), searched])
-    lead = "The first trial stood where the defaults do." if first is not None else ""
-    table = Table(header=["setting", "best", "default", "searched"], rows=rows, caption="The best trial")
-    return Section(key="best", heading="The best settings", short="Best", lead=lead, blocks=[table])
+        # a choice lists values, which are names
+        searched = str(dimension) if hasattr(dimension, "values") else said(str(dimension))
+        rows.append([name, _value(best.point.get(name)), "–" if default is None else _value(default), searched])
+    lead = say("The first trial stood where the defaults do.") if first is not None else ""
+    table = Table(
+        header=[say("setting"), say("best"), say("default"), say("searched")], rows=rows, caption=say("The best trial")
+    )
+    return Section(key="best", heading=say("The best settings"), short=say("Best"), lead=lead, blocks=[table])
 
 
 def _history(study: StudyLike) -> Section:
@@ -173,17 +209,21 @@ def _history(study: StudyLike) -> Section:
                 Chart(
                     name="history",
                     art=history_chart(study),
-                    heading="Trial by trial",
-                    caption="Points: complete trials. The line: the best one so far. Ticks below: trials that were "
-                    "ended early or failed.",
-                    alternative=f"{_capital(study.figure)} of each complete trial, and the best so far.",
+                    heading=say("Trial by trial"),
+                    caption=say(
+                        "Points: complete trials. The line: the best one so far. Ticks below: trials that were ended "
+                        "early or failed."
+                    ),
+                    alternative=say(
+                        "{figure} of each complete trial, and the best so far.", figure=_capital(said(study.figure))
+                    ),
                 ),
                 *_curves(study),
             ],
             size="large",
         )
     ]
-    return Section(key="history", heading="How the search went", short="History", blocks=blocks)
+    return Section(key="history", heading=say("How the search went"), short=say("History"), blocks=blocks)
 
 
 def _curves(study: StudyLike) -> list[Chart]:
@@ -193,35 +233,38 @@ def _curves(study: StudyLike) -> list[Chart]:
         Chart(
             name="curves",
             art=curves_chart(study),
-            heading="While they were trained",
-            caption="The bound on validation rows by share of the training. Orange: ended early. Bold: the best.",
-            alternative="Validation bound of each trial over the share of its training.",
+            heading=say("While they were trained"),
+            caption=say("The bound on validation rows by share of the training. Orange: ended early. Bold: the best."),
+            alternative=say("Validation bound of each trial over the share of its training."),
         )
     ]
 
 
 def _importances(study: StudyLike) -> Section:
     shares = sorted(study.importances_.items(), key=lambda item: -item[1])
-    names = ", ".join(name for name, _ in shares[:2])
+    names = say(", ").join(name for name, _ in shares[:2])
     chart = Chart(
         name="importances",
         art=importance_chart(dict(shares)),
-        caption="Shares of a variance: they say what made a difference within the bounds of this search, and not "
-        "which way.",
+        caption=say(
+            "Shares of a variance: they say what made a difference within the bounds of this search, and not which way."
+        ),
         alternative="; ".join(f"{name} {share:.0%}" for name, share in shares),
     )
     return Section(
         key="importances",
-        heading="What mattered",
-        short="Importance",
-        lead=f"Most of the differences between trials come from {names}." if len(shares) > 1 else "",
+        heading=say("What mattered"),
+        short=say("Importance"),
+        lead=say("Most of the differences between trials come from {names}.", names=names) if len(shares) > 1 else "",
         blocks=[Panels(charts=[chart], size="large")],
         method=[
             Method(
-                "Importance",
-                "fANOVA (Hutter et al., 2014): share of the variance of the figure over the space that a setting "
-                "explains by itself and with others, by a random forest over the complete trials. Few trials make it "
-                "rough.",
+                say("Importance"),
+                say(
+                    "fANOVA (Hutter et al., 2014): share of the variance of the figure over the space that a setting "
+                    "explains by itself and with others, by a random forest over the complete trials. Few trials make "
+                    "it rough."
+                ),
             )
         ],
     )
@@ -234,21 +277,21 @@ def _slices(study: StudyLike) -> Section:
             name=f"slice-{place}",
             art=slice_chart(study, name),
             heading=name,
-            alternative=f"{_capital(study.figure)} of complete trials by {name}.",
+            alternative=say("{figure} of complete trials by {name}.", figure=_capital(said(study.figure)), name=name),
         )
         for place, name in enumerate(order)
     ]
     return Section(
         key="slices",
-        heading="Setting by setting",
-        short="Slices",
-        lead="Each point is a complete trial; all other settings differ, too. The ring is the best one.",
+        heading=say("Setting by setting"),
+        short=say("Slices"),
+        lead=say("Each point is a complete trial; all other settings differ, too. The ring is the best one."),
         blocks=[Panels(charts=charts, size="small")],
     )
 
 
 def _all(study: StudyLike) -> Section:
-    return Section(key="trials", heading="All trials", short="Trials", blocks=[_table(study)])
+    return Section(key="trials", heading=say("All trials"), short=say("Trials"), blocks=[_table(study)])
 
 
 def _table(study: StudyLike) -> Table:
@@ -256,37 +299,47 @@ def _table(study: StudyLike) -> Table:
     ranked = sorted(study.trials_, key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number))
     shown = ranked[:MOST_ROWS]
     names = list(study.space)
+    reasons = [shorten(said(trial.why), 60) for trial in shown]
+    has_reasons = any(reasons)
     rows = [
         [
             str(trial.number),
-            trial.state if not trial.why else f"{trial.state}: {shorten(trial.why, 60)}",
+            say(_STATES[trial.state]),
             "" if trial.value is None else number(trial.value),
             duration(trial.seconds),
             str(trial.epochs),
             *(_value(trial.point.get(name)) for name in names),
+            *([reason] if has_reasons else []),
         ]
-        for trial in shown
+        for trial, reason in zip(shown, reasons, strict=True)
     ]
-    rest = "" if len(ranked) <= MOST_ROWS else f" The best {MOST_ROWS} of {len(ranked)}; trials.csv has all."
+    rest = ""
+    if len(ranked) > MOST_ROWS:
+        rest = say(" The best {most} of {n}; trials.csv has all.", most=MOST_ROWS, n=len(ranked))
     return Table(
-        header=["trial", "end", study.figure, "time", "epochs", *names],
+        header=[say("trial"), say("outcome"), said(study.figure), say("time"), say("epochs"), *names]
+        + ([say("why it ended")] if has_reasons else []),
         rows=rows,
         numeric=(2, 3, 4),
-        caption=f"Best first.{rest}",
+        caption=say("Best first.{rest}", rest=rest),
     )
 
 
 def _methods(best: TrialLike, sections: Sequence[Section]) -> Section:
-    rows = [Method("Figure of a trial", f"{_capital(best.how)}.")]
+    rows = [Method(say("Figure of a trial"), sentence(said(best.how)))]
     rows += [entry for section in sections for entry in section.method]
     rows.append(
         Method(
-            "Validation and test rows",
-            "Drawn once by the study's seed and written into study.json. The best of many trials looks better on the "
-            "rows that it was chosen by than it is: judge it by test rows.",
+            say("Validation and test rows"),
+            say(
+                "Drawn once by the study's seed and written into study.json. The best of many trials looks better on "
+                "the rows that it was chosen by than it is: judge it by test rows."
+            ),
         )
     )
-    return Section(key="methods", heading="How each figure was computed", short="Methods", blocks=[Table(rows=rows)])
+    return Section(
+        key="methods", heading=say("How each figure was computed"), short=say("Methods"), blocks=[Table(rows=rows)]
+    )
 
 
 # Charts
@@ -309,8 +362,8 @@ def history_chart(study: StudyLike) -> Figure:
         )
     _limit(axes, study)
     _whole(axes)
-    axes.set_xlabel("trial")
-    axes.set_ylabel(study.unit or study.figure)
+    axes.set_xlabel(say("trial"))
+    axes.set_ylabel(said(study.unit or study.figure))
     return figure
 
 
@@ -336,8 +389,8 @@ def curves_chart(study: StudyLike) -> Figure:
         axes.set_ylim(low - 4 * margin, high + margin)
     axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.set_xlabel("share of the training")
-    axes.set_ylabel("nats")
+    axes.set_xlabel(say("share of the training"))
+    axes.set_ylabel(said("nats"))
     return figure
 
 
@@ -394,7 +447,7 @@ def slice_chart(study: StudyLike, name: str) -> Figure:
         if best is not None and trial.number == best.number:
             axes.plot([place], _values([trial]), "o", mfc="none", mec=INKS["second"], mew=1.8, markersize=10)
     _limit(axes, study)
-    axes.set_ylabel(study.unit)
+    axes.set_ylabel(said(study.unit))
     return figure
 
 
@@ -417,9 +470,12 @@ def _log_ticks(axes: Axes, low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 100 else (1, 3) if high / low < 1000 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    ticks: list[float] = []
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [at for decade in decades for step in steps if low <= (at := step * 10.0**decade) <= high]
+        if len("".join(f"{tick:g}" for tick in ticks)) <= MOST_DIGITS:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
 
@@ -448,12 +504,12 @@ def _default(study: StudyLike) -> TrialLike | None:
 
 
 def _figure(study: StudyLike, figure: float) -> str:
-    return f"{number(figure)} {study.unit}".rstrip()
+    return f"{number(figure)} {said(study.unit)}".rstrip()
 
 
 def _value(setting: Any) -> str:
-    return f"{setting:.3g}" if isinstance(setting, float) else "-" if setting is None else value(setting)
+    return f"{setting:.3g}" if isinstance(setting, float) else "–" if setting is None else value(setting)
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if is_english() else text
