@@ -14,6 +14,7 @@ from latentkit.data import Dataset, read
 from latentkit.data.table.frames import to_columns
 from latentkit.evaluation import MixedTable, measure_table
 from latentkit.report import mixed, write_report
+from latentkit.report.cells import texts_of
 from latentkit.report.page import Table
 from latentkit.report.subject import Subject
 from tests.report.cases import HOSTILE
@@ -180,7 +181,7 @@ def test_cells_are_ranked_by_how_far_they_are_from_usual() -> None:
 
 
 def test_missing_cells_are_shown_as_missing(table: Dataset, model: VAE) -> None:
-    texts = mixed._texts(Subject(model, table), table.data.take(np.arange(20)))
+    texts = texts_of(Subject(model, table), table.data.take(np.arange(20)))
     empty = [cell == "" for cell in to_columns(table).arrays[3].to_pylist()[:20]]
     assert [text == "missing" for text in texts[3]] == empty
     assert any(empty)

@@ -39,6 +39,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 def page(text_model: VAE, texts: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("latentkit.report.subject.LIKELIHOOD_BUDGET", 1e8)
+        patch.setattr("latentkit.report.subject.N_EXPLAINED", 40)
         patch.setattr("latentkit.report.subject.N_OWN_TEXTS", 30)
         patch.setattr("latentkit.report.latent.TSNE_POINTS", 40)
         folder = tmp_path_factory.mktemp("texts")
