@@ -204,3 +204,15 @@ def test_what_none_can_honour_is_refused(name: str) -> None:
 def test_what_recurrent_networks_cannot_honour_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameterError, match="have tanh"):
         build_decoder("lstm", 3, (1, 6), tokens=CODES, **options)
+
+
+@each
+def test_lower_precision(name: str, widths: tuple[int, ...]) -> None:
+    encoder, decoder = _encoder(name, widths), _decoder(name, widths)
+    exact = decoder.log_probs(_z(), X, X)
+    with torch.autocast("cpu", torch.bfloat16):
+        features, found = encoder(X), decoder.log_probs(_z(), X, X)
+    torch.testing.assert_close(features.float(), encoder(X), atol=0.3, rtol=0.1)
+    torch.testing.assert_close(found.float(), exact, atol=0.3, rtol=0.1)
+    found.float().sum().backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in decoder.parameters() if weight.grad is not None)

@@ -63,7 +63,7 @@ class SequenceEncoder(TokenEncoder):
     def _features(self, x: Tensor, is_reached: Tensor) -> Tensor:
         pooled = []
         for network, tokens in ((self.forwards, x), (self.backwards, _turned(x, is_reached))):
-            states, _ = network(self.dropout(self.embedding(tokens)))
+            states, _ = _through(network, self.dropout(self.embedding(tokens)))
             pooled.append(states.masked_fill(~is_reached.unsqueeze(-1), -1.0).amax(1))  # states lie above -1
         return torch.cat(pooled, 1)
 
@@ -110,7 +110,7 @@ class SequenceDecoder(TokenDecoder):
     def _run(self, tokens: Tensor, z: Tensor, state: State) -> tuple[Tensor, State]:
         embedded = self.dropout(self.embedding(tokens))
         inputs = torch.cat((embedded, z.unsqueeze(1).to(embedded).expand(-1, tokens.shape[1], -1)), -1)
-        states, after = self.recurrent(inputs, state if self.cell == "lstm" else state[0])
+        states, after = _through(self.recurrent, inputs, state if self.cell == "lstm" else state[0])
         return states, after if self.cell == "lstm" else (after,)
 
 
@@ -129,6 +129,16 @@ def _recurrent(cell: Cell, n_inputs: int, width: int, n_layers: int, dropout: fl
     kind: Any = _CELLS[cell]
     network: nn.LSTM | nn.GRU = kind(n_inputs, width, n_layers, batch_first=True, dropout=between)
     return network
+
+
+def _through(network: nn.LSTM | nn.GRU, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """States at each place, and after the last; on processors in full precision, where not all have an LSTM in less."""
+    if inputs.device.type != "cpu":
+        return network(inputs, state)  # type: ignore[no-any-return]
+    dtype = next(network.parameters()).dtype
+    with torch.autocast("cpu", enabled=False):
+        given = tuple(each.to(dtype) for each in state) if isinstance(state, tuple) else state
+        return network(inputs.to(dtype), given.to(dtype) if isinstance(given, Tensor) else given)  # type: ignore[no-any-return]
 
 
 def _turned(x: Tensor, is_reached: Tensor) -> Tensor:
