@@ -1,6 +1,6 @@
 """Sentences: likelihood with a latent space that is used, edits, throughput, Chinese, and vectors.
 
-    python benchmarks/text.py [--only ptb yelp edit throughput chinese vectors] [--minutes 30] [--importance 500]
+    python benchmarks/text.py [--only ptb yelp edit throughput chinese vectors] [--minutes 30] [--epochs 5] [--importance 500]
 
 Figures of a latent space come together: the negative log-likelihood of a test sentence, its end included (the bound of
 one draw on all sentences, and what K draws add on every few of them; also under the mixture that samples are drawn
@@ -8,7 +8,8 @@ from), KL, the mutual information of sentences and codes, and active units (vari
 
 - ptb: Penn Treebank, words between blanks, the vocabulary of the training file; the same decoder as a plain language
   model (no latent dimension that is used) beside it.
-- yelp: review sentences; fitted to the file `test`, judged on `dev`, since the training file cannot be had.
+- yelp: review sentences; fitted to the file `test`, judged on `dev`, since the training file cannot be had; the same
+  decoder as a plain language model beside it, for as many epochs.
 - edit: negative sentences of `dev` rewritten as positive ones and the other way round, judged by a linear classifier of
   n-grams that is trained on `test` alone, with BLEU to the source.
 - throughput: tokens a second of training beside a plain loop of PyTorch of the same networks; padding is not counted.
@@ -72,17 +73,18 @@ def judged(vae: Any, texts: Sequence[str], *, importance: int, every: int, train
     return figures
 
 
-def fitted(texts: Any, minutes: float, *, condition: Any = None, **settings: Any) -> tuple[Any, dict[str, Any]]:
-    """A VAE that was trained for so long, and how that went."""
+def fitted(texts: Any, minutes: float | None, *, condition: Any = None, **settings: Any) -> tuple[Any, dict[str, Any]]:
+    """A VAE that was trained for so long, and how that went; None is until its epochs are over."""
     from latentkit import VAE
 
     start = time.perf_counter()
-    vae = VAE(max_time=60.0 * minutes, random_state=0, verbose=1, **settings).fit(texts, condition=condition)
+    limit = None if minutes is None else 60.0 * minutes
+    vae = VAE(max_time=limit, random_state=0, verbose=1, **settings).fit(texts, condition=condition)
     seconds = time.perf_counter() - start
     return vae, {"seconds": round(seconds), "epochs": vae.n_iter_, "engine": vae.engine_.summary()}
 
 
-def language_model(texts: Sequence[str], minutes: float, **settings: Any) -> Any:
+def language_model(texts: Sequence[str], minutes: float | None, **settings: Any) -> Any:
     """The same decoder with a latent dimension that it is not asked to use: a plain language model."""
     return fitted(
         texts,
@@ -126,8 +128,9 @@ def yelp(options: argparse.Namespace) -> dict[str, Any]:
 
     (train, _), (dev, _) = yelp_files("test"), yelp_files("dev")
     dev = [dev[row] for row in np.random.default_rng(0).permutation(len(dev))[:10_000]]
-    vae, how = fitted(train, options.minutes, vocabulary="words", n_tokens=10_000)
-    plain, plain_how = language_model(train, options.minutes, vocabulary="words", n_tokens=10_000)
+    common: dict[str, Any] = {"vocabulary": "words", "n_tokens": 10_000, "max_epochs": options.epochs}
+    vae, how = fitted(train, None, **common)
+    plain, plain_how = language_model(train, None, **common)
     return {
         "vae": {**how, **judged(vae, dev, importance=options.importance, every=options.every)},
         "language_model": {**plain_how, **judged(plain, dev, importance=1, every=1)},
@@ -311,7 +314,13 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(parts), choices=list(parts))
-    parser.add_argument("--minutes", type=float, default=30.0, help="of a training on Penn Treebank or Yelp")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=30.0,
+        help="of a training on Penn Treebank or for edits; half of them for Chinese",
+    )
+    parser.add_argument("--epochs", type=int, default=5, help="of both trainings on Yelp")
     parser.add_argument("--importance", type=int, default=500, help="draws of the bound")
     parser.add_argument("--every", type=int, default=10, help="sentences of which one gets so many draws")
     parser.add_argument("--language-model", action="store_true", help="also fit the same decoder without z on PTB")
