@@ -1,6 +1,6 @@
 """Sentences: likelihood with a latent space that is used, edits, throughput, Chinese, and vectors.
 
-    python benchmarks/text.py [--only ptb yelp edit throughput chinese vectors] [--minutes 30] [--epochs 5] [--importance 500]
+    python benchmarks/text.py [--only ptb yelp edit throughput chinese vectors] [--minutes 30] [--importance 500]
 
 Figures of a latent space come together: the negative log-likelihood of a test sentence, its end included (the bound of
 one draw on all sentences, and what K draws add on every few of them; also under the mixture that samples are drawn
