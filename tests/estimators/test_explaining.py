@@ -11,7 +11,7 @@ import torch
 
 from latentkit import GAN, VAE, VQVAE, Autoencoder, Generator
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
-from latentkit.estimators import LatentExplanation
+from latentkit.estimators import LatentExplanation, explaining
 
 SMALL: dict[str, Any] = {"encoder": (16,), "decoder": (16,), "random_state": 0}
 
@@ -112,7 +112,7 @@ def test_tables_are_explained_by_column() -> None:
     assert "kind: owl" in found.directions or "kind: cat" in found.directions
 
 
-def test_texts_are_explained_by_token() -> None:
+def test_texts_are_explained_by_token(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"the {animal} is {how}" for animal in ("cat", "dog", "cow") for how in ("big", "old")] * 12
     model = VAE(latent_dim=2, max_epochs=2, n_tokens=300, **SMALL).fit(texts)
     found = model.explain_latents(texts)
@@ -121,6 +121,9 @@ def test_texts_are_explained_by_token() -> None:
     assert found.sensitivity.shape == (2, len(found.features))
     assert (found.sensitivity >= 0).all()
     assert found.directions == {}
+    monkeypatch.setattr(explaining, "MOST_TOKENS", 400)
+    some = model.explain_latents(texts)
+    assert 0 < len(some.features) < len(found.features)
 
 
 def test_points_have_no_divergence(rows: np.ndarray) -> None:

@@ -57,6 +57,21 @@ def test_exchanging_what_the_encoder_ignores_changes_nothing() -> None:
     torch.testing.assert_close(moved[3], moved[0] + moved[1])
 
 
+def test_only_what_an_exchange_changes_is_encoded_again() -> None:
+    x, donors = torch.zeros(5, 2), torch.zeros(5, 2)
+    donors[3, 1] = 1.0
+    encoded: list[int] = []
+
+    def encode(rows: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(rows))
+        return rows
+
+    moved = exchange_effects(encode, x, donors, [[0], [1]])
+    assert encoded == [5, 1]
+    assert moved[1, 3].tolist() == [0.0, -1.0]
+    assert moved.count_nonzero() == 1
+
+
 def test_the_gradients_of_the_model_are_left_alone() -> None:
     network = torch.nn.Linear(3, 2)
     model: Any = Encoding(network)

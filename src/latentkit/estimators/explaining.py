@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ __all__ = ["Attribute", "LatentExplanation", "explain_latents"]
 
 #: Rows of which sensitivities are means, at most, and rows that go through the encoder at once.
 N_SENSITIVE, TOGETHER = 256, 64
+#: Tokens of texts, each with one exchanged, that are encoded at most.
+MOST_TOKENS = 500_000
 #: Rows without which nothing can be said, and rows of a directions' class.
 FEWEST, FEWEST_OF_CLASS = 20, 5
 #: Different whole numbers of an attribute up to which they are classes; bins of other numbers.
@@ -383,11 +386,17 @@ def _by_token(estimator: Any, storage: Tensor, dtype: torch.dtype, dims: Sequenc
     """Means over the places where a token stands; those that stand in a few texts alone are left out."""
     schema = estimator.schema_
     x = schema.to_model(storage)
+    x = x[:, : int(reached(x).sum(1).max())]
+    random = generator(seed, "explain", "donors")
     inner = reached(x) & (x != 0)
     known = x[inner]
-    draws = torch.randint(len(known), x.shape, generator=generator(seed, "explain", "donors"))
+    draws = torch.randint(len(known), x.shape, generator=random)
     donors = torch.where(inner, known[draws], x)
-    used = [[place] for place in range(x.shape[1]) if bool(inner[:, place].any())]
+    places = inner.any(0).nonzero().flatten()
+    share = MOST_TOKENS / (int(inner.sum()) * x.shape[1])
+    if share < 1.0:  # of long texts some places speak for all
+        places = places[torch.randperm(len(places), generator=random)[: math.ceil(share * len(places))].sort().values]
+    used = [[place] for place in places.tolist()]
     moved = exchange_effects(_encoder(estimator, dtype), x, donors, used).abs()[..., list(dims)]
     sums: dict[int, Tensor] = {}
     stands: Counter[int] = Counter()

@@ -112,12 +112,14 @@ def exchange_effects(
     if not groups or not all(len(group) for group in groups):
         raise InvalidParameterError("groups must be at least one sequence of places, none of them empty.")
     means = encode(x)
-    found = []
-    for group in groups:
-        changed = x.clone()
-        changed[:, list(group)] = donors[:, list(group)]
-        found.append(means - encode(changed))
-    return torch.stack(found)
+    found = means.new_zeros(len(groups), *means.shape)
+    for effects, group in zip(found, groups, strict=True):
+        differs = (x[:, list(group)] != donors[:, list(group)]).any(1)
+        if bool(differs.any()):
+            changed = x[differs]
+            changed[:, list(group)] = donors[differs][:, list(group)]
+            effects[differs] = means[differs] - encode(changed)
+    return found
 
 
 def _check_dims(dims: Sequence[int], latent_dim: int) -> None:
