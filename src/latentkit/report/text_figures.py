@@ -77,7 +77,7 @@ def _texts(subject: Subject) -> Section:
 
 def _pieces(subject: Subject, tokens: list[int]) -> str:
     """Tokens as people read them, with a sign for a blank."""
-    return " · ".join(readable(piece).replace(" ", "␣") for piece in subject.schema.vocabulary.pieces(tokens))
+    return " · ".join(readable(piece.replace(" ", "␣")) for piece in subject.schema.vocabulary.pieces(tokens))
 
 
 def _figures(subject: Subject) -> Section:
