@@ -189,15 +189,21 @@ class RunWriter:
             self.checkpoint_path.unlink(missing_ok=True)  # it holds what the noise was drawn from
 
 
-def save(estimator: BaseEstimator, folder: str | os.PathLike[str]) -> Path:
+def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Mapping[str, Any] | None = None) -> Path:
     """Write a fitted estimator as a run folder and return its path.
 
+    Args:
+        estimator: Fitted.
+        folder: Where; a run that is there is replaced.
+        data: Where the data of the fit are and how they were read, as another run of theirs keeps it; None for nothing.
     Raises:
         StorageError: If it cannot be written; a run that was there keeps its weights until the new ones are whole.
     """
     target = Path(folder)
     writer = RunWriter(target, overwrite=True)
     config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
+    if data is not None:
+        config["data"] = dict(data)
     with staged(target) as stage:
         write_json(stage / ENVIRONMENT, environment())
         write_fitted(stage, estimator, config)
