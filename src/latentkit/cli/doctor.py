@@ -213,8 +213,9 @@ def _mend(
     printer.line()
     printer.line("Mending", style="bold")
     with naming(known), _told(printer) as tell:
-        mending = mend(opened.estimator, known, diagnosis=diagnosis, held_out=unseen, progress=tell)
-    save(mending.estimator, output, data=opened.config.get("data"))
+        mending = mend(opened.estimator, known, diagnosis=diagnosis, held_out=unseen, run=output, progress=tell)
+    if not mending.has_retrained:
+        save(mending.estimator, output, data=opened.config.get("data"))  # which a training has written already
     changed = " ".join(f"{name}={_typed(value)}" for name, value in mending.settings.items())
     way = "trained again" if mending.has_retrained else "the trained model stays"
     _indented(printer, f"{changed}; {way}")

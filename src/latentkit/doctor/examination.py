@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +21,8 @@ from latentkit.core.seeds import derive_seed, generator, isolated_rng
 from latentkit.distributions import DiagonalGaussian, StandardNormal, kl_per_dimension
 from latentkit.estimators.adversarial import AdversarialParameters
 from latentkit.estimators.encoding import EncodingTasks
-from latentkit.evaluation import area_under_curve, reconstruction_likelihood
+from latentkit.evaluation import reconstruction_likelihood
+from latentkit.evaluation.two_sample import area_under_curve
 from latentkit.models import inference_batch_size, map_batches
 from latentkit.objectives import log_importance_weights, log_mean_exp
 from latentkit.objectives.phases import log_likelihood
@@ -515,7 +517,9 @@ class Examination:
             raise NotCheckable("further steps on the rows of a private training would tell more than was promised.")
         twin = copy.copy(self.estimator)
         train = cast(Tensor, self._rows["train"])
-        twin._specify(len(train), 0)  # noqa: SLF001 (of our own) (some objectives ask how many rows there are)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a likelihood that does not suit the data was told of in the fit
+            twin._specify(len(train), 0)  # noqa: SLF001 (of our own)  # some objectives ask how many rows there are
 
         def feed(rows: Tensor, *, validation: bool) -> Feed:
             lengths = self.schema.lengths(rows) if self.schema.kind == "text" else None
@@ -607,6 +611,7 @@ class Examination:
         """
         _, learnt, _, plan = self._workshop
         model, objective = copy.deepcopy(self.model).eval(), self.objective()
+        objective.phases(model)  # those that learn themselves are made whole by it
         names = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         largest = {name: torch.zeros_like(weight) for name, weight in names.items()}
         norms: list[float] = []

@@ -174,7 +174,7 @@ def small_batch(examination: Examination) -> Sign:
     return Sign(
         evidence=evidence,
         severity="moderate",
-        explanation="The gradient of so few rows is mostly noise, in which the last part of what there is to learn is lost.",
+        explanation="The gradient of so few rows is mostly noise, which hides the last part of what there is to learn.",
         remedy=Remedy(words="Take more rows in a step.", settings=settings_for(examination, {"batch_size": "auto"})),
     )
 
@@ -197,7 +197,7 @@ def gradient_spikes(examination: Examination) -> Sign:
     return Sign(
         evidence=evidence,
         severity="serious" if not finite else "moderate",
-        explanation="A few batches have gradients many times as long as the others, mostly by rows that are far from all. "
+        explanation="A few batches have gradients many times as long as the others, mostly by rows that are far off. "
         "Each of them undoes many steps.",
         remedy=Remedy(
             words="Cut gradients at twice their usual norm, and look at the rows with the lowest scores.",

@@ -11,7 +11,7 @@ from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
 from latentkit.estimators.ex_post import ex_post_name
-from latentkit.evaluation import density_coverage, frechet_distance, two_sample_auc
+from latentkit.evaluation import PrincipalComponentFeatures, density_coverage, frechet_distance, two_sample_auc
 
 __all__ = ["blur", "mode_collapse", "power_ratio", "prior_hole"]
 
@@ -89,19 +89,19 @@ def _most_informative(examination: Examination, part: Any) -> Tensor:
 def _distances(examination: Examination) -> tuple[float, float, float]:
     """Frechet distances of samples, of reconstructions and of other real rows from real rows."""
     known = examination.numbers("train" if examination.n("train") else "held out")
-    if examination.schema.kind in ("table", "rows"):
-        known = torch.nan_to_num(known)
-    centre, spread = known.mean(0), known.std(0)
-    scale = spread.clamp_min(1e-3) if examination.schema.kind != "images" else torch.ones_like(spread)
-    axes = torch.linalg.svd((known - centre) / scale, full_matrices=False).Vh[:N_COMPARED].T
+    known = torch.nan_to_num(known)
+    spread = known.std(0).clamp_min(1e-3)
+    scale = torch.ones_like(spread) if examination.schema.kind == "images" else spread
+    components = PrincipalComponentFeatures(known / scale, n_features=N_COMPARED, seed=examination.seed)
     n = min(len(known), len(examination.samples)) // 2
 
     def features(rows: Tensor) -> Tensor:
-        return ((torch.nan_to_num(rows.flatten(1)) - centre) / scale).double() @ axes.double()
+        return components(torch.nan_to_num(rows.flatten(1)) / scale)
 
-    real, floor = features(known[:n]), features(known[n : 2 * n])
-    samples, rebuilt = features(examination.samples[n : 2 * n]), features(examination.rebuilt[n : 2 * n])
-    return tuple(frechet_distance(real, other) for other in (samples, rebuilt, floor))  # type: ignore[return-value]
+    real = features(known[:n])
+    samples, rebuilt = examination.samples[n : 2 * n], examination.rebuilt[n : 2 * n]
+    first, second, floor = (frechet_distance(real, features(rows)) for rows in (samples, rebuilt, known[n : 2 * n]))
+    return first, second, floor
 
 
 def power_ratio(images: Tensor, like: Tensor) -> float:
