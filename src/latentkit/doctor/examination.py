@@ -79,7 +79,8 @@ class Trial:
     """What some steps of training made of a copy.
 
     Attributes:
-        value: Mean objective of rows that are judged by, nats, after the steps; minus infinity where it broke.
+        value: Mean objective after the steps, nats, of held-out rows, or of rows of the fit where it began with first
+            weights; minus infinity where it broke.
         n_steps: How many there were.
     """
 
@@ -596,6 +597,8 @@ class Examination:
                 epoch += 1
             model.eval()
             broke = not bool(torch.isfinite(terms.objective).all())
+        # what training itself reaches is judged by rows that it sees; what it leaves undone, by others
+        judged = learnt.subset(torch.arange(min(len(learnt), 600))) if fresh else judged
         return Trial(value=-math.inf if broke else self._judge(model, objective, judged), n_steps=n_steps)
 
     def _judge(self, model: Any, objective: Objective, judged: Feed) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from latentkit.distributions import Gaussian
+from latentkit.doctor.checks.optimisation import ADDED, added_by_steps
 from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
@@ -148,6 +149,8 @@ def scaled_objective(examination: Examination) -> Sign:
     )
     if not evidence[0].is_ill:
         return healthy(*evidence)
+    if given == 1.0 and added_by_steps(examination) > ADDED:
+        raise NotCheckable("training has not come to rest, where gradients would tell the weight.")
     side = "more" if beta > 1.0 else "less"
     is_meant = not is_silent and abs(math.log(max(beta, 1e-9) / given)) < math.log(2.0) and off < MISWEIGHED_MUCH
     return Sign(

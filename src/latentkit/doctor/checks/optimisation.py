@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from latentkit.doctor.findings import Evidence, Remedy
 from latentkit.evaluation import codebook_perplexity
 
 __all__ = [
+    "ADDED",
+    "added_by_steps",
     "dead_codes",
     "dead_units",
     "extreme_variances",
@@ -27,7 +30,7 @@ __all__ = [
 #: Share of what the model explains that a few steps more may add.
 ADDED = 0.06
 #: Share of the best trial's gain by which a rate ten times lower may be ahead from first weights.
-AHEAD = 0.15
+AHEAD = 0.3
 #: Rollbacks of a training, and epochs that threw it back, at most.
 MOST_ROLLBACKS, MOST_FALLS = 0, 2
 #: Share of the objective's way that an epoch may throw back.
@@ -49,6 +52,8 @@ def learning_rate_high(examination: Examination) -> Sign:
     """Was training thrown back, and does a tenth of the rate begin better?"""
     rate = examination.plan.learning_rate
     high, low = (examination.trial(factor * rate, fresh=True) for factor in (1.0, 0.1))
+    if low.value > high.value and examination.trial(10.0 * rate, fresh=True).value > high.value:
+        low = high  # a higher rate is better still: neither says that this one is too high
     falls = _falls(examination)
     rollbacks = sum("went back" in event for event in examination.events)
     ahead = _gain(examination, low.value - high.value, (high, low))
@@ -90,7 +95,8 @@ def _gain(examination: Examination, difference: float, trials: tuple[Trial, ...]
         return 0.0
     baseline = float(examination.baseline(examination.judged).mean()) if examination.has_encoder else 0.0
     best = max(examination.value, *(trial.value for trial in trials))
-    return difference / max(1.0, best - baseline)
+    to_find = examination.structure if math.isfinite(examination.structure) else 0.0
+    return difference / max(1.0, best - baseline, 0.3 * to_find)
 
 
 @check("learning-rate-low", "optimisation", "The learning rate is too low")
@@ -127,7 +133,7 @@ def stopped_early(examination: Examination) -> Sign:
     """Do a few more steps at the same rate still add something?"""
     examination.need_encoder()
     same, _ = _further(examination)
-    added = _gain(examination, same.value - examination.value, (same,))
+    added = added_by_steps(examination)
     evidence = (
         Evidence(name="gain of a few steps more, share of what is explained", value=added, limit=ADDED),
         Evidence(name="steps that were tried", value=float(same.n_steps)),
@@ -146,6 +152,12 @@ def stopped_early(examination: Examination) -> Sign:
         explanation="The bound of held-out rows still rises when training goes on with the same steps.",
         remedy=Remedy(words="Train for longer: more epochs or time.", settings=settings_for(examination, wanted)),
     )
+
+
+def added_by_steps(examination: Examination) -> float:
+    """What a few steps at the rate of the training still add, as a share of what the model explains."""
+    same = examination.trial(examination.plan.learning_rate)
+    return _gain(examination, same.value - examination.value, (same,))
 
 
 def _further(examination: Examination) -> tuple[Trial, Trial]:

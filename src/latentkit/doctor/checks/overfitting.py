@@ -13,12 +13,11 @@ from latentkit.evaluation.neighbours import kth_neighbour_distances
 
 __all__ = ["memorisation", "overfitting"]
 
-#: Share of what the model explains of rows of its fit that it may miss of others.
-LOST = 0.3
-#: Probability with which a row of the fit may score higher than one held out.
-TOLD_APART = 0.8
+#: Share of what the model explains of rows of its fit that it may miss of others, and probability with which a row of
+#: the fit may score higher than one held out. Both must be beyond: a few odd rows among few lower a mean alone.
+LOST, TOLD_APART = 0.15, 0.65
 #: Least share of the samples beside held-out rows that is to be expected of them.
-LEAST_NEAR = 0.5
+LEAST_NEAR = 0.6
 #: Standard errors.
 SURE = 3.0
 #: Nearest neighbours among held-out rows that must be expected for a ratio to be told.
@@ -43,16 +42,15 @@ def overfitting(examination: Examination) -> Sign:
         Evidence(name="mean score of rows of the fit, nats", value=float(known.mean())),
         Evidence(name="mean score of held-out rows, nats", value=float(unseen.mean())),
     )
-    by_loss = evidence[0].is_ill and lost > SURE * error
-    by_area = evidence[1].is_ill and area - 0.5 > SURE * area_error
-    if not (by_loss or by_area):
+    is_sure = lost > SURE * error and area - 0.5 > SURE * area_error
+    if not (evidence[0].is_ill and evidence[1].is_ill and is_sure):
         return healthy(*evidence)
     wanted = {"validation_fraction": 0.1, "patience": "auto", "dropout": 0.2, "weight_decay": 1e-3}
     if examination.estimator.get_params(deep=False).get("validation_fraction", 0.0):
         del wanted["validation_fraction"]
     return Sign(
         evidence=evidence,
-        severity="serious" if lost / worth > 2.0 * LOST or area > 0.9 else "moderate",
+        severity="serious" if lost / worth > 4.0 * LOST or area > 0.9 else "moderate",
         explanation="The bound is much higher on the rows that were learnt than on others of their kind: "
         "the figures of the training are no forecast, and whoever has a row can tell whether it was among them.",
         remedy=Remedy(

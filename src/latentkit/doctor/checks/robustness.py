@@ -19,7 +19,7 @@ LEVELS = {"noise": (0.1, 0.3, 1.0), "blur": (0.5, 1.0, 2.0), "missing": (0.1, 0.
 #: How many times its own size noise may change a reconstruction.
 AMPLIFIED = 2.0
 #: Quartile ranges below the lower quartile from which a score is that of another kind of row, and their share.
-FAR, MOST_FAR = 4.0, 0.01
+FAR, MOST_FAR = 6.0, 0.01
 #: Rows of which curves are made.
 N_CORRUPTED = 256
 
