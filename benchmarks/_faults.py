@@ -47,7 +47,7 @@ class Patient:
 
 
 SMALL = {"latent_dim": 8, "encoder": (128,), "decoder": (128,), "max_epochs": 60}
-GREY = {"latent_dim": 16, "encoder": (128,), "decoder": (128,), "max_epochs": 60, "likelihood": "gaussian"}
+GREY = {"latent_dim": 16, "encoder": (128,), "decoder": (128,), "max_epochs": 40, "likelihood": "gaussian"}
 ROWS = {"latent_dim": 4, "encoder": (64,), "decoder": (64,), "max_epochs": 60, "batch_size": 32, "learning_rate": 2e-3}
 
 
@@ -71,7 +71,7 @@ def _digits() -> Data:
 
     x = load_digits().images.astype(np.uint8)
     x = x[np.random.default_rng(0).permutation(len(x))]
-    return Data("digits", x[:1400], x[1400:], SMALL)
+    return Data("digits", x[:1000], x[1000:1400], SMALL)
 
 
 def _breast_cancer() -> Data:
@@ -96,9 +96,9 @@ SETS: dict[str, Callable[[], Data]] = {
     "pendigits": _pendigits,
     "breast_cancer": _breast_cancer,
     "digits": _digits,
-    "mnist": _images("mnist.npz", "x_train", 1500, 400),
+    "mnist": _images("mnist.npz", "x_train", 1000, 300),
     "wine": _wine,
-    "frey": _images("frey_faces.npz", "x", 1500, 400),
+    "frey": _images("frey_faces.npz", "x", 1000, 300),
 }
 
 

@@ -149,8 +149,8 @@ def _tell(diagnosis: Diagnosis, printer: Printer, title: str) -> None:
         printer.line()
         printer.line("Not checked", style="bold dim")
         for reason in dict.fromkeys(outcome.reason for outcome in diagnosis.unchecked):
-            names = ", ".join(outcome.name for outcome in diagnosis.unchecked if outcome.reason == reason)
-            _indented(printer, f"{names}: {reason}", style="dim")
+            names = [outcome.name for outcome in diagnosis.unchecked if outcome.reason == reason]
+            _indented(printer, f"{', '.join(names)}: {reason}", style="dim")
     if diagnosis.curves:
         printer.line()
         printer.line("What corruption costs", style="bold")

@@ -223,12 +223,13 @@ class Examination:
         x = self.x(cast(Tensor, self._rows[part])[:1])
         # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
         with FlopCounterMode(display=False) as counter:
-            z = self.model.encode(x).mean if self.has_encoder else torch.zeros(1, self.specification.latent_dim)
+            latent = torch.zeros(1, self.specification.latent_dim, device=self.device)
+            z = self.model.encode(x).mean if self.has_encoder else latent
             likelihood = self.model.decode(z)
             if self.has_likelihood:
                 likelihood.log_prob(x)
         # beside the products: the work of the likelihood itself
-        return float(counter.get_total_flops()) + 100.0 * math.prod(self.specification.event_shape)
+        return float(counter.get_total_flops() + 100 * math.prod(self.specification.event_shape))
 
     def storage(self, part: Part, most: int = MOST_ROWS, *, passes: float = 1.0) -> Tensor:
         """Some rows of a part as storage, always the same ones first.
@@ -433,7 +434,7 @@ class Examination:
         """Log-weights of draws from q, nats, shape (draws, n)."""
         with torch.no_grad():
             rows = []
-            for part in noise.split(max(1, inference_batch_size(self.specification.width) // len(x))):
+            for part in torch.split(noise, max(1, inference_batch_size(self.specification.width) // len(x))):
                 z = q.rsample(len(part), noise=part)
                 fit = log_likelihood(self.model, z, Batch(x))
                 rows.append(fit + self.model.prior().log_prob(z) - q.log_prob(z))

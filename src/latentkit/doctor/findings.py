@@ -206,7 +206,8 @@ class Diagnosis:
         Raises:
             KeyError: If there was no such check.
         """
-        for outcome in (*self.findings, *self.healthy, *self.unchecked):
+        outcomes: list[Outcome] = [*self.findings, *self.healthy, *self.unchecked]
+        for outcome in outcomes:
             if outcome.name == name:
                 return outcome
         raise KeyError(name)

@@ -293,7 +293,7 @@ def extreme_variances(examination: Examination) -> Sign:
         Evidence(name="lowest log-variance of z", value=float(log_var.min())),
         Evidence(name="highest log-variance of z", value=float(log_var.max())),
     ]
-    family = getattr(examination.model, "likelihood", None)
+    family: Any = getattr(examination.model, "likelihood", None)
     if hasattr(family, "min_stddev") and getattr(family, "variance", "fixed") in ("shared", "feature"):
         with torch.no_grad():
             lowest = float((family.stddev / family.min_stddev).min())

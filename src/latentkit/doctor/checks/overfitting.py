@@ -9,7 +9,7 @@ import torch
 from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination
 from latentkit.doctor.findings import Evidence, Remedy
-from latentkit.evaluation.neighbours import kth_neighbour_distances
+from latentkit.evaluation.neighbours import squared_distance_blocks
 
 __all__ = ["memorisation", "overfitting"]
 
@@ -72,8 +72,9 @@ def memorisation(examination: Examination) -> Sign:
     spread = known.std(0).clamp_min(1e-6) if examination.schema.kind == "rows" else torch.ones(known.shape[1])
     known, unseen, made = (rows / spread for rows in (known, unseen, made))
     n = min(len(known), 4 * len(unseen))  # a share that is not too small is told better
-    nearest = kth_neighbour_distances(made, known[:n]), kth_neighbour_distances(made, unseen)
-    is_held = nearest[1] < nearest[0]
+    blocks = squared_distance_blocks(made, torch.cat([known[:n], unseen]))
+    nearest = torch.cat([block.argmin(1) for _, block in blocks])
+    is_held = nearest >= n
     expected = len(unseen) / (n + len(unseen))
     share = float(is_held.double().mean())
     evidence = (
@@ -86,8 +87,8 @@ def memorisation(examination: Examination) -> Sign:
         Evidence(name="samples nearest to a held-out row, as a share", value=share),
         Evidence(name="share that chance gives", value=expected),
     )
-    # Neighbours of several samples are the same rows, so that the number is less sure than that of independent ones.
-    distinct = min(len(made), len(unseen))
+    # Many samples with the same neighbour, as those of a collapsed model, tell no more than one.
+    distinct = len(set(nearest.tolist()))
     error = math.sqrt(expected * (1.0 - expected) / distinct) / expected
     is_sure = 1.0 - share / expected > SURE * error
     if not evidence[0].is_ill or not is_sure:
