@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from tests.doctor.conftest import SETTINGS
 
 from latentkit import VAE, load
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.doctor import diagnose, mend
 from latentkit.estimators import AnomalyDetector
+from tests.doctor.conftest import SETTINGS
 
 
 def test_a_heavy_kl_term_is_taken_back_and_the_same_rows_are_held_out(rows, tmp_path) -> None:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from latentkit.doctor.checks import checks
 from latentkit.doctor.diagnosing import diagnose
 from latentkit.doctor.examination import NotCheckable
 from latentkit.doctor.findings import Curve, Diagnosis, Evidence, Finding, Healthy, Remedy, Unchecked
+from latentkit.doctor.illnesses import checks
 from latentkit.doctor.mending import Mending, Treated, mend
 
 __all__ = [

@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.seeds import derive_seed, isolated_rng
-from latentkit.doctor.checks import checks, corruption_curves
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Curve, Diagnosis, Finding, Healthy, Unchecked, ordered
+from latentkit.doctor.illnesses import checks, corruption_curves
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.estimators.randomness import python_random_kept
 
@@ -38,7 +38,7 @@ def diagnose(
         X: The data of its fit, in the form that fit took. Rows that training did not learn from are told from the
             others by the estimator. None leaves out what needs them.
         held_out: Rows that it has not learnt, in place of those among X.
-        only: Names of the checks to make; None for all, see :data:`~latentkit.doctor.checks`.
+        only: Names of the checks to make; None for all, see :data:`latentkit.doctor.checks`.
         seed: Decides which rows are looked at, and what is drawn.
         progress: Called with the name of each check before it is made.
     Raises:
@@ -78,7 +78,7 @@ def diagnose(
                 healthy.append(outcome)
             else:
                 unchecked.append(outcome)
-        curves = _curves(examination) if only is None else ()
+        curves = _curves(examination) if set(chosen) == set(checks) else ()
     return Diagnosis(
         findings=ordered(findings),
         healthy=tuple(healthy),

@@ -218,6 +218,11 @@ class Diagnosis:
         return tuple(finding.name for finding in self.findings)
 
     @property
+    def checked(self) -> tuple[str, ...]:
+        """Names of all checks that were asked for, those that could not be made among them."""
+        return tuple(each.name for each in (*self.findings, *self.healthy, *self.unchecked))
+
+    @property
     def is_serious(self) -> bool:
         """Whether there is a serious finding."""
         return any(finding.severity == "serious" for finding in self.findings)

@@ -89,7 +89,7 @@ def mend(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Mending:
-    """Apply the remedies of the most severe findings, in one round, and diagnose again.
+    """Apply the remedies of the most severe findings, in one round, and make the same checks again.
 
     Where a prior that is fitted after training is all that is wanted, the trained model stays; otherwise a clone with
     the other settings is fitted, with the same seed, so that the same rows are held out.
@@ -129,7 +129,7 @@ def mend(
     settings = _joined(findings)
     retrains = any(finding.remedy.retrains for finding in findings)
     mended = _retrained(estimator, X, y, settings, run) if retrains else _with_prior(estimator, X, y, settings, run)
-    after = diagnose(mended, X, held_out=held_out, seed=seed, progress=progress)
+    after = diagnose(mended, X, held_out=held_out, only=diagnosis.checked, seed=seed, progress=progress)
     return Mending(
         estimator=mended,
         settings=settings,

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination, NotCheckable, Trial
 from latentkit.doctor.findings import Evidence, Remedy
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.evaluation import codebook_perplexity
 
 __all__ = [

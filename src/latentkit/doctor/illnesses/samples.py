@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.estimators.ex_post import ex_post_name
 from latentkit.evaluation import PrincipalComponentFeatures, density_coverage, frechet_distance, two_sample_auc
 

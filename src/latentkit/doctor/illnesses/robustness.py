@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination
 from latentkit.doctor.findings import Curve, Evidence, Remedy
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 
 __all__ = ["contaminated_data", "corruption_curves", "fragile_encoder"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Amortisation, Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.evaluation import active_units, mutual_information
 
 __all__ = ["amortisation_gap", "narrow_posterior", "overfitted_encoder", "posterior_collapse"]

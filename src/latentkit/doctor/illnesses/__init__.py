@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from latentkit.doctor.checks import generator, inference, optimisation, overfitting, robustness, samples
-from latentkit.doctor.checks.registry import Check, Sign, checks
-from latentkit.doctor.checks.robustness import corruption_curves
+from latentkit.doctor.illnesses import generator, inference, optimisation, overfitting, robustness, samples
+from latentkit.doctor.illnesses.registry import Check, Sign, checks
+from latentkit.doctor.illnesses.robustness import corruption_curves
 
 __all__ = [
     "Check",

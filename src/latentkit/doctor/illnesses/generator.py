@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from latentkit.distributions import Gaussian
-from latentkit.doctor.checks.optimisation import ADDED, added_by_steps
-from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
+from latentkit.doctor.illnesses.optimisation import ADDED, added_by_steps
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 
 __all__ = ["miscalibrated_likelihood", "scaled_objective", "wrong_likelihood"]
 

@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from latentkit.doctor.checks.registry import Sign, check, healthy, settings_for
 from latentkit.doctor.examination import Examination
 from latentkit.doctor.findings import Evidence, Remedy
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.evaluation.neighbours import squared_distance_blocks
 
 __all__ = ["memorisation", "overfitting"]
