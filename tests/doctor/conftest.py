@@ -11,7 +11,7 @@ import torch
 from latentkit import VAE
 
 
-def make_rows(n: int = 900, *, seed: int = 0) -> np.ndarray:
+def make_rows(n: int = 600, *, seed: int = 0) -> np.ndarray:
     """Rows of eight numbers that follow from three, with noise."""
     random = np.random.default_rng(seed)
     z = random.normal(size=(n, 3))
@@ -19,7 +19,14 @@ def make_rows(n: int = 900, *, seed: int = 0) -> np.ndarray:
     return (z @ weights + 0.3 * random.normal(size=(n, 8))).astype(np.float32)
 
 
-SETTINGS = {"latent_dim": 3, "encoder": (32,), "decoder": (32,), "max_epochs": 40, "learning_rate": 3e-3}
+SETTINGS = {
+    "latent_dim": 3,
+    "encoder": (32,),
+    "decoder": (32,),
+    "max_epochs": 50,
+    "learning_rate": 5e-3,
+    "batch_size": 32,
+}
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +47,6 @@ def twin(well: VAE) -> VAE:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    monkeypatch.setattr("latentkit.doctor.examination.MOST_STEPS", 60)

@@ -82,6 +82,7 @@ def test_a_gaussian_on_bits_is_the_wrong_likelihood(rows) -> None:
     assert not found(VAE(**{**SETTINGS, "max_epochs": 2}, random_state=0).fit(bits), bits, "wrong-likelihood")
 
 
+@pytest.mark.slow
 def test_what_60_rows_taught_by_heart_is_found() -> None:
     rows, others = make_rows(60), make_rows(400, seed=7)
     wide = {"encoder": (256,), "decoder": (256,), "max_epochs": 300, "validation_fraction": 0.0}
@@ -117,7 +118,7 @@ def test_units_that_are_off_are_found(twin, rows) -> None:
 
 
 def test_codes_out_of_reach_are_found(rows) -> None:
-    vqvae = VQVAE(n_codes=32, max_epochs=2, random_state=0).fit(rows)
+    vqvae = VQVAE(n_codes=32, max_epochs=1, prior_share=0.01, random_state=0).fit(rows)
     vqvae.model_.quantizer.codebook.vectors[2:] = 1e4
     assert found(vqvae, rows, "dead-codes")
 
@@ -154,6 +155,7 @@ def test_pictures_of_one_latent_are_blurred() -> None:
     assert found(vae, images, "blur")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Autoencoder, VQVAE, GAN])
 def test_members_say_which_checks_do_not_suit_them(kind, rows) -> None:
     diagnosis = diagnose(kind(max_epochs=1, random_state=0).fit(rows), rows, only=["scaled-objective", "dead-codes"])
@@ -178,6 +180,7 @@ def test_without_rows_held_out_it_says_how_to_have_some(rows) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_estimator_gives_the_same_diagnosis(well, rows) -> None:
     names = ["posterior-collapse", "amortisation-gap", "prior-hole", "stopped-early"]
     first, second = (diagnose(each, rows, only=names) for each in (well, copy.deepcopy(well)))

@@ -45,7 +45,7 @@ N_DRAWS = 8
 #: Rows whose posteriors are optimised, at most, steps and draws that they are then judged by.
 OPTIMISED_ROWS, OPTIMISING_STEPS, JUDGING_DRAWS = 96, 40, 64
 #: Seconds that one trial of training may take, and its steps at most and at least.
-TRIAL_SECONDS, MOST_STEPS, FEWEST_STEPS = 2.5, 150, 12
+TRIAL_SECONDS, MOST_STEPS, FEWEST_STEPS = 2.0, 100, 12
 #: Numbers of an example above which no linear model is fitted to the rows.
 MOST_LINEAR = 4096
 
