@@ -247,9 +247,9 @@ def _wild(data: Data) -> Patient:
     return Patient(fitted(data, learning_rate=0.3, max_epochs=15), data.train)
 
 
-@fault("rate of 3e-6", "optimisation", "learning-rate-low")
+@fault("rate of 1e-5", "optimisation", "learning-rate-low")
 def _timid(data: Data) -> Patient:
-    return Patient(fitted(data, learning_rate=3e-6, max_epochs=15), data.train)
+    return Patient(fitted(data, learning_rate=1e-5, max_epochs=15), data.train)
 
 
 @fault("two epochs", "optimisation", "stopped-early")

@@ -73,10 +73,12 @@ def memorisation(examination: Examination) -> Sign:
     known, unseen, made = (rows / spread for rows in (known, unseen, made))
     n = min(len(known), 4 * len(unseen))  # a share that is not too small is told better
     blocks = squared_distance_blocks(made, torch.cat([known[:n], unseen]))
-    nearest = torch.cat([block.argmin(1) for _, block in blocks])
-    is_held = nearest >= n
+    both = [(block.argmin(1), block[:, :n].amin(1), block[:, n:].amin(1)) for _, block in blocks]
+    nearest, to_known, to_unseen = (torch.cat(parts) for parts in zip(*both, strict=True))
     expected = len(unseen) / (n + len(unseen))
-    share = float(is_held.double().mean())
+    # rows of few values have equals on both sides, which tell nothing
+    is_held = torch.where(to_unseen == to_known, expected, (to_unseen < to_known).double())
+    share = float(is_held.mean())
     evidence = (
         Evidence(
             name="samples nearest to a held-out row, against the share that chance gives",
