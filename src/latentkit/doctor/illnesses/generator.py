@@ -16,7 +16,7 @@ from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_f
 __all__ = ["miscalibrated_likelihood", "scaled_objective", "wrong_likelihood"]
 
 #: Ratio of the real error to the one that the likelihood states, either way.
-MISSTATED = 1.6
+MISSTATED = 2.0
 #: How far the share of values in 90 % intervals may be from 90 %, at worst.
 LEAST_COVERAGE = 0.75
 #: Factor by which the KL term may weigh more or less than in the bound, without and with intent.
@@ -98,7 +98,7 @@ def miscalibrated_likelihood(examination: Examination) -> Sign:
         wanted["likelihood_options"] = {**options, "variance": "shared" if is_image else "feature"}
         wanted["likelihood"] = "gaussian"
         words = "Let the model learn the standard deviation: likelihood_options={'variance': 'shared'}."
-    is_bad = evidence[0].value > 2.0 * MISSTATED or not evidence[0].is_ill
+    is_bad = evidence[0].value > 1.5 * MISSTATED or not evidence[0].is_ill
     return Sign(
         evidence=tuple(evidence),
         severity="serious" if is_bad else "moderate",

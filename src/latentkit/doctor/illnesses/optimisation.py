@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 #: Share of what the model explains that a few steps more may add.
-ADDED = 0.06
+ADDED = 0.12
 #: Share of the best trial's gain by which a rate ten times lower may be ahead from first weights.
 AHEAD = 0.3
 #: Rollbacks of a training, and epochs that threw it back, at most.

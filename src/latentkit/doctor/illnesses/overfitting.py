@@ -15,7 +15,7 @@ __all__ = ["memorisation", "overfitting"]
 
 #: Share of what the model explains of rows of its fit that it may miss of others, and probability with which a row of
 #: the fit may score higher than one held out. Both must be beyond: a few odd rows among few lower a mean alone.
-LOST, TOLD_APART = 0.15, 0.65
+LOST, TOLD_APART = 0.4, 0.7
 #: Least share of the samples beside held-out rows that is to be expected of them.
 LEAST_NEAR = 0.6
 #: Standard errors.
@@ -50,7 +50,7 @@ def overfitting(examination: Examination) -> Sign:
         del wanted["validation_fraction"]
     return Sign(
         evidence=evidence,
-        severity="serious" if lost / worth > 4.0 * LOST or area > 0.9 else "moderate",
+        severity="serious" if lost / worth > 2.0 * LOST or area > 0.9 else "moderate",
         explanation="The bound is much higher on the rows that were learnt than on others of their kind: "
         "the figures of the training are no forecast, and whoever has a row can tell whether it was among them.",
         remedy=Remedy(

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from latentkit.doctor.examination import Examination
 from latentkit.doctor.findings import Curve, Evidence, Remedy
+from latentkit.evaluation.neighbours import kth_neighbour_distances
 from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 
 __all__ = ["contaminated_data", "corruption_curves", "fragile_encoder"]
@@ -18,8 +19,9 @@ __all__ = ["contaminated_data", "corruption_curves", "fragile_encoder"]
 LEVELS = {"noise": (0.1, 0.3, 1.0), "blur": (0.5, 1.0, 2.0), "missing": (0.1, 0.3, 0.5)}
 #: How many times its own size noise may change a reconstruction.
 AMPLIFIED = 2.0
-#: Quartile ranges below the lower quartile from which a score is that of another kind of row, and their share.
-FAR, MOST_FAR = 6.0, 0.01
+#: Quartile ranges that may lie between the logarithms of the distances of two rows to their neighbours, of which the
+#: fifth is taken, so that a few equal rows do not hide each other; and numbers of a row that are compared, at most.
+WIDE, NEIGHBOUR, MOST_COMPARED = 0.25, 5, 4096
 #: Rows of which curves are made.
 N_CORRUPTED = 256
 
@@ -62,30 +64,44 @@ def fragile_encoder(examination: Examination) -> Sign:
 
 @check("contaminated-data", "robustness", "Rows of another kind are among those of the fit")
 def contaminated_data(examination: Examination) -> Sign:
-    """Do some rows of the fit score far below all others?"""
+    """Do some rows of the fit lie far from all others, with nothing between?"""
     examination.need_rows("train", 100)
-    scores = examination.scores("train")
-    low, middle, high = torch.quantile(scores, torch.tensor([0.25, 0.5, 0.75], dtype=scores.dtype))
-    cut = float(low) - FAR * max(float(high - low), 1e-9)
-    share = float((scores < cut).double().mean())
-    evidence = (
-        Evidence(name="rows of the fit that score far below all others, as a share", value=share, limit=MOST_FAR),
-        Evidence(name="far below, nats", value=cut),
-        Evidence(name="median score, nats", value=float(middle)),
-        Evidence(name="lowest score, nats", value=float(scores.min())),
-    )
+    examination.need_numbers()
+    rows = examination.numbers("train")[:, :MOST_COMPARED].double()
+    distances = kth_neighbour_distances(rows, rows, k=NEIGHBOUR, skip_self=True).clamp_min(1e-12).log() / 2.0
+    low, high = torch.quantile(distances, torch.tensor([0.25, 0.75], dtype=distances.dtype))
+    evidence = [
+        Evidence(
+            name="widest valley among the logs of the largest distances to neighbours, quartile ranges",
+            value=_valley(distances) / max(float(high - low), 1e-3),
+            limit=WIDE,
+        )
+    ]
+    if examination.has_encoder and examination.has_likelihood:
+        scores = examination.scores("train")
+        evidence += [
+            Evidence(name="median score, nats", value=float(scores.median())),
+            Evidence(name="lowest score, nats", value=float(scores.min())),
+        ]
     if not evidence[0].is_ill:
         return healthy(*evidence)
     return Sign(
-        evidence=evidence,
+        evidence=tuple(evidence),
         severity="moderate",
         explanation="Some rows that the model learnt from look like no others: damaged, mislaid or of another source. "
         "They take latents and likelihood for themselves, and samples may look like them.",
         remedy=Remedy(
-            words="Look at the rows that score lowest (latentkit detect RUN DATA --top 20), and fit without those that "
-            "do not belong.",
+            words="Look at the rows that are least like the others (latentkit detect RUN DATA --top 20), and fit "
+            "without those that do not belong.",
         ),
     )
+
+
+def _valley(distances: Tensor) -> float:
+    """The widest step between two neighbours among the largest fifth, with one row in 100 beyond it."""
+    n = len(distances)
+    largest = distances.sort(descending=True).values[max(1, n // 100) : max(3, n // 5)]
+    return float(-largest.diff().min())
 
 
 def corruption_curves(examination: Examination) -> tuple[Curve, ...]:

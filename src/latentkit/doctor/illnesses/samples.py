@@ -20,7 +20,7 @@ TOLD_APART = 0.8
 #: How many times further from the data samples may be than reconstructions, by Frechet distance.
 FURTHER = 1.5
 #: Share of the power of fine structure that reconstructions keep at least.
-LEAST_FINE = 0.2
+LEAST_FINE = 0.09
 #: Cycles a pixel from which on structure is fine; 0.5 is the finest.
 FINE = 0.2
 #: Share of real rows, beside that of held-out ones, that samples come near to at least.
