@@ -112,6 +112,7 @@ def amortisation_gap(examination: Examination) -> Sign:
 @check("overfitted-encoder", "inference", "The encoder knows the rows of its fit by heart")
 def overfitted_encoder(examination: Examination) -> Sign:
     """Is the amortisation gap larger on rows that were held out?"""
+    _need_elbo(examination)
     examination.need_rows("train")
     examination.need_rows("held out")
     known, unseen = examination.amortisation("train"), examination.amortisation("held out")

@@ -235,9 +235,10 @@ def dead_units(examination: Examination) -> Sign:
         return healthy(*evidence)
     return Sign(
         evidence=evidence,
-        severity="serious" if shares[worst] > 0.9 else "moderate",
+        # a network may have been wider than it need be: fewer units are an illness where hardly any are left
+        severity="moderate" if shares[worst] > 0.9 else "mild",
         explanation="No row moves these units, so that no training will: the network is as narrow as what is left. "
-        "Rectifiers end so after steps that were too large.",
+        "Rectifiers end so after steps that were too large, or where inputs are far from zero.",
         remedy=Remedy(
             words="Use an activation that is never flat, and smaller steps.",
             settings=settings_for(examination, {"activation": "silu", "learning_rate": "auto", "gradient_clip": 1.0}),

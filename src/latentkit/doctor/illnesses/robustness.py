@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from latentkit.doctor.examination import Examination
 from latentkit.doctor.findings import Curve, Evidence, Remedy
-from latentkit.evaluation.neighbours import kth_neighbour_distances
 from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
+from latentkit.evaluation.neighbours import kth_neighbour_distances
 
 __all__ = ["contaminated_data", "corruption_curves", "fragile_encoder"]
 
