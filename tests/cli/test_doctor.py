@@ -21,7 +21,15 @@ def rows_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ill_run(rows_file, tmp_path_factory):
     run = tmp_path_factory.mktemp("doctor") / "ill"
-    settings = ("beta=300", "max_epochs=20", "encoder=[16]", "decoder=[16]", "latent_dim=2", "learning_rate=0.003")
+    settings = (
+        "beta=300",
+        "max_epochs=60",
+        "batch_size=32",
+        "encoder=[16]",
+        "decoder=[16]",
+        "latent_dim=2",
+        "learning_rate=0.003",
+    )
     chosen = [part for setting in settings for part in ("--set", setting)]
     assert main(["fit", str(rows_file), "-o", str(run), *chosen, "--no-report", "--no-detector", "-q"]) == 0
     return run
@@ -48,6 +56,7 @@ def test_json_is_the_diagnosis_and_strict_is_an_exit_code(latentkit, ill_run, ro
     assert document["n_held_out"] == 600
 
 
+@pytest.mark.slow
 def test_fix_makes_a_run_that_is_better_and_knows_its_data(latentkit, ill_run, tmp_path) -> None:
     page = latentkit("doctor", ill_run, "--fix", "-o", tmp_path / "mended", "--json")
     assert page.code == 0

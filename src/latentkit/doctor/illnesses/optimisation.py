@@ -96,7 +96,10 @@ def _gain(examination: Examination, difference: float, trials: tuple[Trial, ...]
     baseline = float(examination.baseline(examination.judged).mean()) if examination.has_encoder else 0.0
     best = max(examination.value, *(trial.value for trial in trials))
     to_find = examination.structure if math.isfinite(examination.structure) else 0.0
-    return difference / max(1.0, best - baseline, 0.3 * to_find)
+    # an objective with a heavy KL term rises by as many times the nats
+    beta = examination.estimator.get_params(deep=False).get("beta", "auto")
+    weight = 1.0 if beta == "auto" else max(1.0, float(beta))
+    return difference / weight / max(1.0, best - baseline, 0.3 * to_find)
 
 
 @check("learning-rate-low", "optimisation", "The learning rate is too low")

@@ -98,9 +98,12 @@ def contaminated_data(examination: Examination) -> Sign:
 
 
 def _valley(distances: Tensor) -> float:
-    """The widest step between two neighbours among the largest fifth, with one row in 100 beyond it."""
+    """The widest step between two neighbours among the largest fifth, with one row in 100 beyond it.
+
+    The steps between the largest few are wide in any sample, so that at least ten rows lie beyond.
+    """
     n = len(distances)
-    largest = distances.sort(descending=True).values[max(1, n // 100) : max(3, n // 5)]
+    largest = distances.sort(descending=True).values[max(10, n // 100) : max(12, n // 5)]
     return float(-largest.diff().min())
 
 
