@@ -220,7 +220,8 @@ class Diagnosis:
     @property
     def checked(self) -> tuple[str, ...]:
         """Names of all checks that were asked for, those that could not be made among them."""
-        return tuple(each.name for each in (*self.findings, *self.healthy, *self.unchecked))
+        outcomes: list[Outcome] = [*self.findings, *self.healthy, *self.unchecked]
+        return tuple(outcome.name for outcome in outcomes)
 
     @property
     def is_serious(self) -> bool:

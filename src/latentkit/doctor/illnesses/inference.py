@@ -66,9 +66,10 @@ def _let_z_speak(examination: Examination) -> Remedy:
         wanted["beta"] = 1.0
         causes.append(f"weigh the KL term by 1 instead of {float(beta):g}")
     if options.get("variance") == "fixed":
-        wanted["likelihood_options"] = {**options, "variance": "shared"}
+        kept = {name: value for name, value in options.items() if name != "stddev"}
+        wanted["likelihood_options"] = {**kept, "variance": "shared"}
         causes.append("let the model learn the variance of the data around the decoder's mean")
-    if parameters.get("objective") == "elbo" and parameters.get("posterior") == "diagonal":
+    if not causes and parameters.get("objective") == "elbo" and parameters.get("posterior") == "diagonal":
         nats = max(0.05, min(0.5, 8.0 / examination.specification.latent_dim))
         wanted["free_bits"] = round(nats, 2)
         causes.append(f"leave each latent dimension {nats:.2g} nats of KL for free")
