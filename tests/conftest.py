@@ -42,6 +42,17 @@ def brief_ensembles() -> Generator[None, None, None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def quick_classifier() -> Generator[None, None, None]:
+    """Samples are told from real rows by a linear classifier, where how well is not the question."""
+    from latentkit.evaluation import two_sample
+    from latentkit.evaluation.table_learners import linear
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_sample, "_classifier", lambda name, kinds, seed: linear(kinds, 2, seed))
+        yield
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The program that browser tests start."""

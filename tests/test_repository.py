@@ -44,7 +44,7 @@ README_COMMANDS = [
     "python3 -m pip install . && python3 -m latentkit demo",
     "python3 -m pip install '.[dev]' && python3 -m pytest",
 ]
-HEAVY = {"PIL", "matplotlib", "numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch"}
+HEAVY = {"PIL", "matplotlib", "numpy", "optuna", "pandas", "polars", "pyarrow", "scipy", "sklearn", "torch"}
 MAX_FILE_BYTES = 1024 * 1024
 MAX_PICTURE_BYTES = 300_000
 MAX_START_SECONDS = 0.3

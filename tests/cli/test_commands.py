@@ -328,8 +328,8 @@ def test_a_report_is_made_of_the_data_and_the_detector_of_the_run(latentkit, tmp
 
     given = []
 
-    def noted(estimator, path, data, detector) -> None:
-        given.append((None if data is None else data.source, detector is not None))
+    def noted(estimator, path, data, detector, language) -> None:
+        given.append((None if data is None else data.source, detector is not None, language))
         path.write_text("page")
 
     monkeypatch.setattr("latentkit.report.write_report", noted)
@@ -345,7 +345,7 @@ def test_a_report_is_made_of_the_data_and_the_detector_of_the_run(latentkit, tmp
     assert latentkit(*line).code == 0
     table.unlink()
     assert latentkit(*line).code == 0
-    assert given == [(str(table), False), (str(table), True), (None, True)]
+    assert given == [(str(table), False, "en"), (str(table), True, "en"), (None, True, "en")]
 
 
 @pytest.mark.slow

@@ -291,7 +291,7 @@ def test_an_archive_without_its_model_needs_the_run(
         (
             ("compress", "TABLE", "DATA", "-o", "OUT"),
             2,
-            "Or learn to compress beside the model: latentkit fit --compressor",
+            "A compressor that is learnt beside the model takes it: latentkit fit --compressor",
         ),
         (
             ("evaluate", "TABLE", "DATA", "--compression"),

@@ -19,6 +19,8 @@ BUILTINS = {
     "RunError": ValueError,
     "DamagedRunError": ValueError,
     "RunVersionError": ValueError,
+    "StudyError": ValueError,
+    "StudyVersionError": ValueError,
     "ArchiveError": ValueError,
     "DamagedArchiveError": ValueError,
     "UnsupportedOperationError": TypeError,

@@ -13,6 +13,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.seeds import RowGenerator, generator
 from latentkit.core.tokens import TokenCodes, reached
 from latentkit.distributions import Drawing, Tokens, TokensLikelihood
+from latentkit.distributions.likelihood.utf8 import Utf8
 from latentkit.nn import SequenceDecoder
 
 N_TOKENS, LENGTH = 3, 4
@@ -148,3 +149,53 @@ def test_options_that_cannot_be(options: dict[str, Any]) -> None:
         _family(**options)
     with pytest.raises(InvalidParameterError, match="one of texts"):
         TokensLikelihood((1, 4, 4), n_tokens=3)
+
+
+# Tokens that are bytes
+
+
+#: What characters begin with: one byte, or two.
+BEGINNINGS = {chr(code).encode()[:n] for code in range(0x110000) if not 0xD800 <= code < 0xE000 for n in (1, 2)}
+
+
+def test_bytes_follow_each_other_as_in_utf8() -> None:
+    utf8, start = Utf8(260, 2), torch.zeros(1, dtype=torch.long)
+    is_ruled_out = utf8.is_ruled_out(start, 9)[0]
+    assert is_ruled_out.tolist() == [False] * 2 + [bytes([byte]) not in BEGINNINGS for byte in range(256)] + [False] * 2
+    for first in range(0x80, 256):
+        if bytes([first]) not in BEGINNINGS:
+            continue
+        is_ruled_out = utf8.is_ruled_out(utf8.after(start, torch.tensor([2 + first])), 9)[0]
+        within = [bytes([first, byte]) not in BEGINNINGS for byte in range(256)]
+        assert is_ruled_out.tolist() == [True] * 2 + within + [True] * 2
+
+
+def test_characters_that_have_no_room_are_not_begun() -> None:
+    utf8, starts = Utf8(260, 2), torch.zeros(4, dtype=torch.long)
+    ruled_out = utf8.is_ruled_out(starts, torch.tensor([0, 1, 2, 3]))
+    longest = [
+        max(n for n, byte in ((1, 0x41), (2, 0xC3), (3, 0xE4), (4, 0xF0)) if not row[2 + byte]) for row in ruled_out
+    ]
+    assert longest == [1, 2, 3, 4]
+    with pytest.raises(InvalidParameterError, match="do not fit into 257 tokens"):
+        Utf8(257, 2)
+
+
+@pytest.mark.parametrize("way", ["sample", "mode", "beams"])
+def test_texts_of_bytes_are_utf8(way: str) -> None:
+    torch.manual_seed(0)
+    family = TokensLikelihood((7,), n_tokens=262, first_byte=2)
+    decoder = SequenceDecoder(TokenCodes(262, 7), 2, widths=(6,))
+    torch.nn.init.normal_(decoder.embedding.weight, std=2.0)
+    decoder.bias.data[:194] -= 6.0  # the others are parts of characters, or pieces
+    decoder.bias.data[0] -= 50.0
+    family.look_at(decoder.eval())
+    texts = family.eval()(torch.randn(40, 1, 2))
+    drawn = {"sample": lambda: texts.sample(20, generator=generator(0)).flatten(0, 1), "mode": lambda: texts.mode}
+    found = drawn.get(way, lambda: texts.likeliest(3))()
+    n_bytes = 0
+    for row in found.tolist():
+        pieces = [bytes([token - 2]) if 2 <= token < 258 else b"ab" for token in row[: [*row, 0].index(0)]]
+        assert b"".join(pieces).decode() is not None
+        n_bytes += sum(len(piece) == 1 for piece in pieces)
+    assert n_bytes > len(found)

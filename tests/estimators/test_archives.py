@@ -176,7 +176,7 @@ def test_models_that_cannot_say_what_to_do(X: Any, settings: dict[str, Any], mes
     model = small(**{"max_epochs": 1, **settings}).fit(X)
     with pytest.raises(UnsupportedOperationError, match=message) as error:
         model.compress(IMAGES)
-    assert "Or learn to compress beside the model: latentkit fit --compressor" in str(error.value)
+    assert "A compressor that is learnt beside the model takes it: latentkit fit --compressor" in str(error.value)
 
 
 def test_a_model_of_conditions_does_not_compress() -> None:

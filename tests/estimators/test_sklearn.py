@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 (makes the last one importable)
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
@@ -77,6 +78,17 @@ def test_its_own_score_selects_models() -> None:
     X = load_iris().data
     search = GridSearchCV(VAE(random_state=0, **SMALL), {"max_epochs": [1, 30]}, cv=2).fit(X)
     assert search.best_params_ == {"max_epochs": 30}
+
+
+@pytest.mark.parametrize("kind", [RandomizedSearchCV, HalvingRandomSearchCV])
+def test_other_searches_of_scikit_learn_select_models(kind: type) -> None:
+    X = load_iris().data
+    halving = {"resource": "max_epochs", "max_resources": 9, "min_resources": 3, "n_candidates": 2}
+    options = {"n_iter": 2} if kind is RandomizedSearchCV else halving
+    space = {"learning_rate": [1e-9, 1e-2], "batch_size": [64]}
+    small_vae = VAE(random_state=0, **{**SMALL, "max_epochs": 9})
+    search = kind(small_vae, space, cv=2, random_state=0, **options).fit(X)
+    assert search.best_params_["learning_rate"] == 1e-2
 
 
 def test_output_can_be_a_frame() -> None:

@@ -80,24 +80,25 @@ def test_scores_do_not_depend_on_order_or_batch(fitted: VAE) -> None:
 
 
 def test_figures_are_those_of_the_parts(fitted: VAE) -> None:
-    found = fitted.evaluate(TEXTS, n_importance=4, max_texts=None, random_state=0)
+    found = fitted.evaluate(TEXTS, n_importance=4, max_rows=len(TEXTS), random_state=0)
     scores = fitted.score_samples(TEXTS, n_importance=4)
-    assert found.log_likelihood == pytest.approx(scores.mean(), rel=1e-5)
+    assert found["log p(x)"].value == pytest.approx(scores.mean(), rel=1e-5)
     n_words = sum(len(text.split()) + 1 for text in TEXTS)
-    assert found.perplexity.n_words == n_words
-    assert found.perplexity.per_word == pytest.approx(np.exp(-scores.sum() / n_words), rel=1e-5)
+    assert f"of {n_words:,} words" in found["perplexity of a word"].computed_with
+    assert found["perplexity of a word"].value == pytest.approx(np.exp(-scores.sum() / n_words), rel=1e-5)
     again = fitted.reconstruct(TEXTS)
     rows = [([*a.split(), ""], [*b.split(), *[""] * 9]) for a, b in zip(TEXTS, again, strict=True)]
     right = sum(word == other for a, b in rows for word, other in zip(a, b, strict=False))
-    assert found.tokens_right.value == pytest.approx(right / n_words)
-    assert found.tokens_right.value > found.tokens_right.floor
-    assert 0 < found.latents.n_active <= 12
-    assert 0.0 < found.information.lower <= found.information.kl + 0.1
-    assert found.samples is None
-    few = fitted.evaluate(TEXTS, n_importance=1, max_texts=20, random_state=0)
-    assert few.perplexity.n_texts == 20
-    assert few.information == found.information
-    assert "K = 1" in dict(few.summary())["likelihood"]
+    rebuilt = found["tokens rebuilt"]
+    assert rebuilt.value == pytest.approx(100 * right / n_words)
+    assert rebuilt.floor is not None
+    assert rebuilt.value > rebuilt.floor
+    assert 0 < found["active dimensions"].value <= 12
+    assert 0.0 < found["mutual information"].value <= found["KL"].value + 0.1
+    assert "self-BLEU" not in found
+    few = fitted.evaluate(TEXTS, n_importance=1, max_rows=20, random_state=0)
+    assert few["perplexity of a word"].n_rows == 20
+    assert few["mutual information"] == found["mutual information"]
 
 
 def test_samples_are_judged_as_the_model_sees_texts(fitted: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,21 +106,16 @@ def test_samples_are_judged_as_the_model_sees_texts(fitted: VAE, monkeypatch: py
     monkeypatch.setattr(language_model, "_BUDGET", 2000)
     fresh = ["the unicorn is big", "the unicorn is small"] * 10
     given: dict[str, Any] = {"n_importance": 1, "n_samples": 60, "random_state": 0}
-    quality = fitted.evaluate(fresh, train=[*TEXTS, "the <unk> is big"], **given).samples
-    assert quality is not None
-    assert quality.whole_copies.floor == 0.5
-    assert quality.whole_copies.value > 0.5
-    assert quality == fitted.evaluate(fresh, train=[*TEXTS, "the <unk> is big"], **given).samples
+    found = fitted.evaluate(fresh, train=[*TEXTS, "the <unk> is big"], **given)
+    copies = found["copied texts"]
+    assert copies.floor == 0.5
+    assert copies.value > 0.5
+    assert found.figures == fitted.evaluate(fresh, train=[*TEXTS, "the <unk> is big"], **given).figures
 
 
 def test_what_cannot_be_evaluated(fitted: VAE) -> None:
     with pytest.raises(DataError, match="at least 2 texts are needed to measure"):
         fitted.evaluate(TEXTS[:1])
-    of_rows = VAE(max_epochs=1, latent_dim=1).fit(np.random.default_rng(0).normal(size=(20, 2)))
-    with pytest.raises(
-        UnsupportedOperationError, match="evaluate is for models of texts, and this one was fitted to rows"
-    ):
-        of_rows.evaluate(np.zeros((2, 2)))
 
 
 def test_ways_and_edits_are_texts(fitted: VAE) -> None:
@@ -181,10 +177,10 @@ def test_conditions_are_seen() -> None:
         made = vae.sample(40, condition=label, temperature=0.5)
         assert np.mean([text.startswith(start) for text in made]) > 0.9
     right, wrong = (
-        vae.given(labels).evaluate(TEXTS, n_importance=4, max_texts=50, random_state=0)
+        vae.given(labels).evaluate(TEXTS, n_importance=4, max_rows=50, random_state=0)["log p(x)"]
         for labels in (LABELS, ["food" if label == "animal" else "animal" for label in LABELS])
     )
-    assert right.log_likelihood > wrong.log_likelihood
+    assert right.value > wrong.value
 
 
 @pytest.fixture
@@ -196,7 +192,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("narrow")
 def test_transformers_learn_texts(tmp_path: Path) -> None:
-    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 8}
+    settings = {**SMALL, "encoder": "transformer", "decoder": "transformer", "max_epochs": 8, "dropout": 0.0}
     vae = VAE(**{**settings, "ex_post": "none"}).fit(TEXTS)
     kinds = [text.startswith("the") for text in TEXTS]
     again = vae.reconstruct(TEXTS)
@@ -260,6 +256,13 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> Non
         VAE(**{**SMALL, "max_epochs": 1, **settings}).fit(TEXTS)
 
 
+def test_networks_of_texts_drop_units_unless_told_otherwise(fitted: VAE) -> None:
+    assert fitted.specification_.dropout == 0.3
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    assert VAE(max_epochs=1, latent_dim=1).fit(rows).specification_.dropout == 0.0
+    assert VAE(max_epochs=1, latent_dim=1, dropout=0.1).fit(rows).specification_.dropout == 0.1
+
+
 def test_other_data_and_other_members() -> None:
     with pytest.raises(InvalidParameterError, match="max_length=9 is for texts"):
         VAE(max_length=9).fit(np.zeros((9, 2)))
@@ -268,6 +271,11 @@ def test_other_data_and_other_members() -> None:
     of_rows = VAE(max_epochs=1, latent_dim=1).fit(np.random.default_rng(0).normal(size=(20, 2)))
     with pytest.raises(InvalidParameterError, match="choose among the tokens"):
         of_rows.sample(2, top_k=3)
+
+
+def test_texts_are_compressed_by_a_compressor(fitted: VAE, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOperationError, match="networks over texts are not brought .* --compressor"):
+        fitted.compress(TEXTS, tmp_path / "texts.lkz")
 
 
 def test_a_text_alone_is_no_list(fitted: VAE) -> None:

@@ -152,3 +152,35 @@ def test_missing_features_do_not_count_in_a_reconstruction(model: LinearGaussian
     estimate = reconstruction_likelihood(model, x, mask=mask)
     expected = model.decode(model.encode(x).mean).log_prob(x, mask=mask)
     torch.testing.assert_close(estimate.log_likelihood, expected.double())
+
+
+def test_an_interval_of_few_good_draws_holds_the_truth(model: LinearGaussian, x: Tensor) -> None:
+    estimate = importance_bound(model, x, 200)
+    assert estimate.is_tight
+    low, high = estimate.interval(over="rows")
+    assert low < float(model.log_evidence(x).mean()) < high
+    wide_low, wide_high = estimate.interval()
+    assert wide_low < low < high < wide_high
+    middle, half = estimate.mean, 1.959963984540054 * float(estimate.log_likelihood.std()) / math.sqrt(len(x))
+    assert wide_low == pytest.approx(middle - half)
+    # the bias of the logarithm is added above
+    assert wide_high - middle - half == pytest.approx(0.5 * float(estimate.standard_error.square().mean()))
+
+
+def test_a_loose_bound_says_so(x: Tensor) -> None:
+    lost = LinearGaussian(widen=0.3, shift=2.0)
+    estimate = importance_bound(lost, x, 100)
+    assert not estimate.is_tight
+    low, high = estimate.interval()
+    assert high - estimate.mean == pytest.approx(estimate.mean - low)
+    assert high < float(lost.log_evidence(x).mean())
+    assert not importance_bound(LinearGaussian(), x, 1).is_tight
+    assert not reconstruction_likelihood(lost, x).is_tight
+
+
+def test_what_has_no_interval(model: LinearGaussian, x: Tensor) -> None:
+    with pytest.raises(InvalidParameterError, match=r"at least 2 rows of finite log p\(x\); got 1, of which 0 are not"):
+        importance_bound(model, x[:1], 20).interval()
+    far = importance_bound(model, torch.full((3, 5), 1e200, dtype=torch.float64), 20)
+    with pytest.raises(InvalidParameterError, match="got 3, of which 3 are not"):
+        far.interval()

@@ -8,11 +8,9 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
 
 from latentkit.core.errors import DataError, InvalidParameterError
-from latentkit.data import learn_text_schema
-from latentkit.evaluation import Figure, TextQuality, language_model, reconstruction_figures, text_quality
+from latentkit.evaluation import Figure, TextQuality, language_model, text_quality
 from tests.evaluation.test_reports import is_worse
 
 NOUNS, VERBS = ["cat", "dog", "bird", "horse", "cow", "hen"], ["sat", "ran", "slept", "ate"]
@@ -111,18 +109,3 @@ def test_what_is_refused() -> None:
         text_quality(["a", 3], train=TRAIN, held_out=FRESH)  # type: ignore[list-item]
     with pytest.raises(InvalidParameterError, match="max_texts must be"):
         text_quality(TRAIN, train=TRAIN, held_out=FRESH, max_texts=9)
-
-
-def test_reconstructions_are_compared_place_by_place() -> None:
-    texts = ["a b c d e", "b c d e f", "f f"]
-    schema = learn_text_schema(texts, vocabulary="words")
-    x = schema.encode(texts)
-    again = schema.encode(["a b c d e", "c d e f", "f f"])
-    right, alike = reconstruction_figures(x, again, schema)
-    assert right.value == pytest.approx((6 + 1 + 3) / 15)  # one place off is wrong, but for the end
-    assert right.floor == pytest.approx(2 / 15)
-    assert 0.0 < alike.value < 1.0 == reconstruction_figures(x, x, schema)[1].value
-    with pytest.raises(InvalidParameterError, match="n at least 2"):
-        reconstruction_figures(x[:1], x[:1], schema)
-    with pytest.raises(InvalidParameterError, match="one shape"):
-        reconstruction_figures(x, torch.zeros(3, 2), schema)

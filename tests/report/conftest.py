@@ -67,3 +67,4 @@ def text_model(texts: Dataset) -> VAE:
 def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps of a few points: how t-SNE scales is not what is tested."""
     monkeypatch.setattr("latentkit.report.latent.TSNE_POINTS", 40)
+    monkeypatch.setattr("latentkit.report.subject.N_EXPLAINED", 40)

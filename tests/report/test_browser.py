@@ -64,8 +64,10 @@ def page_of(
     folder = tmp_path_factory.mktemp("report")
 
     def write(name: str) -> Path:
-        detector, data, model = None, images if name in ("images", "codes") else rows, row_model
-        if name == "images":
+        detector, data, model = None, images if name in ("images", "images-zh", "codes") else rows, row_model
+        if name == "images-zh":
+            model = image_model
+        elif name == "images":
             model = image_model
             detector = AnomalyDetector(FrozenEstimator(model), parts=("residuals",), random_state=0).fit(images)
         elif name == "codes":
@@ -78,7 +80,8 @@ def page_of(
         elif name == "texts":
             model, data = text_model, texts
         given = None if name == "nothing" else data
-        return write_report(model, folder / f"{name}.html", data=given, detector=detector)
+        language = "zh" if name.endswith("-zh") else "en"
+        return write_report(model, folder / f"{name}.html", data=given, detector=detector, language=language)
 
     return cache(write)
 
@@ -90,9 +93,9 @@ def _shown(*cases: tuple[str, int, str], slow: bool = False) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
     [
-        *_shown(*((name, 390, "dark") for name in ("images", "codes", "texts")), ("images", 1280, "light")),
-        *_shown(*((name, 390, "dark") for name in ("rows", "nothing", "table", "gan")), slow=True),
-        *_shown(*((name, 1280, "light") for name in ("rows", "nothing", "codes", "table", "gan", "texts")), slow=True),
+        *_shown(*((name, 375, "dark") for name in ("images", "codes", "texts")), ("images-zh", 1440, "light")),
+        *_shown(*((name, 375, "dark") for name in ("rows", "nothing", "table", "gan", "images-zh")), slow=True),
+        *_shown(*((name, 1440, "light") for name in ("rows", "nothing", "codes", "table", "gan", "texts")), slow=True),
     ],
 )
 def test_the_page_needs_nothing_and_fits(
@@ -118,31 +121,69 @@ def test_the_page_needs_nothing_and_fits(
     context.close()
 
 
-def test_words_stand_out_from_their_ground(browser: Any, page_of: Callable[[str], Path]) -> None:
-    """Contrast of text of at least 4.5 to 1 (WCAG 2.2, 1.4.3), in both schemes."""
-    script = """() => {
-        const light = text => {
-            const part = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-                .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
-        };
-        const probe = document.createElement('p');
-        document.body.append(probe);
-        const colour = name => { probe.style.color = `var(--${name})`; return light(getComputedStyle(probe).color); };
-        const worst = [];
-        for (const ink of ['ink', 'soft', 'first', 'second'])
-            for (const ground of ['paper', 'ground']) {
-                const [a, b] = [colour(ink), colour(ground)].sort((x, y) => y - x);
-                worst.push((a + 0.05) / (b + 0.05));
-            }
-        return Math.min(...worst);
-    }"""
-    for scheme in ("light", "dark"):
-        context = browser.new_context(color_scheme=scheme)
-        page = context.new_page()
+CONTRAST = """() => {
+    const parts = text => text.match(/[\\d.]+/g).map(Number);
+    const light = text => {
+        const part = parts(text).slice(0, 3).map(v => v / 255)
+            .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * part[0] + 0.7152 * part[1] + 0.0722 * part[2];
+    };
+    const ground = node => {
+        for (; node; node = node.parentElement) {
+            const colour = parts(getComputedStyle(node).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0) return getComputedStyle(node).backgroundColor;
+        }
+        return 'rgb(255, 255, 255)';
+    };
+    const worst = {};
+    for (const node of document.body.querySelectorAll('*')) {
+        if (![...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())) continue;
+        if (['STYLE', 'style', 'title'].includes(node.tagName)) continue;
+        const style = getComputedStyle(node), isDrawn = node instanceof SVGElement;
+        const [a, b] = [light(isDrawn ? style.fill : style.color), light(ground(node))].sort((x, y) => y - x);
+        const contrast = (a + 0.05) / (b + 0.05);
+        if (contrast < 4.5) worst[node.textContent.trim().slice(0, 40)] = contrast;
+    }
+    return worst;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["images", pytest.param("table", marks=pytest.mark.slow), "texts"])
+def test_words_stand_out_from_their_ground(
+    browser: Any, page_of: Callable[[str], Path], name: str, scheme: str
+) -> None:
+    """Contrast of every text with what it stands on of at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(page_of(name).as_uri())
+    assert page.evaluate(CONTRAST) == {}
+    context.close()
+
+
+def test_everything_that_can_be_used_is_reached_by_the_keyboard(browser: Any, page_of: Callable[[str], Path]) -> None:
+    context = browser.new_context(viewport={"width": 375, "height": 800})
+    page = context.new_page()
+    page.goto(page_of("images").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#training")
+    reached = page.evaluate("[...document.querySelectorAll('a, .scroll')].filter(node => node.tabIndex < 0).length")
+    assert reached == 0
+    named = "[...document.querySelectorAll('img, svg, nav, section, .scroll')]"
+    named += ".filter(node => !node.alt && !node.getAttribute('aria-label') && !node.getAttribute('aria-labelledby'))"
+    assert page.evaluate(f"{named}.length") == 0
+    context.close()
+
+
+def test_contents_stand_beside_the_page_where_there_is_room(browser: Any, page_of: Callable[[str], Path]) -> None:
+    for width, is_beside in ((1440, True), (900, False)):
+        page = browser.new_page(viewport={"width": width, "height": 800})
         page.goto(page_of("images").as_uri())
-        assert page.evaluate(script) >= 4.5
-        context.close()
+        nav, main = (page.locator(name).bounding_box() for name in ("nav", "main"))
+        assert (nav["x"] + nav["width"] <= main["x"]) == is_beside
+        page.close()
 
 
 def test_the_page_can_be_printed(browser: Any, page_of: Callable[[str], Path]) -> None:

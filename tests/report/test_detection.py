@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from latentkit import VAE, AnomalyDetector, load
 from latentkit.data import Dataset
 from latentkit.report import detection, write_report, writing
+from latentkit.report.cells import text_of
 from latentkit.report.charts import contribution_bars, score_histogram
 from latentkit.report.page import Panels, Section, Strips
 from latentkit.report.pictures import heat
@@ -77,7 +78,7 @@ def test_the_page_has_the_part_where_there_is_a_detector(
     text = " ".join(page.text)
     for words in (
         "Odd rows",
-        "12 rows of 240 are flagged",
+        "12 rows of 240 flagged",
         "What is odd about flagged rows",
         "row 7",
         "The cut: 0.05 of",
@@ -104,8 +105,7 @@ def test_the_oddest_rows_come_first_with_their_reasons(
     heavy = next(strip for strip in strips.strips if strip.label == "row 7")
     assert heavy.chart.caption.startswith("Odd in weight")
     assert "instead of 90" in heavy.chart.caption
-    sentence = detector.explain(table.data.iloc[[7]]).sentence(0)
-    assert heavy.chart.alternative == f"row 7: {sentence}."
+    assert heavy.chart.alternative == f"row 7, {heavy.detail}. {heavy.chart.caption}"
 
 
 def test_bars_are_what_columns_add(section: Section, table: Dataset, detector: AnomalyDetector) -> None:
@@ -146,7 +146,7 @@ def test_rows_that_are_not_flagged_say_so(rows: Dataset, row_model: VAE) -> None
     panels, strips = section.blocks
     assert isinstance(panels, Panels)
     assert isinstance(strips, Strips)
-    assert panels.charts[0].caption.startswith("1 row of 80 is flagged.")
+    assert panels.charts[0].caption.startswith("1 row of 80 flagged.")
     assert len(panels.charts) == 1
     assert strips.strips[0].detail.endswith(", flagged")
     for strip in strips.strips[1:]:
@@ -176,8 +176,8 @@ def test_missing_and_unseen_cells_have_words(table: Dataset, model: VAE, detecto
     flagged = [strip for strip in strips.strips if strip.detail.endswith(", flagged")]
     assert flagged
     assert all("instead of not seen before" in strip.chart.caption for strip in flagged)
-    assert detection._text(None) == "missing"
-    assert detection._text("x" * 99) == f"{'x' * 39}…"
+    assert text_of(None) == "missing"
+    assert text_of("x" * 99) == f"{'x' * 39}…"
 
 
 def test_images_stand_beside_their_heat_maps(

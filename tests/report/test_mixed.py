@@ -22,9 +22,20 @@ from tests.report.test_writing import check
 pd = pytest.importorskip("pandas")
 
 SECTIONS = [
-    *("training", "columns", "samples", "synthetic", "dimensions", "map", "cells", "configuration", "methods"),
+    *(
+        "training",
+        "columns",
+        "samples",
+        "synthetic",
+        "dimensions",
+        "meaning",
+        "map",
+        "cells",
+        "configuration",
+        "methods",
+    ),
 ]
-FOREIGN = ("econstructions", "standard deviation", " pixels", "images", "feature ", "raversal", "By class")
+FOREIGN = ("econstructions", " pixels", "images", "feature ", "raversal", "By class")
 
 
 def animals(n: int = 240) -> Any:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import re
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
 from PIL import Image
 
+from latentkit.report import charts
 from latentkit.report.charts import curves, latent_map, marginal, shorten
 from latentkit.report.pictures import grid, pairs
 from latentkit.report.style import CLASS_COLOURS, INKS, draw_png, draw_svg
@@ -106,3 +110,19 @@ def test_durations_as_words() -> None:
 def test_long_names_are_cut_in_their_middle() -> None:
     assert shorten("a" * 30 + "b" * 30, 9) == "aaaa…bbbb"
     assert shorten("line\nbreak\t\x00x", 20) == "line break x"
+
+
+def test_words_on_the_darkest_cell_are_legible() -> None:
+    """A map's numbers stand on the first ink in shades, on light paper and on dark."""
+    style = (Path(charts.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+    dark = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style[style.index("prefers-color-scheme: dark") :]))
+    for inks in (INKS, dark):
+        ink, paper, first = (np.array(to_rgb(inks[role])) for role in ("ink", "paper", "first"))
+        lights = [_light(colour) for colour in (ink, 0.45 * paper + 0.55 * first)]
+        assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 4.5
+
+
+def _light(colour: NDArray[np.float64]) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    parts = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(parts @ [0.2126, 0.7152, 0.0722])

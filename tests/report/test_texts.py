@@ -23,7 +23,7 @@ from tests.report.test_writing import Strict, check
 
 SECTIONS = [
     *("training", "texts", "samples", "classes", "reconstructions", "interpolations", "traversals", "dimensions"),
-    *("map", "figures", "quality", "unlikely", "configuration", "methods"),
+    *("meaning", "map", "figures", "quality", "unlikely", "configuration", "methods"),
 ]
 #: What other kinds of data have, and texts have not.
 FOREIGN = (" pixels", "images", "features", "1 column", "columns that", "Per dimension", "rows of", "nats per row")

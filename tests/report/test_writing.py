@@ -26,6 +26,7 @@ SECTIONS = [
     "classes",
     "reconstructions",
     "traversals",
+    "meaning",
     "interpolations",
     "map",
     "unlikely",

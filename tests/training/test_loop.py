@@ -16,6 +16,7 @@ from latentkit.models import VaeSpecification, resolve_network
 from latentkit.objectives import Elbo
 from latentkit.objectives.phases import single_phase
 from latentkit.training import Engine, Feed, Trainer, TrainingPlan, mean_objective, read_checkpoint
+from latentkit.training.progress import Silent, Status
 
 PLAN = TrainingPlan(max_epochs=6, batch_size=32, learning_rate=3e-3, engine=Engine(threads=1), checkpoint_interval=0.0)
 
@@ -57,6 +58,33 @@ def test_training_climbs_and_keeps_the_best_state() -> None:
     assert max(scores) > before + 1.0
     assert scores[result.best_epoch - 1] == max(scores)
     assert not trained.training
+
+
+def test_examples_of_about_one_length_are_judged_together() -> None:
+    lengths, met = torch.arange(300).flip(0), []
+
+    def objective(model: Any, batch: Batch) -> Terms:
+        assert batch.rows is not None
+        met.append(lengths[batch.rows])
+        values = batch.rows.float()
+        return Terms(objective=values, log_likelihood=values, kl=values)
+
+    by_length = Feed(rows(), lambda storage: storage, lengths=lengths)
+    assert mean_objective(model(), objective, by_length, batch_size=40) == 149.5
+    assert torch.equal(torch.cat(met), torch.arange(300))
+
+
+def test_progress_tells_the_mean_of_the_last_steps() -> None:
+    told: list[float] = []
+
+    class Listener(Silent):
+        def update(self, status: Status) -> None:
+            told.append(status.objective)
+
+    trainer = Trainer(model(), Elbo(), PLAN, train=feed(), reporter=Listener())
+    trainer._window = [Terms(*(torch.full((n,), value),) * 3) for n, value in ((10, -7.0), (10, -5.0), (20, -8.0))]
+    trainer._tell(0.5)
+    assert told == [-7.0]
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_state_alone() -> None:

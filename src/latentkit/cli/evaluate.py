@@ -10,8 +10,19 @@ import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.compressors import coder_of_run, in_bytes, open_compressor
-from latentkit.cli.opening import OpenedRun, open_run
-from latentkit.cli.options import ArrayName, Json, Run
+from latentkit.cli.figures import (
+    SAMPLES,
+    Estimator,
+    EstimatorName,
+    Importance,
+    Rows,
+    Samples,
+    Train,
+    rows_of_fit,
+    tell_evaluation,
+)
+from latentkit.cli.opening import open_run
+from latentkit.cli.options import ArrayName, Json, Run, Seed
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
@@ -24,10 +35,10 @@ __all__ = ["evaluate"]
 
 @command(
     "evaluate",
-    "latentkit evaluate run test.txt",
-    "latentkit evaluate run test.npz --array x_test --compression",
-    "latentkit evaluate run scans/ --compression --json",
-    "latentkit evaluate run photos/ --compression --plot curves.png",
+    "latentkit evaluate run test.npz --array x_test",
+    "latentkit evaluate run test.csv --train train.csv --json",
+    "latentkit evaluate run test.npz --estimator ais --rows 100",
+    "latentkit evaluate run scans/ --compression --plot curves.png",
 )
 def evaluate(
     run: Run,
@@ -37,6 +48,11 @@ def evaluate(
             metavar="DATA", help="Data that the run has not learnt: a folder or a file.", show_default=False
         ),
     ],
+    train: Train = None,
+    importance: Importance = None,
+    estimator: EstimatorName = Estimator.iwae,
+    samples: Samples = None,
+    rows: Rows = None,
     compression: Annotated[
         bool,
         typer.Option("--compression", help="Compress DATA, read it back, and do the same with classic coders."),
@@ -46,71 +62,47 @@ def evaluate(
         typer.Option(
             "--plot",
             metavar="PNG",
-            help="Draw errors over bits, of a run that was fitted with --lossy.",
+            help="With --compression: draw errors over bits, of a run that was fitted with --lossy.",
             show_default=False,
         ),
     ] = None,
-    train: Annotated[
-        str | None,
-        typer.Option(
-            "--train",
-            metavar="DATA",
-            help="Of texts: those of the fit. [default: where they were then]",
-            show_default=False,
-        ),
-    ] = None,
-    importance: Annotated[
-        int | None,
-        typer.Option(
-            "--importance",
-            "-k",
-            metavar="K",
-            help="Of texts: importance samples. [default: 64]",
-            show_default=False,
-            min=1,
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            "--samples",
-            metavar="N",
-            help="Of texts: how many are drawn and judged. [default: 10000]",
-            show_default=False,
-            min=10,
-        ),
-    ] = None,
-    texts: Annotated[
-        int | None,
-        typer.Option(
-            "--texts",
-            metavar="N",
-            help="Of texts: how many of DATA are scored; 0 for all. [default: 1000]",
-            show_default=False,
-            min=0,
-        ),
-    ] = None,
+    seed: Seed = None,
     array: ArrayName = None,
     as_json: Json = False,
 ) -> None:
     """Measure how good a run is on data that it has not learnt.
 
-    Of texts: a bound on log p(x), perplexity, what z carries, reconstructions; and how good texts of the model are,
-    beside real ones: how varied, whether copied, and whether they read like real ones.
+    How probable DATA are, how well they are rebuilt, what z carries, how good new data are, whether they are copies.
+    Each figure says how it was found, how sure it is, and what its floor is; one that cannot be had says why. It takes
+    about a minute: of many rows some are scored, and it says how many.
 
     --compression: bits for each byte, with the model and without, beside gzip, bz2, xz, zstd, brotli, PNG, WebP and,
     where pillow-jxl-plugin is installed, JPEG XL. They get the same bytes, or all images as one picture. Of a run
     that was fitted with --lossy: bits for each pixel, PSNR and MS-SSIM at five qualities, too, beside JPEG and WebP.
     """
     printer = Printer(as_json=as_json)
-    of_texts = {"train": train, "importance": importance, "samples": samples, "texts": texts}
-    given = [f"--{name}" for name, value in of_texts.items() if value is not None]
+    of_model = {"train": train, "importance": importance, "samples": samples, "rows": rows}
+    given = [f"--{name}" for name, value in of_model.items() if value is not None]
     if compression and given:
         raise InvalidParameterError(f"{', '.join(given)} with --compression: they measure different things. Give one.")
     if not compression:
         if plot is not None:
             raise InvalidParameterError("--plot draws what images lose when they are compressed: give --compression.")
-        _tell_texts(open_run(run), data, printer, train, importance, 10_000 if samples is None else samples, texts)
+        opened = open_run(run)
+        dataset = opened.read(data, printer, array=array)
+        source, known = rows_of_fit(opened, train, printer)
+        with naming(dataset):
+            evaluation = opened.estimator.evaluate(
+                dataset,
+                train=known,
+                n_importance=importance,
+                estimator=estimator.value,
+                n_samples=SAMPLES if samples is None else samples,
+                max_rows=rows,
+                random_state=seed,
+            )
+        tell_evaluation(evaluation, printer)
+        printer.document({"data": data, "train": source, **evaluation.to_dict()})
         return
     coder, compressor = coder_of_run(run, printer, is_needed=False), open_compressor(run)
     lossy = None if compressor is None else compressor.lossy_coder_
@@ -143,38 +135,6 @@ def evaluate(
     ]
     values: dict[str, Any] = {"data": data, "n_bytes": n_bytes, "coders": [asdict(size) for size in found]}
     printer.document({**values, "rates": rates, "rate_at_equal_psnr": savings} if points else values)
-
-
-def _tell_texts(
-    opened: OpenedRun,
-    data: str,
-    printer: Printer,
-    train: str | None,
-    importance: int | None,
-    n_samples: int,
-    max_texts: int | None,
-) -> None:
-    """Measure a run of texts, and print it."""
-    kind = opened.schema.kind
-    if kind != "text":
-        raise InvalidParameterError(f"of {kind} evaluate measures one thing so far: give --compression.")
-    dataset = opened.read(data, printer)
-    source = opened.source if train is None else train
-    known = None if source is None else opened.read(source, printer, as_fitted=True)
-    if known is None:
-        printer.note("warning: the texts of the fit are not where they were; without --train no samples are judged")
-    elif known.n != opened.schema.n_examples:
-        printer.note(f"warning: {source} has {known.n:,} texts, and the run was fitted on {opened.schema.n_examples:,}")
-    with naming(dataset):
-        found = opened.estimator.evaluate(
-            dataset,
-            train=known,
-            n_importance=importance,
-            n_samples=n_samples,
-            max_texts=1000 if max_texts is None else max_texts or None,
-        )
-    printer.pairs(found.summary())
-    printer.document({"data": data, "train": source, **found.to_dict()})
 
 
 def _tell_sizes(found: list[PackedSize], data: str, printer: Printer) -> float:

@@ -25,6 +25,7 @@ __all__ = [
     "MissingValues",
     "OptionalOutput",
     "Output",
+    "PageLanguage",
     "Pictures",
     "Prior",
     "Quiet",
@@ -200,6 +201,10 @@ UnseenCategories: TypeAlias = Annotated[
 
 Seed: TypeAlias = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Another seed, other draws.", show_default=False, min=0)
+]
+
+PageLanguage: TypeAlias = Annotated[
+    str, typer.Option("--language", metavar="L", help="Language of the page: en, or zh (中文).")
 ]
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]

@@ -11,6 +11,9 @@ from typing import Any
 
 __all__ = ["Printer", "plain"]
 
+#: Lines that are longer are hard to read.
+MAX_WIDTH = 96
+
 
 class Printer:
     """Prints what a command has to say.
@@ -62,6 +65,39 @@ class Printer:
         for row in rows:
             table.add_row(*map(Text, row))
         self.console.print(table)
+
+    def grid(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, widths: Sequence[int] = ()) -> None:
+        """Print rows of texts under headings, the first column folded where it is long, the others to the right.
+
+        Args:
+            headings: Of the columns.
+            rows: Texts.
+            widths: Least widths of the columns, for tables below each other; none by default.
+        """
+        from textwrap import wrap
+
+        from rich.table import Table
+        from rich.text import Text
+
+        least = [*widths, *[0] * (len(headings) - len(widths))]
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        for number, (heading, width) in enumerate(zip(headings, least, strict=True)):
+            table.add_column(Text(heading), justify="right" if number else "left", no_wrap=True, min_width=width)
+        for first, *others in rows:
+            name = wrap(first, least[0] - 2, subsequent_indent="  ") if least[0] else [first]
+            table.add_row(Text("\n".join(f"  {line}" for line in name), style="cyan"), *map(Text, others))
+        self.console.print(table)
+
+    def paragraph(self, text: str, *, indent: int = 0) -> None:
+        """Print a text, folded between words, its later lines further in."""
+        from textwrap import fill
+
+        style = "yellow" if text.startswith("warning") else "dim"
+        width = max(40, min(self.console.width, MAX_WIDTH))
+        folded = fill(
+            text, width, initial_indent=" " * indent, subsequent_indent=" " * (2 * indent), break_on_hyphens=False
+        )
+        self.console.print(folded, style=style, markup=False, soft_wrap=True)
 
     def commands(self, title: str, lines: Sequence[str]) -> None:
         """Print command lines to paste."""

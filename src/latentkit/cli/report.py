@@ -10,13 +10,19 @@ import typer
 from latentkit.cli.application import START, command
 from latentkit.cli.detectors import DETECTOR_FOLDER
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Json, Labels, Run, SkipBad
+from latentkit.cli.options import ArrayName, Json, Labels, PageLanguage, Run, SkipBad
 from latentkit.cli.printing import Printer
 
 __all__ = ["report"]
 
 
-@command("report", "latentkit report run", "latentkit report run photos/ -o page.html", panel=START)
+@command(
+    "report",
+    "latentkit report run",
+    "latentkit report run photos/ -o page.html",
+    "latentkit report run --language zh",
+    panel=START,
+)
 def report(
     run: Run,
     data: Annotated[
@@ -27,6 +33,7 @@ def report(
         Path | None,
         typer.Option("--output", "-o", metavar="PAGE", help="[default: RUN/report.html]", show_default=False),
     ] = None,
+    language: PageLanguage = "en",
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
@@ -36,7 +43,9 @@ def report(
 
     Without DATA it takes the data of the fit, where they still are.
     """
-    printer = Printer(as_json=as_json)
+    from latentkit.report.language import check_language
+
+    printer, wanted = Printer(as_json=as_json), check_language("--language", language)
     opened = open_run(run)
     is_own = data is None and opened.source is not None
     if is_own:
@@ -50,6 +59,6 @@ def report(
 
     page = run / "report.html" if output is None else output
     detector = load(place) if (place := run / DETECTOR_FOLDER).is_dir() else None
-    write_report(opened.estimator, page, data=dataset, detector=detector)
+    write_report(opened.estimator, page, data=dataset, detector=detector, language=wanted)
     printer.written("report", [page])
-    printer.document({"report": page})
+    printer.document({"report": page, "language": wanted})

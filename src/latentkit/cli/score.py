@@ -210,21 +210,14 @@ def likelihood_columns(estimator: Any, estimate: Any) -> tuple[dict[str, Any], s
     """Return a likelihood estimate as columns, and what its figures are figures of."""
     from math import prod
 
-    from latentkit.distributions import likelihoods
+    from latentkit.estimators.likelihood_units import likelihood_units
     from latentkit.evaluation import bits_per_dimension
 
-    specification, schema = estimator.specification_, estimator.schema_
-    step, unit = None, "of a probability mass"
-    if schema.kind == "table":
-        unit = "of the probability of its categories, frequent values, and bins of numbers"
-    elif not likelihoods[specification.likelihood].discrete:
-        unit = "of a density over standardised values" if schema.values == "real" else "of a density over [0, 1]"
-        if schema.n_levels and schema.n_levels > 1:
-            step, unit = 1.0 / (schema.n_levels - 1), "of a density, taken as a mass of its grid"
+    units = likelihood_units(estimator)
     nats = estimate.log_likelihood
-    bits = bits_per_dimension(nats, prod(specification.event_shape), step=step)
+    bits = bits_per_dimension(nats, prod(estimator.specification_.event_shape), step=units.step)
     return {
         "log_likelihood": nats.double().numpy(),
         "bits_per_dimension": bits.double().numpy(),
         "effective_sample_size": estimate.effective_sample_size.double().numpy(),
-    }, unit
+    }, units.of

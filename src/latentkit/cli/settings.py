@@ -10,7 +10,7 @@ from typing import Any
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import parse_duration, suggestion
 
-__all__ = ["Preset", "combine", "nearest_setting", "parse_settings", "setting_names", "with_epsilon"]
+__all__ = ["Preset", "combine", "nearest_setting", "parse_settings", "parse_value", "setting_names", "with_epsilon"]
 
 
 class Preset(StrEnum):
@@ -74,7 +74,7 @@ def parse_settings(texts: Sequence[str], names: Sequence[str]) -> dict[str, Any]
             raise InvalidParameterError(
                 f"--set: there is no setting {key!r}.{suggestion(key, names)} Choose one of: {', '.join(names)}."
             )
-        parsed = _value(text, value)
+        parsed = parse_value(text, value)
         if dot:
             before = settings.get(key)
             settings[key] = {**(before if isinstance(before, dict) else {}), inner: parsed}
@@ -120,7 +120,12 @@ def with_epsilon(model: str, settings: Mapping[str, Any], epsilon: float | None)
     return {**settings, "epsilon": epsilon}
 
 
-def _value(text: str, value: str) -> Any:
+def parse_value(text: str, value: str) -> Any:
+    """Return the value that YAML reads, with tuples for its lists; `text` is what was typed, for the message.
+
+    Raises:
+        InvalidParameterError: If it is no YAML.
+    """
     import yaml
 
     try:

@@ -11,7 +11,9 @@ catch anyway, so ``except ValueError`` works without knowing latentkit::
     │   └── UnfitDataError                       a coder cannot take the data; an archive stores them another way
     ├── RunError (ValueError)                    a run folder cannot be used
     │   ├── DamagedRunError                      a file of the run is missing or its content does not check out
-    │   └── RunVersionError                      the run was written in a format that this version does not know
+    │   ├── RunVersionError                      the run was written in a format that this version does not know
+    │   └── StudyError                           a folder of a search cannot be gone on with: other data, other settings
+    │       └── StudyVersionError                it was written in a format that this version does not know
     ├── ArchiveError (ValueError)                a compressed archive cannot be used
     │   └── DamagedArchiveError                  it is truncated, was altered, or never was one
     ├── UnsupportedOperationError (TypeError)    this model cannot do this task
@@ -36,6 +38,8 @@ __all__ = [
     "RunVersionError",
     "SchemaMismatchError",
     "StorageError",
+    "StudyError",
+    "StudyVersionError",
     "TrainingInterrupted",
     "UnfitDataError",
     "UnreadableDataError",
@@ -77,6 +81,14 @@ class DamagedRunError(RunError):
 
 class RunVersionError(RunError):
     """The run was written in a format that this version does not know."""
+
+
+class StudyError(RunError):
+    """A folder of a search cannot be gone on with."""
+
+
+class StudyVersionError(StudyError):
+    """The search was written in a format that this version does not know."""
 
 
 class ArchiveError(LatentkitError, ValueError):

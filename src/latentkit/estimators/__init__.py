@@ -1,8 +1,10 @@
 """Estimators: a schema, a model and a trainer behind the scikit-learn interface."""
 
 from latentkit.estimators.autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
+from latentkit.estimators.comparing import compare_models
 from latentkit.estimators.compressor import Compressor
 from latentkit.estimators.detector import AnomalyDetector
+from latentkit.estimators.explaining import LatentExplanation
 from latentkit.estimators.explanations import AnomalyExplanation, Change
 from latentkit.estimators.gan import GAN
 from latentkit.estimators.generator import Generator
@@ -29,10 +31,12 @@ __all__ = [
     "DenoisingAutoencoder",
     "Generator",
     "HierarchicalVAE",
+    "LatentExplanation",
     "PyodAdapter",
     "SparseAutoencoder",
     "LikelihoodWarning",
     "TableImputer",
     "TokenScore",
+    "compare_models",
     "load",
 ]

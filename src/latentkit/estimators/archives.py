@@ -127,7 +127,8 @@ def made_coder(estimator: Any) -> Coder:
             estimator.coder_ = _of_model(estimator)
         except (UnsupportedOperationError, InvalidParameterError) as error:
             raise UnsupportedOperationError(
-                f"{error} Or learn to compress beside the model: latentkit fit --compressor, or Compressor().fit(X)."
+                f"{error} A compressor that is learnt beside the model takes it: latentkit fit --compressor, or "
+                "Compressor().fit(X)."
             ) from error
     coder: Coder = estimator.coder_
     return coder

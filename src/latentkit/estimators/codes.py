@@ -40,6 +40,8 @@ class CodeTasks(AbsentTasks, EncodingTasks, GenerativeTasks):
     _absent: ClassVar[Mapping[str, str]] = {
         "traverse": "latents are codes, and one number of a code's vector has no meaning of its own to move along. Use "
         "interpolate between two examples, edit along an attribute_direction, or a VAE to traverse.",
+        "explain_latents": "latents are codes, and one number of a code's vector has no meaning of its own. The report "
+        "shows the codes; use a VAE to explain dimensions.",
         "recover": "it draws latents given what was observed by moving in a continuous latent space, and these are "
         "codes. Use reconstruct to denoise, or a VAE to fill in what is missing.",
         **dict.fromkeys(("compress", "decompress"), NO_BITS_BACK),

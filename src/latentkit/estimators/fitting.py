@@ -37,6 +37,7 @@ from latentkit.models import Specification
 from latentkit.training import (
     Checkpoint,
     Engine,
+    EpochEnd,
     Feed,
     Interruption,
     PrivacySpent,
@@ -145,6 +146,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         run: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
+        on_epoch: Callable[[EpochEnd], None] | None = None,
+        engine: Engine | None = None,
     ) -> Self:
         """Learn the schema, the model and the ex-post priors.
 
@@ -159,6 +162,8 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             resume: Go on from the checkpoint in `run`, with the settings written there; ends in the same weights as a
                 training that was not interrupted, bit for bit, as long as no `max_time` steers it.
             overwrite: Replace a run that is in `run`; without it such a run is left alone.
+            on_epoch: Called at the end of every epoch; what it raises ends the training and is raised here, too.
+            engine: How to compute, such as the ``engine_`` of another fit; None measures what is fast.
         Raises:
             RunError: If `run` holds a run that may not be replaced, or something else.
             InvalidParameterError: If a parameter has a value that it cannot have, or one that the data do not allow.
@@ -200,7 +205,10 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         model.to(device)
         objective = self._objective()
         plan = self._plan(train, device)
-        engine = self._engine(model, objective, plan, train) if writer is None or not resume else writer.engine()
+        if writer is not None and resume:
+            engine = writer.engine()
+        elif engine is None:
+            engine = self._engine(model, objective, plan, train)
         plan = self._with_engine(plan, engine, writer)
         self.engine_ = engine
         checkpoint = self._checkpoint(writer, resume)
@@ -220,7 +228,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             validation=validation,
             reporter=reporter,
             is_interrupted=lambda: interruption.requested,
-            on_epoch=None if writer is None else writer.epoch,
+            on_epoch=_together([] if writer is None else [lambda end: writer.epoch(end.history)], on_epoch),
         )
         for note in self.schema_.notes if self.schema_.kind in ("table", "text") else ():
             reporter.note(note)
@@ -240,14 +248,48 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         self.privacy_ = None if plan.privacy is None else plan.privacy.spent(result.n_steps)
         self.extra_modules_ = {}
         self.coder_ = None
+        self._complete_given(columns, storage, dataset, reporter)
+        if writer is not None:
+            writer.finish(self)
+        return self
+
+    @python_random_kept()
+    def fit_prior(self, X: Any, y: Any = None, *, condition: Any = None) -> Self:
+        """Fit anew what :meth:`fit` fits after training, such as the ex-post prior of ``ex_post``; the model stays.
+
+        Args:
+            X: The data of fit, or others like them.
+            y: Class labels, as for :meth:`fit`.
+            condition: What the model is given, as for :meth:`fit`; needed where fit was given one.
+        Raises:
+            InvalidParameterError: If a parameter has a value that it cannot have.
+            DataError: If the data or the conditions are not like those of fit.
+        Example:
+            >>> from latentkit import VAE
+            >>> X = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5], [0.2, 0.8]]
+            >>> vae = VAE(latent_dim=1, max_epochs=1, ex_post="none", random_state=0).fit(X)
+            >>> vae.set_params(ex_post="mixture").fit_prior(X).ex_post_prior_ is None
+            False
+        """
+        check_is_fitted(self)
+        validate(self)
+        if (condition is None) != (self.condition_schema_ is None):
+            raise InvalidParameterError(
+                "fit_prior needs the conditions where fit was given some, and only there. Give condition= as to fit."
+            )
+        dataset = self._take(X, y, reset=False)
+        storage = self.schema_.encode(dataset.data)
+        columns = None if self.condition_schema_ is None else self.condition_schema_.encode(condition)
+        self.coder_ = None
+        self._complete_given(columns, storage, dataset, make_reporter(self.verbose))
+        return self
+
+    def _complete_given(self, columns: Tensor | None, storage: Tensor, dataset: Dataset, reporter: Reporter) -> None:
         self.condition_ = columns  # the codes that are fitted to are those of the conditions
         try:
             self._complete(storage, dataset, reporter)
         finally:
             self.condition_ = None
-        if writer is not None:
-            writer.finish(self)
-        return self
 
     def citation(self) -> str:
         """Return BibTeX entries of what this estimator uses: the model, its parts, the objective, and latentkit.
@@ -472,6 +514,19 @@ def _try(model: nn.Module, objective: Objective, plan: TrainingPlan, train: Feed
         model.train()
         if plan.privacy is not None:
             PrivateStep(model, objective, plan).clipped_sum(sample, 1.0)
+
+
+def _together(
+    watchers: list[Callable[[EpochEnd], None]], another: Callable[[EpochEnd], None] | None
+) -> Callable[[EpochEnd], None] | None:
+    """All watchers of a training as one; None where there is none."""
+    all_of_them = [*watchers, *([] if another is None else [another])]
+
+    def tell(end: EpochEnd) -> None:
+        for watcher in all_of_them:
+            watcher(end)
+
+    return tell if all_of_them else None
 
 
 class _NeverInterrupted:

@@ -92,7 +92,7 @@ class GAN(LatentTasks, AdversarialParameters, TrainedEstimator):
             likelihood_options={"variance": "fixed"} if self.schema_.values == "real" else {},
             activation=self.activation,
             normalization=self.normalization,
-            dropout=float(self.dropout),
+            dropout=self._resolve_dropout(),
             upsampling=self._resolve_upsampling(decoder),
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,

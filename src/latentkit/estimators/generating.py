@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, Self, cast
@@ -22,13 +22,14 @@ from latentkit.core.seeds import generator
 from latentkit.data.conditions import ConditionSchema
 from latentkit.distributions import Drawing, Prior, Tokens
 from latentkit.estimators.control import measure_control
+from latentkit.estimators.evaluating import asked_for, evaluate_estimator
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.parameters import ExPostParameters
 from latentkit.estimators.precision import model_in
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.table_tasks import HeldRows, sample_held
 from latentkit.estimators.text_tasks import stream_text
-from latentkit.evaluation import AttributeControl
+from latentkit.evaluation import AttributeControl, Evaluation, FeatureMap
 from latentkit.models import ConditionalPrior, inference_batch_size, iterate_batches, map_batches
 from latentkit.tasks import decode, ex_post_priors, sample_latents, tempered, write
 
@@ -326,6 +327,73 @@ class GenerativeTasks(ABC):
         options = {"temperature": temperature, "guidance": guidance, "prior": prior}
         seed = draw_seed(self.random_state if random_state is None else random_state)
         return measure_control(self, X, condition, n_samples=n_samples, seed=seed, options=options)
+
+    @python_random_kept()
+    def evaluate(
+        self,
+        X: Any,
+        *,
+        train: Any = None,
+        parts: Sequence[str] | None = None,
+        estimator: Literal["iwae", "ais"] = "iwae",
+        n_importance: int | None = None,
+        n_temperatures: int | None = None,
+        n_samples: int = 5000,
+        max_rows: int | None = None,
+        features: FeatureMap | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Evaluation:
+        """Return every figure that suits the data and this model, with what each rests on, and why others lack.
+
+        How probable the data are; how well they are rebuilt; what z carries; how good new data are beside held-out
+        ones, and whether they are copies of the rows of fit. Each figure has its estimator, a 95 % interval where one
+        is known, and a floor: see :class:`~latentkit.evaluation.Figure`. Figures are never infinite or NaN.
+
+        Args:
+            X: Data that fit has not seen, at least 2; 10 to judge samples by, and some thousand to judge them well.
+            train: The data of fit, all of them; without them samples are not judged.
+            parts: Names of :data:`~latentkit.estimators.evaluating.evaluation_parts`; all that suit by default.
+            estimator: Of log p(x): importance samples from the encoder, ``"iwae"``, or annealed importance sampling,
+                ``"ais"``, which needs no encoder, is tighter, and takes hundreds of times as long.
+            n_importance: Importance samples of a row, or chains; None takes 64, or 16. Time is linear in it.
+            n_temperatures: Of ``"ais"``; None takes 500.
+            n_samples: New examples that are drawn and judged, at most; at least 10.
+            max_rows: Rows of X that are scored and rebuilt, drawn at random; None takes as many as half a minute on one
+                core allows, by the size of the decoder, and at least 500, or 50.
+            features: Where images and rows of numbers are compared; None takes features of a random convolutional
+                network for images, and rows as they are.
+            random_state: Seed; None uses the estimator's own.
+        Raises:
+            InvalidParameterError: If an option has a value that it cannot have.
+            DataError: If the data are not like those of fit, or fewer than two.
+        Example:
+            >>> from sklearn.datasets import load_iris
+            >>> from latentkit import VAE
+            >>> X = load_iris().data
+            >>> vae = VAE(latent_dim=2, max_epochs=5, random_state=0).fit(X[::2])
+            >>> found = vae.evaluate(X[1::2], n_importance=500)
+            >>> found["log p(x)"].n_draws, found["variance not rebuilt"].floor
+            (500, 100.0)
+            >>> print(found.missing[0])
+            samples: it takes the rows of fit, for the floor and to look for copies; give train= (in the shell --train
+            DATA)
+        """
+        check_is_fitted(self)
+        return evaluate_estimator(
+            self,
+            X,
+            train=train,
+            parts=parts,
+            asked=asked_for(
+                likelihood=estimator,
+                n_importance=n_importance,
+                n_temperatures=n_temperatures,
+                n_samples=n_samples,
+                max_rows=max_rows,
+                features=features,
+                seed=draw_seed(self.random_state if random_state is None else random_state),
+            ),
+        )
 
     def inverse_transform(self, Z: Any) -> Any:
         """Return the mean of p(x given z) for every latent vector, in the form of the data that fit took.

@@ -25,6 +25,7 @@ from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import default_latent_dim
 from latentkit.models import GeneratorSpecification, map_batches, resolve_network, settle
 from latentkit.objectives import GivenLatents, LearntLatents, kl_schedules
+from latentkit.training import Engine, EpochEnd
 from latentkit.training.progress import Reporter
 
 __all__ = ["Generator"]
@@ -89,6 +90,8 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
         run: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
+        on_epoch: Callable[[EpochEnd], None] | None = None,
+        engine: Engine | None = None,
     ) -> Self:
         """Learn the schema, the decoder, and the latent vectors unless they are given.
 
@@ -100,13 +103,24 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
             run: Folder that receives the run.
             resume: Go on from the checkpoint in `run`.
             overwrite: Replace a run that is in `run`.
+            on_epoch: Called at the end of every epoch.
+            engine: How to compute; None measures what is fast.
         Raises:
             DataError: If `z` is not one row of finite numbers for each example.
             InvalidParameterError: If a parameter contradicts what is given.
         """
         self._given_z = None if z is None else _vectors(z)
         try:
-            return super().fit(X, y, condition=condition, run=run, resume=resume, overwrite=overwrite)
+            return super().fit(
+                X,
+                y,
+                condition=condition,
+                run=run,
+                resume=resume,
+                overwrite=overwrite,
+                on_epoch=on_epoch,
+                engine=engine,
+            )
         finally:
             for name in ("_given_z", "_n_learnt", "_trained"):
                 self.__dict__.pop(name, None)
@@ -160,7 +174,7 @@ class Generator(LatentTasks, NetworkParameters, ExPostParameters, TrainedEstimat
             likelihood_options=options,
             activation=self.activation,
             normalization=self.normalization,
-            dropout=float(self.dropout),
+            dropout=self._resolve_dropout(),
             upsampling=self.upsampling,
             latent_mean=mean,
             latent_stddev=stddev,

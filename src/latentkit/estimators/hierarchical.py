@@ -143,7 +143,7 @@ class HierarchicalVAE(VectorTasks, NetworkParameters, ExPostParameters, TrainedE
             likelihood_options=options,
             activation=self.activation,
             normalization=self.normalization,
-            dropout=float(self.dropout),
+            dropout=self._resolve_dropout(),
             upsampling=self.upsampling,
             condition_dim=condition_dim,
         ).counted()

@@ -20,6 +20,7 @@ __all__ = ["LatentTasks"]
 ENCODING = (
     "attribute_direction",
     "edit",
+    "explain_latents",
     "fit_transform",
     "log_likelihood",
     "reconstruct",

@@ -25,6 +25,7 @@ def model_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         return model
     found = _COPIES.get(model)
     if found is None:
-        found = copy.deepcopy(model).to(dtype)
+        with torch.inference_mode(mode=False):  # whoever asks first: the copy serves those who want gradients, too
+            found = copy.deepcopy(model).to(dtype)
         _COPIES[model] = found
     return found

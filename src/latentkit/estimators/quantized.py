@@ -165,7 +165,7 @@ class VQVAE(CodeTasks, NetworkParameters, TrainedEstimator):
             likelihood_options=options,
             activation=self.activation,
             normalization=self.normalization,
-            dropout=float(self.dropout),
+            dropout=self._resolve_dropout(),
             upsampling=self.upsampling,
             condition_dim=condition_dim,
         )

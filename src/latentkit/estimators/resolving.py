@@ -211,7 +211,9 @@ def _likelihood_of_tokens(
             "a parameter of its own. Leave them out."
         )
     hidden = {"word_dropout": word_dropout, "unknown": schema.vocabulary.unknown} if word_dropout else {}
-    return "tokens", {"n_tokens": schema.n_tokens, **hidden}
+    first_byte = schema.vocabulary.first_byte
+    bytes_ = {} if first_byte is None else {"first_byte": first_byte}
+    return "tokens", {"n_tokens": schema.n_tokens, **bytes_, **hidden}
 
 
 def resolve_objective(

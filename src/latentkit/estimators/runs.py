@@ -114,7 +114,7 @@ class RunWriter:
         self._written = 0.0
         if resume:
             self._config = read_config(folder)
-            if "data" not in self._config or "training" not in self._config:
+            if "data" not in self._config or "batch_size" not in self._config.get("training", {}):
                 raise RunError(
                     f"{folder} has no training to resume: it was saved, not trained there. Fit without --resume."
                 )
@@ -161,7 +161,7 @@ class RunWriter:
             "seed": estimator.seed_,
             "engine": plan.engine.to_dict(),
         }
-        data = {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind, "reading": dict(dataset.reading)}
+        data = _describe_data(dataset)
         if self.resume:
             _check_same(self._config, estimator, data)
         self._config = {**describe(estimator), "data": data, "training": training}
@@ -189,13 +189,17 @@ class RunWriter:
             self.checkpoint_path.unlink(missing_ok=True)  # it holds what the noise was drawn from
 
 
-def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Mapping[str, Any] | None = None) -> Path:
+def save(
+    estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Dataset | Mapping[str, Any] | None = None
+) -> Path:
     """Write a fitted estimator as a run folder and return its path.
 
     Args:
-        estimator: Fitted.
-        folder: Where; a run that is there is replaced.
-        data: Where the data of the fit are and how they were read, as another run of theirs keeps it; None for nothing.
+        estimator: A fitted estimator.
+        folder: Where to.
+        data: What it was fitted on, of which the run then tells where it was and how it was read, or what another run
+            of the same data keeps of that; None tells nothing.
+
     Raises:
         StorageError: If it cannot be written; a run that was there keeps its weights until the new ones are whole.
     """
@@ -203,13 +207,17 @@ def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Mapp
     writer = RunWriter(target, overwrite=True)
     config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
     if data is not None:
-        config["data"] = dict(data)
+        config["data"] = dict(data) if isinstance(data, Mapping) else _describe_data(data)
     with staged(target) as stage:
         write_json(stage / ENVIRONMENT, environment())
         write_fitted(stage, estimator, config)
     writer.checkpoint_path.unlink(missing_ok=True)  # of another training
     _remove_coder_of_another(target, estimator)
     return target
+
+
+def _describe_data(dataset: Dataset) -> dict[str, Any]:
+    return {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind, "reading": dict(dataset.reading)}
 
 
 @contextmanager

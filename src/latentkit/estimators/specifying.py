@@ -82,7 +82,7 @@ def specify_autoencoder(
         likelihood_options=options,
         activation=estimator.activation,
         normalization=estimator.normalization,
-        dropout=float(estimator.dropout),
+        dropout=estimator._resolve_dropout(),  # noqa: SLF001 (likewise)
         upsampling=estimator.upsampling,
         condition_dim=condition_dim,
         **parts,

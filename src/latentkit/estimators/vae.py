@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, final
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from latentkit.core.protocols import Objective
 from latentkit.estimators.combinations import check_batch_statistics, check_components, check_point_codes
@@ -24,13 +22,10 @@ from latentkit.estimators.parameters import (
     completed,
 )
 from latentkit.estimators.private import PRIVACY_CITES, PrivacyParameters
-from latentkit.estimators.randomness import draw_seed
 from latentkit.estimators.registry import estimators
 from latentkit.estimators.resolving import resolve_kl_schedule, resolve_objective
 from latentkit.estimators.specifying import resolve_latent_dim, specify_autoencoder
-from latentkit.estimators.text_evaluation import evaluate_texts
 from latentkit.estimators.vectors import VectorTasks
-from latentkit.evaluation import TextEvaluation
 from latentkit.models import VaeSpecification
 from latentkit.objectives import objectives
 from latentkit.tasks import ex_post_priors
@@ -145,50 +140,6 @@ class VAE(
         "aggressive": [Interval(Real, 0, 1, closed="both")],
         "ex_post": [StrOptions({*ex_post_priors, "auto", "none"})],
     }
-
-    # What texts are worth
-
-    def evaluate(
-        self,
-        X: Any,
-        *,
-        train: Any = None,
-        n_importance: int | None = None,
-        n_samples: int = 10_000,
-        max_texts: int | None = 1000,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> TextEvaluation:
-        """Return how well texts are predicted and rebuilt, what z carries, and how good texts of the model are.
-
-        Args:
-            X: Texts that fit has not seen, at least 2; 10 to judge samples by.
-            train: The texts of fit, all of them; samples are then judged by both, see
-                :func:`~latentkit.evaluation.text_quality`. None leaves this out.
-            n_importance: Importance samples of the bound; None takes 64. Time is linear in it.
-            n_samples: Texts that are drawn and judged, at least 10. Two language models learn from as many; 10,000
-                headlines take about a minute on two cores.
-            max_texts: Texts of X whose bound and reconstruction are computed, drawn at random; None for all.
-            random_state: Seed; None uses the estimator's own.
-        Raises:
-            UnsupportedOperationError: If the model is not one of texts.
-            DataError: If there are fewer than two texts.
-        Example:
-            >>> texts = ["a cat sat", "a dog sat", "a dog ran", "the cat ran"] * 5
-            >>> vae = VAE(latent_dim=4, decoder=(16,), encoder=(16,), max_epochs=1, random_state=0).fit(texts)
-            >>> found = vae.evaluate(["the dog sat", "a cat ran"])
-            >>> found.perplexity.n_words, found.information.kl > 0.0, found.samples
-            (8, True, None)
-        """
-        check_is_fitted(self)
-        return evaluate_texts(
-            self,
-            X,
-            train,
-            n_importance=n_importance,
-            n_samples=n_samples,
-            max_texts=max_texts,
-            seed=draw_seed(self.random_state if random_state is None else random_state),
-        )
 
     # What is trained
 

@@ -123,7 +123,7 @@ class VAEGAN(VectorTasks, AdversarialParameters, ExPostParameters, TrainedEstima
             prior=self.prior,
             activation=self.activation,
             normalization=self.normalization,
-            dropout=float(self.dropout),
+            dropout=self._resolve_dropout(),
             upsampling=self._resolve_upsampling(decoder),
             spectral_norm=bool(self.spectral_norm),
             condition_dim=condition_dim,

@@ -23,9 +23,11 @@ from latentkit.data import Dataset, read
 from latentkit.estimators.archives import ArchiveTasks
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import ex_post_family, ex_post_name, fit_ex_post, in_words, without_ex_post
+from latentkit.estimators.explaining import LatentExplanation, explain_latents
 from latentkit.estimators.generating import VectorPriors
 from latentkit.estimators.observed import keep_observed, observe
 from latentkit.estimators.precision import model_in
+from latentkit.estimators.randomness import python_random_kept
 from latentkit.estimators.table_tasks import N_DRAWS, by_column, learn_neighbourhood, recover_table
 from latentkit.estimators.text_tasks import GAP, TokenScore, recover_texts, rewrite_texts, tokens_of
 from latentkit.evaluation import LikelihoodEstimate, importance_bound, reconstruction_likelihood
@@ -221,6 +223,63 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         return torch.cat(parts)[order.argsort()]
 
     # Explore and control
+
+    @python_random_kept()
+    def explain_latents(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sensitivity: Literal["gradient", "integrated"] = "gradient",
+        n_rows: int = 2000,
+        n_dims: int = 16,
+        n_exemplars: int = 8,
+    ) -> LatentExplanation:
+        r"""Return what each latent dimension does: what it carries, tells and looks at; and examples that stand for X.
+
+        - What it *carries*: KL(q(z_j given x), N(0, 1)), nats; see :func:`~latentkit.evaluation.summarize_latents`.
+        - What it *tells* about labels and columns: mutual information, nats, beside its floor by permutation; see
+          :func:`~latentkit.evaluation.latent_information`.
+        - What it *looks at*: how far its posterior mean moves with each feature. Of numbers and pixels it is
+          :math:`E|\partial \mu_j / \partial x| \, sd(x)`, or with ``"integrated"`` the mean size of integrated
+          gradients against the mean of X. Codes of tables and tokens of texts have no gradient: a cell, or a token,
+          becomes that of another row, and the figure is how far the mean moves then.
+        - *Directions* of labels and columns, with their score on held-out rows; see :meth:`attribute_direction`.
+        - *Prototypes and criticisms* (Kim et al., 2016, MMD-critic): rows that stand for all, and rows that these do
+          not speak for.
+
+        Pictures of what a dimension does are those of :meth:`traverse`.
+
+        Args:
+            X: Data like those of fit, at least 20 rows.
+            y: What dimensions may tell about: one label or number for each row, or several as a mapping from names
+                or a data frame. Columns of tables and features of rows are taken without being asked for.
+            sensitivity: ``"gradient"`` or ``"integrated"``.
+            n_rows: Rows that are looked at, at most, drawn with the estimator's seed.
+            n_dims: Dimensions whose sensitivity is measured, those that carry most, at most.
+            n_exemplars: Prototypes, and criticisms, at most.
+        Raises:
+            DataError: If there are too few rows, `y` does not fit, or rows have conditions of their own.
+            InvalidParameterError: If an option has a value that it cannot have.
+        Example:
+            >>> from sklearn.datasets import load_iris
+            >>> from latentkit import VAE
+            >>> X, y = load_iris(return_X_y=True)
+            >>> found = VAE(latent_dim=2, max_epochs=5, random_state=0).fit(X).explain_latents(X, y)
+            >>> found.sensitivity.shape, found.attributes[0], len(found.exemplars.prototypes)
+            ((2, 4), 'label', 8)
+        """
+        check_is_fitted(self)
+        return explain_latents(
+            self,
+            X,
+            y,
+            sensitivity=sensitivity,
+            n_rows=n_rows,
+            n_dims=n_dims,
+            n_exemplars=n_exemplars,
+            seed=self.seed_,
+        )
 
     def traverse(
         self, x: Any = None, *, dim: int, steps: int = 9, span: float = 3.0, values: Sequence[float] | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from latentkit.evaluation.annealing import BidirectionalBounds, annealed_bound, bidirectional_bounds
 from latentkit.evaluation.classic_rates import RatePoint, classic_rates, even_stacks
 from latentkit.evaluation.classifier import ClassifierFeatures
 from latentkit.evaluation.code_quality import disentanglement_metrics, measure_disentanglement
 from latentkit.evaluation.column_shapes import ColumnShapes, column_shapes
+from latentkit.evaluation.comparison import ComparedPair, Comparison, PairedDifference, paired_difference
 from latentkit.evaluation.compression import PackedSize, classic_sizes, mosaic
 from latentkit.evaluation.control import (
     AttributeControl,
@@ -28,6 +30,8 @@ from latentkit.evaluation.disentanglement import (
 )
 from latentkit.evaluation.distortion import Distortion
 from latentkit.evaluation.drift import ColumnDrift, Drift, measure_drift
+from latentkit.evaluation.evaluation import Evaluation
+from latentkit.evaluation.factors import quantile_bins
 from latentkit.evaluation.features import (
     FeatureMap,
     InceptionFeatures,
@@ -37,11 +41,12 @@ from latentkit.evaluation.features import (
     RowFeatures,
     random_convolution_features,
 )
-from latentkit.evaluation.figures import Figure
+from latentkit.evaluation.figures import Figure, MissingFigure
 from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.information import InformationEstimate, codebook_perplexity, mutual_information
 from latentkit.evaluation.kernel import KernelDistance, kernel_distance
 from latentkit.evaluation.language_model import LanguageModel, schema_of_judges
+from latentkit.evaluation.latent_information import LatentInformation, latent_information
 from latentkit.evaluation.latents import LatentSummary, active_units, summarize_latents
 from latentkit.evaluation.likelihood import (
     LikelihoodEstimate,
@@ -62,7 +67,6 @@ from latentkit.evaluation.table_efficacy import LearnerScore, train_synthetic_te
 from latentkit.evaluation.table_learners import table_learners
 from latentkit.evaluation.table_privacy import ClosestRecords, CopiedCells, closest_records, copied_cells
 from latentkit.evaluation.table_quality import measure_table, table_metrics, table_privacy_figures
-from latentkit.evaluation.text_evaluation import TextEvaluation, reconstruction_figures
 from latentkit.evaluation.text_overlap import bleu, distinct_n, self_bleu
 from latentkit.evaluation.text_quality import TextQuality, text_quality
 from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
@@ -73,10 +77,13 @@ __all__ = [
     "AttributeControl",
     "AttributeRecognizer",
     "AttributeRegressor",
+    "BidirectionalBounds",
     "ClassifierFeatures",
     "ClosestRecords",
     "ColumnDrift",
     "ColumnShapes",
+    "ComparedPair",
+    "Comparison",
     "CopiedCells",
     "CopiedTexts",
     "CopyRate",
@@ -85,6 +92,7 @@ __all__ = [
     "DetectionQuality",
     "Distortion",
     "Drift",
+    "Evaluation",
     "FactorVaeScore",
     "FeatureMap",
     "Figure",
@@ -92,16 +100,19 @@ __all__ = [
     "InformationEstimate",
     "KernelDistance",
     "LanguageModel",
+    "LatentInformation",
     "LatentSummary",
     "LearnerScore",
     "LikelihoodEstimate",
     "Measurement",
+    "MissingFigure",
     "MixedTable",
     "MixtureEstimate",
     "MutualInformationGap",
     "NetworkFeatures",
     "PackedSize",
     "PairTrends",
+    "PairedDifference",
     "Perplexity",
     "PrecisionRecall",
     "PrincipalComponentFeatures",
@@ -109,11 +120,12 @@ __all__ = [
     "RatePoint",
     "RowFeatures",
     "SapScore",
-    "TextEvaluation",
     "TextQuality",
     "TwoSampleAuc",
     "active_units",
+    "annealed_bound",
     "attribute_control",
+    "bidirectional_bounds",
     "bits_per_dimension",
     "bjontegaard_rate",
     "bleu",
@@ -136,6 +148,7 @@ __all__ = [
     "frechet_distance",
     "importance_bound",
     "kernel_distance",
+    "latent_information",
     "measure_disentanglement",
     "measure_drift",
     "measure_samples",
@@ -148,11 +161,12 @@ __all__ = [
     "mutual_information_gap",
     "pair_associations",
     "pair_trends",
+    "paired_difference",
     "perplexity",
     "precision_recall",
     "psnr",
+    "quantile_bins",
     "random_convolution_features",
-    "reconstruction_figures",
     "reconstruction_likelihood",
     "sample_metrics",
     "sap_score",

@@ -12,7 +12,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.evaluation.inputs import Numbers, check_rows
 
-__all__ = ["CodesAndFactors", "bin_columns", "check_codes_and_factors"]
+__all__ = ["CodesAndFactors", "bin_columns", "check_codes_and_factors", "quantile_bins"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +74,32 @@ def bin_columns(values: NDArray[Any], n_bins: int) -> NDArray[np.int64]:
     low, spread = values.min(0), np.ptp(values, axis=0)
     place = (values - low) / np.where(spread > 0, spread, 1.0) * n_bins
     bins: NDArray[np.int64] = np.minimum(place.astype(np.int64), n_bins - 1)
+    return bins
+
+
+def quantile_bins(values: NDArray[Any], n_bins: int) -> NDArray[np.int64]:
+    """Number of the bin of each value, in at most `n_bins` bins of about equally many values; NaN is a bin of its own.
+
+    Args:
+        values: Numbers of one column, shape (n,).
+        n_bins: Bins at most, at least 2. Values that are equal share one.
+
+    Returns:
+        Bins from 0, shape (n,); NaN has the last.
+
+    Example:
+        >>> quantile_bins(np.array([1.0, 2.0, 3.0, 400.0, np.nan]), 2).tolist()
+        [0, 0, 1, 1, 2]
+    """
+    column = np.asarray(values, np.float64)
+    missing = np.isnan(column)
+    known = column[~missing]
+    bins = np.zeros(len(column), np.int64)
+    n_used = 0
+    if len(known):
+        bounds = np.unique(np.quantile(known, np.linspace(0.0, 1.0, n_bins + 1)[1:-1], method="inverted_cdf"))
+        bounds = bounds[bounds < known.max()]
+        bins[~missing] = np.searchsorted(bounds, known)
+        n_used = len(bounds) + 1
+    bins[missing] = n_used
     return bins

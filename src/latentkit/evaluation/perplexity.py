@@ -12,7 +12,7 @@ from latentkit.data import TextSchema
 from latentkit.data.text import END
 from latentkit.evaluation.words import words_of
 
-__all__ = ["Perplexity", "perplexity"]
+__all__ = ["Perplexity", "perplexity", "word_counts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,14 @@ def perplexity(log_likelihood: Tensor, storage: Tensor, schema: TextSchema) -> P
         >>> round(found.per_word, 6), found.n_bytes, round(found.bits_per_byte, 6)
         (2.0, 4, 0.75)
     """
-    texts = schema.texts(storage)
-    n_ends = int((storage == END).any(1).sum())
+    words, octets = word_counts(storage, schema)
     return Perplexity(
-        nats=-float(log_likelihood.double().sum()),
-        n_texts=len(texts),
-        n_words=n_ends + sum(len(words_of(text)) for text in texts),
-        n_bytes=n_ends + sum(len(text.encode()) for text in texts),
+        nats=-float(log_likelihood.double().sum()), n_texts=len(words), n_words=sum(words), n_bytes=sum(octets)
     )
+
+
+def word_counts(storage: Tensor, schema: TextSchema) -> tuple[list[int], list[int]]:
+    """Count the words and the bytes of each text, its end included unless it was cut; see :func:`perplexity`."""
+    texts, ends = schema.texts(storage), (storage == END).any(1).long().tolist()
+    words = [end + len(words_of(text)) for end, text in zip(ends, texts, strict=True)]
+    return words, [end + len(text.encode()) for end, text in zip(ends, texts, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +15,7 @@ from latentkit.core.parameters import check_integer
 from latentkit.core.registry import Registry
 from latentkit.core.seeds import generator
 from latentkit.evaluation.features import FeatureMap
-from latentkit.evaluation.figures import Direction, Figure
+from latentkit.evaluation.figures import Direction, Figure, normal_interval, wilson_interval
 from latentkit.evaluation.frechet import frechet_distance
 from latentkit.evaluation.kernel import kernel_distance
 from latentkit.evaluation.manifold import density_coverage, precision_recall
@@ -23,6 +25,8 @@ from latentkit.evaluation.two_sample import TwoSampleAuc, two_sample_auc
 __all__ = ["Measurement", "measure_samples", "sample_metrics", "two_sample_measurement"]
 
 _FLOOR = "training rows in place of samples"
+#: Groups of rows of which one is left out at a time.
+_GROUPS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class Measurement:
         better: Which way is better.
         standard_error: Where one is known.
         computed_with: Settings and numbers of rows.
+        interval: 95 % interval, where one is known.
+        interval_by: How it was found.
+        n_rows: Rows of each set.
     """
 
     name: str
@@ -42,9 +49,12 @@ class Measurement:
     better: Direction
     standard_error: float | None = None
     computed_with: str
+    interval: tuple[float, float] | None = None
+    interval_by: str = ""
+    n_rows: int | None = None
 
-    def beside(self, floor: float, floor_of: str) -> Figure:
-        """The figure that shows this number with its floor."""
+    def beside(self, floor: float, floor_of: str, *, seconds: float | None = None, group: str = "samples") -> Figure:
+        """The figure that shows this number with its floor, and with the time that both took."""
         return Figure(
             name=self.name,
             value=self.value,
@@ -53,6 +63,11 @@ class Measurement:
             floor_of=floor_of,
             standard_error=self.standard_error,
             computed_with=self.computed_with,
+            interval=self.interval,
+            interval_by=self.interval_by,
+            n_rows=self.n_rows,
+            seconds=seconds,
+            group=group,
         )
 
 
@@ -118,25 +133,34 @@ def measure_samples(
     generated = features(_drawn(samples, n, seed, "samples")).detach()
     figures = []
     for name, metric in wanted:
-        for got, bottom in zip(metric(real, generated, seed), metric(real, floor, seed), strict=True):
+        begun = time.perf_counter()
+        pairs = list(zip(metric(real, generated, seed), metric(real, floor, seed), strict=True))
+        seconds = (time.perf_counter() - begun) / len(pairs)
+        for got, bottom in pairs:
             named = replace(
                 got,
                 name=features.frechet_name if name == "frechet" else got.name,
                 computed_with=f"{got.computed_with}; {features.description}",
             )
-            figures.append(named.beside(bottom.value, _FLOOR))
+            figures.append(named.beside(bottom.value, _FLOOR, seconds=seconds))
+    begun = time.perf_counter()
     copies = copy_rate(known, real, generated)
-    figures.append(
-        Figure(
-            name="copy rate",
-            value=copies.rate,
-            better="lower",
-            floor=copies.floor,
-            floor_of="test rows in place of samples",
-            computed_with=f"{copies.computed_with}; {features.description}",
-        )
+    copied = Measurement(
+        name="copy rate",
+        value=copies.rate,
+        better="lower",
+        standard_error=_share_error(copies.rate, n),
+        interval=wilson_interval(copies.rate, n),
+        interval_by="Wilson's, over the generated rows",
+        n_rows=n,
+        computed_with=f"{copies.computed_with}; {features.description}",
     )
-    return tuple(figures)
+    return (
+        *figures,
+        copied.beside(
+            copies.floor, "test rows in place of samples", seconds=time.perf_counter() - begun, group="copies"
+        ),
+    )
 
 
 def _drawn(x: Tensor, n: int, seed: int, name: str) -> Tensor:
@@ -148,10 +172,41 @@ def _sizes(real: Tensor, generated: Tensor) -> str:
     return f"{real.shape[0]:,} real and {generated.shape[0]:,} generated rows"
 
 
+def _share_error(share: float, n: int) -> float:
+    """Standard error of a share of n rows."""
+    return math.sqrt(share * (1.0 - share) / n)
+
+
+def _jackknife_error(real: Tensor, generated: Tensor, statistic: Callable[[Tensor, Tensor], float], seed: int) -> float:
+    r"""Standard error of a statistic of two sets, by leaving out one of g groups of both at a time.
+
+    .. math:: s^2 = \frac{g - 1}{g} \sum_j (T_{-j} - \bar T)^2
+    """
+    parts = [
+        torch.randperm(len(rows), generator=generator(seed, "jackknife", name)).to(rows.device) % _GROUPS
+        for name, rows in (("real", real), ("generated", generated))
+    ]
+    left = [statistic(real[parts[0] != group], generated[parts[1] != group]) for group in range(_GROUPS)]
+    values = torch.tensor(left, dtype=torch.float64)
+    return float(((_GROUPS - 1) / _GROUPS * (values - values.mean()).square().sum()).sqrt())
+
+
 @sample_metrics.register("frechet")
 def _frechet(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]:
-    value = frechet_distance(real, generated)
-    return (Measurement(name="Frechet distance", value=value, better="lower", computed_with=_sizes(real, generated)),)
+    value, few = frechet_distance(real, generated), min(len(real), len(generated)) < 3 * _GROUPS
+    error = None if few else _jackknife_error(real, generated, frechet_distance, seed)
+    return (
+        Measurement(
+            name="Frechet distance",
+            value=value,
+            better="lower",
+            standard_error=error,
+            interval=None if error is None else normal_interval(value, error, low=0.0),
+            interval_by="" if few else f"normal, by a jackknife over {_GROUPS} groups of the rows",
+            n_rows=len(generated),
+            computed_with=_sizes(real, generated),
+        ),
+    )
 
 
 @sample_metrics.register("kernel")
@@ -163,6 +218,9 @@ def _kernel(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]
             value=result.value,
             better="lower",
             standard_error=result.standard_error,
+            interval=normal_interval(result.value, result.standard_error),
+            interval_by="normal over disjoint subsets",
+            n_rows=len(generated),
             computed_with=result.computed_with,
         ),
     )
@@ -172,8 +230,8 @@ def _kernel(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]
 def _precision_recall(real: Tensor, generated: Tensor, seed: int) -> Sequence[Measurement]:
     result = precision_recall(real, generated)
     return (
-        Measurement(name="precision", value=result.precision, better="higher", computed_with=result.computed_with),
-        Measurement(name="recall", value=result.recall, better="higher", computed_with=result.computed_with),
+        _share("precision", result.precision, len(generated), "generated", result.computed_with),
+        _share("recall", result.recall, len(real), "real", result.computed_with),
     )
 
 
@@ -182,9 +240,27 @@ def _density_coverage(real: Tensor, generated: Tensor, seed: int) -> Sequence[Me
     result = density_coverage(real, generated)
     return (
         Measurement(
-            name="density", value=result.density, better="nearer to the floor", computed_with=result.computed_with
+            name="density",
+            value=result.density,
+            better="nearer to the floor",
+            n_rows=len(generated),
+            computed_with=result.computed_with,
         ),
-        Measurement(name="coverage", value=result.coverage, better="higher", computed_with=result.computed_with),
+        _share("coverage", result.coverage, len(real), "real", result.computed_with),
+    )
+
+
+def _share(name: str, share: float, n: int, of: str, computed_with: str) -> Measurement:
+    """A share of the rows of one set, given the other one."""
+    return Measurement(
+        name=name,
+        value=share,
+        better="higher",
+        standard_error=_share_error(share, n),
+        interval=wilson_interval(share, n),
+        interval_by=f"Wilson's, over the {of} rows",
+        n_rows=n,
+        computed_with=computed_with,
     )
 
 
@@ -200,5 +276,8 @@ def two_sample_measurement(result: TwoSampleAuc) -> Measurement:
         value=result.auc,
         better="nearer to the floor",
         standard_error=result.standard_error,
+        interval=result.interval,
+        interval_by="normal, by DeLong's variance over held-out folds",
+        n_rows=result.n_generated,
         computed_with=result.computed_with,
     )

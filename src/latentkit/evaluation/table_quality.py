@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -13,7 +14,7 @@ from latentkit.core.parameters import check_choice, check_integer
 from latentkit.core.registry import Registry
 from latentkit.core.seeds import generator
 from latentkit.evaluation.column_shapes import column_shapes
-from latentkit.evaluation.figures import Figure
+from latentkit.evaluation.figures import Figure, normal_interval
 from latentkit.evaluation.mixed_table import MixedTable, check_tables
 from latentkit.evaluation.pair_trends import PairRule, pair_trends
 from latentkit.evaluation.sample_quality import Measurement, two_sample_measurement
@@ -91,8 +92,10 @@ def measure_table(
         floor_of = f"{synthetic.n:,} training rows drawn with replacement"
     figures = []
     for metric in wanted:
-        pairs = zip(metric(train, synthetic, seed), metric(train, stand_in, seed), strict=True)
-        figures += [got.beside(bottom.value, floor_of) for got, bottom in pairs]
+        begun = time.perf_counter()
+        pairs = list(zip(metric(train, synthetic, seed), metric(train, stand_in, seed), strict=True))
+        seconds = (time.perf_counter() - begun) / len(pairs)
+        figures += [got.beside(bottom.value, floor_of, seconds=seconds) for got, bottom in pairs]
     if target is not None:
         figures += _efficacy_figures(train, synthetic, test, target, learners, seed)
     return (*figures, *table_privacy_figures(train, test, synthetic, max_rows=max_rows, seed=seed))
@@ -110,6 +113,7 @@ def _efficacy_figures(
             floor=score.real,
             floor_of="trained on real rows",
             computed_with=score.computed_with,
+            group="samples",
         )
         for score in scores
     ]
@@ -147,8 +151,15 @@ def table_privacy_figures(
         guesses.append((name, copies.preference, 1.0, None, copies.computed_with))
     figures = [
         Measurement(
-            name=name, value=value, better="nearer to the floor", standard_error=error, computed_with=how
-        ).beside(floor, unseen)
+            name=name,
+            value=value,
+            better="nearer to the floor",
+            standard_error=error,
+            interval=None if error is None else normal_interval(value, error, low=0.0),
+            interval_by="" if error is None else "normal over the rows",
+            n_rows=synthetic.n,
+            computed_with=how,
+        ).beside(floor, unseen, group="copies")
         for name, value, floor, error, how in guesses
     ]
     shares = [
@@ -159,7 +170,9 @@ def table_privacy_figures(
         value, floor = (float(np.mean(list(found.values()))) for found in (copies.values, copies.values_floor))
         shares.append(("share of repeated values", value, floor))
     figures += [
-        Measurement(name=name, value=share, better="lower", computed_with=copies.computed_with).beside(floor, fresh)
+        Measurement(
+            name=name, value=share, better="lower", n_rows=synthetic.n, computed_with=copies.computed_with
+        ).beside(floor, fresh, group="copies")
         for name, share, floor in shares
     ]
     return tuple(figures)
@@ -168,7 +181,7 @@ def table_privacy_figures(
 @table_metrics.register("column-shapes")
 def _column_shapes(real: MixedTable, synthetic: MixedTable, seed: int) -> Sequence[Measurement]:
     result = column_shapes(real, synthetic)
-    return (_error("column shape error, %", result.error_percent, result.computed_with),)
+    return (_error("column shape error, %", result.error_percent, synthetic.n, result.computed_with),)
 
 
 @table_metrics.register("pair-trends")
@@ -178,7 +191,7 @@ def _pair_trends(real: MixedTable, synthetic: MixedTable, seed: int) -> Sequence
 
 def _pair_figure(real: MixedTable, synthetic: MixedTable, rule: PairRule) -> Measurement:
     result = pair_trends(real, synthetic, rule=rule)
-    return _error(f"pair trend error, %, rule {rule}", result.error_percent, result.computed_with)
+    return _error(f"pair trend error, %, rule {rule}", result.error_percent, synthetic.n, result.computed_with)
 
 
 @table_metrics.register("two-sample")
@@ -188,5 +201,5 @@ def _two_sample(real: MixedTable, synthetic: MixedTable, seed: int) -> Sequence[
     return (two_sample_measurement(two_sample_auc(*rows, seed=seed)),)
 
 
-def _error(name: str, value: float, computed_with: str) -> Measurement:
-    return Measurement(name=name, value=value, better="lower", computed_with=computed_with)
+def _error(name: str, value: float, n_rows: int, computed_with: str) -> Measurement:
+    return Measurement(name=name, value=value, better="lower", n_rows=n_rows, computed_with=computed_with)

@@ -147,9 +147,11 @@ def text_quality(
             f"runs of up to 4 words, {len(few):,} samples, and as many held-out texts, among each other",
             "nearer to the floor",
         ),
-        whole_copies=_figure("copied texts", copies.whole, copies.whole_floor, copies.computed_with),
-        mostly_copied=_figure("texts mostly copied", copies.mostly, copies.mostly_floor, copies.computed_with),
-        longest_run=_figure("longest copied run", copies.run, copies.run_floor, copies.computed_with),
+        whole_copies=_figure("copied texts", copies.whole, copies.whole_floor, copies.computed_with, group="copies"),
+        mostly_copied=_figure(
+            "texts mostly copied", copies.mostly, copies.mostly_floor, copies.computed_with, group="copies"
+        ),
+        longest_run=_figure("longest copied run", copies.run, copies.run_floor, copies.computed_with, group="copies"),
         forward_perplexity=_figure(
             "forward perplexity, word", forward.per_word, floor.per_word, judged, "nearer to the floor"
         ),
@@ -172,8 +174,17 @@ def _figure(
     computed_with: str,
     better: Direction = "lower",
     floor_of: str = _IN_PLACE,
+    group: str = "samples",
 ) -> Figure:
-    return Figure(name=name, value=value, better=better, floor=floor, floor_of=floor_of, computed_with=computed_with)
+    return Figure(
+        name=name,
+        value=value,
+        better=better,
+        floor=floor,
+        floor_of=floor_of,
+        computed_with=computed_with,
+        group=group,
+    )
 
 
 def _drawn(texts: Sequence[str], n: int, seed: int, name: str) -> list[str]:

@@ -11,7 +11,7 @@ from latentkit.models.codes import CodeDistribution, CodePrior
 from latentkit.models.conditional_priors import ConditionalPrior, GivenConditions, LinearMeans
 from latentkit.models.ensemble import AutoencoderEnsemble, MemberNormal
 from latentkit.models.generator import GeneratorSpecification, LatentGenerator
-from latentkit.models.inference import inference_batch_size, iterate_batches, map_batches
+from latentkit.models.inference import decoding_operations, inference_batch_size, iterate_batches, map_batches
 from latentkit.models.ladder import LadderAutoencoder, LadderPosterior, LadderSpecification
 from latentkit.models.latent_priors import (
     Decoded,
@@ -63,6 +63,7 @@ __all__ = [
     "VariationalAutoencoder",
     "VelocityField",
     "WithPrior",
+    "decoding_operations",
     "inference_batch_size",
     "iterate_batches",
     "map_batches",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from latentkit.core.allocation import keep_freed_memory
+from latentkit.core.protocols import LatentVariableModel
 
-__all__ = ["inference_batch_size", "iterate_batches", "map_batches"]
+__all__ = ["decoding_operations", "inference_batch_size", "iterate_batches", "map_batches"]
 
 #: Floating-point numbers that one batch of activations may take; 64 MiB in single precision.
 ACTIVATION_BUDGET = 1 << 24
@@ -28,6 +30,24 @@ def inference_batch_size(width: int, *, n_samples: int = 1) -> int:
         (4096, 85)
     """
     return max(1, min(4096, ACTIVATION_BUDGET // max(1, width * n_samples)))
+
+
+def decoding_operations(model: LatentVariableModel, x: Tensor, latent_dim: int) -> float:
+    """Return about how many floating-point operations it takes to score one example given z; the same on every machine.
+
+    Args:
+        model: In evaluation mode.
+        x: One example in model units, shape (1, *event), on the model's device.
+        latent_dim: Numbers of z.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
+    with FlopCounterMode(display=False) as counter:
+        # decoders of tables and texts work where cells and tokens are scored, each given those before it
+        model.decode(torch.zeros(1, latent_dim, device=x.device)).log_prob(x)
+    # beside the products: the likelihood's own work, which weighs most where the decoder is small
+    return float(counter.get_total_flops()) + 100.0 * math.prod(x.shape[1:])
 
 
 def iterate_batches(n: int, batch_size: int) -> Iterator[slice]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentkit.report.style import INKS, house_style, new_axes
+from latentkit.report.language import said, say
+from latentkit.report.style import INKS, house_style, new_axes, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "association_map",
     "category_bars",
+    "cell_map",
     "change_chart",
     "contribution_bars",
     "curves",
@@ -71,7 +73,7 @@ def curves(
     if best is not None and len(epochs) > 1 and not is_rate:
         right = best > epochs[0] + 0.6 * (epochs[-1] - epochs[0])
         axes.annotate(
-            f"best epoch {best}",
+            say("best epoch {best}", best=best),
             (best, 0.02),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
@@ -88,8 +90,8 @@ def curves(
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         axes.yaxis.get_offset_text().set(color=INKS["soft"], fontsize=8.5)
     _count_ticks(axes)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(unit)
+    axes.set_xlabel(say("epoch"))
+    axes.set_ylabel(said(unit))
     if len(lines) > 1:
         axes.legend(
             frameon=False,
@@ -113,7 +115,7 @@ def divergence_bars(divergences: Numbers, active: Numbers) -> Figure:
     colours = [INKS["first"] if active[index] else INKS["quiet"] for index in order]
     axes.bar(np.arange(len(order)), divergences[order], color=colours, width=0.82)
     _dimension_ticks(axes, order)
-    axes.set_ylabel("KL, nats")
+    axes.set_ylabel(say("KL, nats"))
     return figure
 
 
@@ -124,7 +126,7 @@ def variance_bars(variances: Numbers, order: Numbers, threshold: float) -> Figur
     values = np.maximum(variances[order], 1e-6)
     axes.axhline(threshold, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
     axes.annotate(
-        f"active above {threshold:g}",
+        say("active above {threshold:g}", threshold=threshold),
         (1, threshold),
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),
@@ -141,7 +143,7 @@ def variance_bars(variances: Numbers, order: Numbers, threshold: float) -> Figur
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:g}")
     _dimension_ticks(axes, order)
-    axes.set_ylabel("variance of the mean")
+    axes.set_ylabel(say("variance of the mean"))
     return figure
 
 
@@ -160,10 +162,10 @@ def marginal(data: Numbers | None, samples: Numbers, *, name: str) -> Figure:
         low, high = low - 0.5, high + 0.5
     bins = np.linspace(low, high, 25).tolist()
     if data is not None:
-        axes.hist(data, bins=bins, density=True, color=INKS["line"], label="data")
+        axes.hist(data, bins=bins, density=True, color=INKS["line"], label=say("data"))
     if len(samples):
         axes.hist(
-            samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label="samples"
+            samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label=say("samples")
         )
     axes.grid(visible=False)
     axes.set_yticks([])
@@ -210,8 +212,8 @@ def association_map(values: Numbers, names: Sequence[str], *, is_difference: boo
     figure, axes = new_axes(side + 0.5, side)
     shown = np.where(np.eye(n, dtype=bool), np.nan, values)
     limit = max(0.1, float(np.nanmax(np.abs(shown), initial=0.0))) if is_difference else 1.0
-    low, colours = (-limit, "PuOr_r") if is_difference else (0.0, "Blues")
-    mesh = axes.imshow(shown, cmap=colours, vmin=low, vmax=limit, interpolation="nearest")
+    low = -limit if is_difference else 0.0
+    mesh = axes.imshow(shown, cmap=shades(both=is_difference), vmin=low, vmax=limit, interpolation="nearest")
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     step = max(1, -(-n // 25))
@@ -230,12 +232,14 @@ def distances(data: Numbers, samples: Numbers) -> Figure:
     figure, axes = new_axes(5.2, 2.5)
     high = float(max(data.max(), samples.max())) or 1.0
     bins = np.linspace(0.0, high, 31).tolist()
-    axes.hist(data, bins=bins, density=True, color=INKS["quiet"], alpha=0.6, label="data")
-    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.8, label="samples")
+    axes.hist(data, bins=bins, density=True, color=INKS["quiet"], alpha=0.6, label=say("data"))
+    axes.hist(
+        samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.8, label=say("samples")
+    )
     axes.grid(visible=False)
     axes.set_yticks([])
     axes.margins(x=0)
-    axes.set_xlabel("distance to the nearest example of the data")
+    axes.set_xlabel(say("distance to the nearest example of the data"))
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=10, borderpad=0)
     return figure
 
@@ -253,8 +257,8 @@ def length_histogram(data: Numbers, samples: Numbers) -> Figure:
     low, high = int(both.min()), int(np.quantile(both, 0.995))
     step = max(1, -(-(high - low) // 40))
     bins = (np.arange(low, high + step + 1, step) - 0.5).tolist()
-    axes.hist(data, bins=bins, density=True, color=INKS["line"], label="data")
-    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label="new")
+    axes.hist(data, bins=bins, density=True, color=INKS["line"], label=say("data"))
+    axes.hist(samples, bins=bins, density=True, histtype="step", color=INKS["first"], linewidth=1.5, label=say("new"))
     axes.legend(frameon=False, labelcolor=INKS["soft"])
     axes.grid(visible=False)
     axes.set_yticks([])
@@ -275,7 +279,7 @@ def usage_bars(frequencies: Numbers) -> Figure:
         axes.fill_between(ranks, shares, step="mid", color=INKS["first"], linewidth=0)
     axes.axhline(100.0 / n, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
     axes.annotate(
-        "if all were alike",
+        say("if all were alike"),
         (1, 100.0 / n),
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),
@@ -286,8 +290,8 @@ def usage_bars(frequencies: Numbers) -> Figure:
     )
     axes.set_xlim(0.4, n + 0.6)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("codes, most frequent first")
-    axes.set_ylabel("% of all places")
+    axes.set_xlabel(say("codes, most frequent first"))
+    axes.set_ylabel(say("% of all places"))
     return figure
 
 
@@ -302,7 +306,7 @@ def error_bars(errors: Numbers, names: Sequence[str], *, largest: float) -> Figu
     axes.grid(visible=True, axis="x", color=INKS["line"], linewidth=0.8)
     axes.axvline(1.0, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
     axes.set_xlim(0, max(1.08, largest * 1.05))
-    axes.set_xlabel("error relative to the feature's standard deviation")
+    axes.set_xlabel(say("error relative to the feature's standard deviation"))
     axes.margins(y=0.02)
     return figure
 
@@ -368,7 +372,7 @@ def score_histogram(scores: Numbers, cut: float, *, things: str) -> Figure:
     axes.axvline(cut, color=INKS["second"], linewidth=1.2, linestyle=(0, (4, 3)))
     is_right = cut > low + 0.6 * (high - low)
     axes.annotate(
-        f"flagged above {cut:.1f}",
+        say("flagged above {cut:.1f}", cut=cut),
         (cut, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(-5 if is_right else 5, -3),
@@ -382,7 +386,7 @@ def score_histogram(scores: Numbers, cut: float, *, things: str) -> Figure:
     axes.set_ylim(0.5, 2.2 * max(float(counts.max()), 1.0))
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.set_xlabel("score, nats")
+    axes.set_xlabel(say("score, nats"))
     axes.set_ylabel(things)
     axes.margins(x=0.01)
     return figure
@@ -402,8 +406,47 @@ def change_chart(values: Numbers, tracks: Numbers, names: Sequence[str]) -> Figu
     styles = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)))
     for column, (name, role, style) in enumerate(zip(names, roles, styles, strict=False)):
         axes.plot(values, tracks[:, column], color=INKS[role], linestyle=style, linewidth=1.8, label=shorten(name, 20))
-    axes.set_xlabel("z, in standard deviations of the prior")
+    axes.set_xlabel(say("z, in standard deviations of the prior"))
     figure.legend(frameon=False, loc="outside lower left", fontsize=8.5, ncols=2, handlelength=2.0, borderpad=0)
+    return figure
+
+
+@house_style()
+def cell_map(values: Numbers, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Numbers in cells, the larger the darker; what is 0 or below is left empty.
+
+    Args:
+        values: Shape (rows, columns).
+        rows: Names of the rows, from above.
+        columns: Names of the columns.
+    """
+    from matplotlib.patches import Rectangle
+
+    n_rows, n_columns = values.shape
+    figure, axes = new_axes(5.2, 1.3 + 0.27 * n_rows)
+    largest = max(float(values.max()), 1e-12)
+    for row in range(n_rows):
+        for column in range(n_columns):
+            value = float(values[row, column])
+            if value <= 0:
+                continue
+            shade = 0.05 + 0.5 * value / largest  # words on it stay legible, in the dark as well
+            cell = Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, facecolor=INKS["first"], alpha=shade, linewidth=0)
+            axes.add_patch(cell)
+            if n_columns <= 12:
+                text = f"{value:.2f}" if largest < 10 else f"{value:.3g}"
+                axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=INKS["ink"])
+    axes.set_xlim(-0.5, n_columns - 0.5)
+    axes.set_ylim(n_rows - 0.5, -0.5)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_yticks(np.arange(n_rows), list(rows))
+    axes.set_xticks(np.arange(n_columns), [shorten(name, 18) for name in columns])
+    if max(map(len, columns)) > 42 / n_columns:
+        axes.tick_params(axis="x", labelrotation=45)
+        for label in axes.get_xticklabels():
+            label.set(horizontalalignment="right", rotation_mode="anchor")
+    axes.set_ylabel(say("latent dimension"))
     return figure
 
 
@@ -418,7 +461,7 @@ def path_heatmap(path: Numbers, names: Sequence[str], ends: tuple[str, str]) -> 
     """
     figure, axes = new_axes(5.2, 0.8 + 0.22 * len(names))
     limit = max(1.0, float(np.abs(path).max()))
-    mesh = axes.imshow(path.T, aspect="auto", cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    mesh = axes.imshow(path.T, aspect="auto", cmap=shades(both=True), vmin=-limit, vmax=limit, interpolation="nearest")
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     axes.set_yticks(np.arange(len(names)), [shorten(name, 26) for name in names])
@@ -493,8 +536,8 @@ def latent_histogram(values: Numbers, groups: Sequence[tuple[str, str, Numbers]]
     for _, colour, rows in groups:
         axes.hist(values[rows], bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
         axes.hist(values[rows], bins=bins, histtype="step", linewidth=1.5, color=colour)
-    axes.set_xlabel("mean of z")
-    axes.set_ylabel("examples")
+    axes.set_xlabel(say("mean of z"))
+    axes.set_ylabel(say("examples"))
     return figure
 
 
@@ -520,7 +563,7 @@ def _dimension_ticks(axes: Axes, order: Numbers) -> None:
     places = np.arange(0, len(order), step)
     axes.set_xticks(places, [str(order[place]) for place in places])
     axes.set_xlim(-0.7, len(order) - 0.3)
-    axes.set_xlabel("latent dimension, most informative first")
+    axes.set_xlabel(say("latent dimension, most informative first"))
 
 
 def _count_ticks(axes: Axes) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentkit.report.charts import usage_bars
 from latentkit.report.choosing import examples
+from latentkit.report.language import say
 from latentkit.report.page import Block, Chart, Method, Panels, Section, Strip, Strips, Table
 from latentkit.report.pictures import grid
 from latentkit.report.subject import Subject
@@ -29,22 +30,36 @@ def codebook(subject: Subject) -> Section:
     chart = Chart(
         name="codes-usage",
         art=usage_bars(usage),
-        heading=f"{n_used:,} of {count(n_codes, 'code')} used; perplexity {number(estimator.perplexity_, 3)}",
-        caption="Codes that are never used are capacity that the model does without.",
-        alternative=f"Chart of the frequency of each code; the most frequent has {100 * usage.max():.2g} % of all "
-        f"places, and {n_used:,} of {n_codes:,} occur.",
+        heading=say(
+            "{n_used:,} of {codes} used; perplexity {perplexity}",
+            n_used=n_used,
+            codes=count(n_codes, "code"),
+            perplexity=number(estimator.perplexity_, 3),
+        ),
+        caption=say("Codes that are never used are capacity that the model does without."),
+        alternative=say(
+            "Chart of the frequency of each code; the most frequent has {share:.2g} % of all places, and "
+            "{n_used:,} of {n_codes:,} occur.",
+            share=100 * usage.max(),
+            n_used=n_used,
+            n_codes=n_codes,
+        ),
     )
     return Section(
         key="codes",
-        heading="Codes",
-        lead="Each example is described by a few codes out of a codebook, as a text is by letters. A prior learns "
-        "which codes follow which, and writes new ones.",
+        heading=say("Codes"),
+        lead=say(
+            "Each example is described by a few codes out of a codebook, as a text is by letters. A prior"
+            " learns which codes follow which, and writes new ones."
+        ),
         blocks=[Panels(charts=[chart], size="large"), _cost(subject), _shown(subject)],
         method=[
             Method(
-                "Codes in use",
-                "Frequencies over all places of all the data of fit. The perplexity is the exponential of their "
-                "entropy: the number of codes that, used equally often, would carry as much.",
+                say("Codes in use"),
+                say(
+                    "Frequencies over all places of all the data of fit. The perplexity is the exponential of "
+                    "their entropy: the number of codes that, used equally often, would carry as much."
+                ),
             ),
             *_how(subject),
         ],
@@ -55,16 +70,20 @@ def _cost(subject: Subject) -> Table:
     """Bits of a code where nothing, the frequencies, or the prior are known."""
     places = math.prod(subject.estimator.grid_)
     bits = [
-        ("every code alike", math.log2(subject.estimator.n_codes_)),
-        ("by their frequencies", math.log2(subject.estimator.perplexity_)),
+        (say("every code alike"), math.log2(subject.estimator.n_codes_)),
+        (say("by their frequencies"), math.log2(subject.estimator.perplexity_)),
     ]
     if subject.sample is not None:
-        bits.append(("by the prior over codes", subject.bits_per_code))
+        bits.append((say("by the prior over codes"), subject.bits_per_code))
     return Table(
-        header=["what is known", "bits per code", f"bits per example ({count(places, 'code')})"],
+        header=[
+            say("what is known"),
+            say("bits per code"),
+            say("bits per example ({codes})", codes=count(places, "code")),
+        ],
         rows=[[name, number(each, 3), number(each * places, 4)] for name, each in bits],
         numeric=(1, 2),
-        caption="What the codes cost",
+        caption=say("What the codes cost"),
     )
 
 
@@ -73,37 +92,45 @@ def _shown(subject: Subject) -> Block:
     if subject.sample is not None:
         places = examples(subject, N_EXAMPLES, "codes")
         x, z = subject.sample.x[places], subject.posterior[0][places]
-        names = [f"row {subject.sample.rows[place]:,}" for place in places]
+        names = [say("row {row:,}", row=subject.sample.rows[place]) for place in places]
     else:
         z = subject.latents(subject.source(), N_EXAMPLES, "codes")
-        x, names = None, [f"new {index + 1}" for index in range(N_EXAMPLES)]
+        x, names = None, [say("new {n}", n=index + 1) for index in range(N_EXAMPLES)]
     codes = subject.codes_of(z)
     if not subject.is_images:
         shown = min(codes.shape[1], MOST_SLOTS)
-        more = f" The first {shown} of {count(codes.shape[1], 'slot')}." if shown < codes.shape[1] else ""
+        more = (
+            say(" The first {shown} of {slots}.", shown=shown, slots=count(codes.shape[1], "slot"))
+            if shown < codes.shape[1]
+            else ""
+        )
         return Table(
-            header=["", *(f"slot {slot}" for slot in range(shown))],
+            header=["", *(say("slot {slot}", slot=slot) for slot in range(shown))],
             rows=[[name, *map(str, row[:shown])] for name, row in zip(names, codes.tolist(), strict=True)],
             numeric=range(1, shown + 1),
-            caption=f"Codes of {'some rows' if x is not None else 'new rows'}.{more}",
+            caption=(say("Codes of some rows.") if x is not None else say("Codes of new rows.")) + more,
         )
     back = subject.pictures(subject.decode(z))
     maps = code_maps(codes, colours(subject), subject.estimator.grid_, back.shape[1:3])
-    rows = [("codes", maps, "Codes"), ("reconstruction" if x is not None else "new image", back, "What they decode to")]
+    decoded = "reconstruction" if x is not None else "new-image"
+    label = say("reconstruction") if x is not None else say("new image")
+    rows = [("codes", say("codes"), maps, say("Codes")), (decoded, label, back, say("What they decode to"))]
     if x is not None:
-        rows.insert(0, ("original", subject.pictures(x), "Originals"))
+        rows.insert(0, ("original", say("original"), subject.pictures(x), say("Originals")))
     strips = [
         Strip(
             label=label,
             chart=Chart(
-                name=f"codes-{label.replace(' ', '-')}",
+                name=f"codes-{key}",
                 art=grid(images, columns=len(images)),
-                alternative=f"{what} of {count(len(images), 'example')}, side by side.",
+                alternative=say(
+                    "{what} of {examples}, side by side.", what=what, examples=count(len(images), "example")
+                ),
             ),
         )
-        for label, images, what in rows
+        for key, label, images, what in rows
     ]
-    return Strips(strips=strips, caption="Codes whose vectors are alike have like colours.")
+    return Strips(strips=strips, caption=say("Codes whose vectors are alike have like colours."))
 
 
 def colours(subject: Subject) -> NDArray[np.uint8]:
@@ -146,11 +173,16 @@ def _how(subject: Subject) -> list[Method]:
     known = ""
     if subject.sample is not None:
         rows = count(len(subject.scored[0]), "row")
-        known = f"; by the prior: the mean of -log2 p(c) over {rows} of these data, without class or condition"
+        known = say(
+            "; by the prior: the mean of -log2 p(c) over {rows} of these data, without class or condition", rows=rows
+        )
     return [
         Method(
-            "What the codes cost",
-            "Every code alike: the logarithm to base 2 of the size of the codebook; by their frequencies: that of the "
-            f"perplexity{known}.",
+            say("What the codes cost"),
+            say(
+                "Every code alike: the logarithm to base 2 of the size of the codebook; by their frequencies:"
+                " that of the perplexity{known}.",
+                known=known,
+            ),
         )
     ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentkit.report.charts import distances
 from latentkit.report.choosing import examples, least_likely, pairs_of_classes
+from latentkit.report.language import message, say
 from latentkit.report.latent import latents_of, most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Strip, Strips
 from latentkit.report.pictures import Picture, grid, pairs
@@ -25,7 +26,7 @@ MOST_CLASSES = 12
 #: Samples that are compared with the data.
 N_COMPARED = 200
 #: What the nearest examples are about.
-NEIGHBOURS = "Does the model copy? A sample may resemble an example of the data, and should not be one."
+NEIGHBOURS = message("Does the model copy? A sample may resemble an example of the data, and should not be one.")
 #: Numbers in an image from which on fewer are shown, so that the page stays light.
 LARGE = 6000
 
@@ -65,30 +66,36 @@ def _samples(subject: Subject) -> Section:
             ),
             heading=source.heading,
             caption=source.caption,
-            alternative=f"Grid of {n} images that the model made. {source.heading}.",
+            alternative=say("Grid of {n} images that the model made. {heading}.", n=n, heading=source.heading),
         )
         for source in subject.sources
     ]
-    shown = "the mean of p(x given z), without pixel noise" if subject.has_likelihood else "what it decodes to"
+    shown = (
+        say("the mean of p(x given z), without pixel noise") if subject.has_likelihood else say("what it decodes to")
+    )
     return Section(
         key="samples",
-        heading="Samples",
-        lead="New images, made from random latent codes. None was picked by hand.",
+        heading=say("Samples"),
+        lead=say("New images, made from random latent codes. None was picked by hand."),
         blocks=[Panels(charts=charts, size="large") if charts else needs_ex_post()],
         method=[
             Method(
-                "Samples",
-                f"{n} codes from each distribution, drawn with the run's seed, all shown; each picture is {shown}.",
+                say("Samples"),
+                say(
+                    "{n} codes from each distribution, drawn with the run's seed, all shown; each picture is {shown}.",
+                    n=n,
+                    shown=shown,
+                ),
             )
         ],
     )
 
 
 def _by_class(subject: Subject) -> Section:
-    heading, lead = "Samples by class", "New images of one class at a time."
+    heading, lead = say("Samples by class"), say("New images of one class at a time.")
     names = subject.groups
     if not names:
-        return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
+        return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short=say("Classes"))
     n = 5 if _is_large(subject) else 10
     strips = []
     for index, name in enumerate(names[:MOST_CLASSES]):
@@ -96,25 +103,25 @@ def _by_class(subject: Subject) -> Section:
         chart = Chart(
             name=f"samples-class-{index}",
             art=grid(subject.pictures(x), columns=n),
-            alternative=f"{n} new images of class {name}.",
+            alternative=say("{n} new images of class {name}.", n=n, name=name),
         )
         strips.append(Strip(label=name, chart=chart))
-    more = f" {len(names) - MOST_CLASSES} further classes are not shown." if len(names) > MOST_CLASSES else ""
+    more = say(" {n} further classes are not shown.", n=len(names) - MOST_CLASSES) if len(names) > MOST_CLASSES else ""
     return Section(
         key="classes",
         heading=heading,
         lead=lead,
-        short="Classes",
-        blocks=[Strips(strips=strips, caption=f"{n} images of each class.{more}")],
+        short=say("Classes"),
+        blocks=[Strips(strips=strips, caption=say("{n} images of each class.{more}", n=n, more=more))],
         method=[by_class_method(subject)],
     )
 
 
 def _reconstructions(subject: Subject) -> Section:
-    heading = "Reconstructions"
-    lead = "Originals above, and below them what is left after the way through the latent code and back."
+    heading = say("Reconstructions")
+    lead = say("Originals above, and below them what is left after the way through the latent code and back.")
     if subject.sample is None:
-        return Section(key="reconstructions", heading=heading, lead=lead, blocks=[needs_data("Reconstructions")])
+        return Section(key="reconstructions", heading=heading, lead=lead, blocks=[needs_data(say("Reconstructions"))])
     columns = _columns(subject)
     places = examples(subject, 4 * columns, "reconstructions")
     above = subject.pictures(subject.sample.x[places])
@@ -126,7 +133,9 @@ def _reconstructions(subject: Subject) -> Section:
             Chart(
                 name=f"reconstructions-{index + 1}",
                 art=pairs(above[part], below[part], columns=columns),
-                alternative=f"{count(len(above[part]), 'original')}, each with its reconstruction below.",
+                alternative=say(
+                    "{originals}, each with its reconstruction below.", originals=count(len(above[part]), "original")
+                ),
             )
         )
     return Section(
@@ -134,13 +143,18 @@ def _reconstructions(subject: Subject) -> Section:
         heading=heading,
         lead=lead,
         blocks=[
-            Panels(charts=charts, size="large", caption="In each pair: the original above, its reconstruction below.")
+            Panels(
+                charts=charts, size="large", caption=say("In each pair: the original above, its reconstruction below.")
+            )
         ],
         method=[
             Method(
-                "Reconstructions",
-                f"The mean of p(x given z) at the {latents_of(subject)}. The examples were chosen by the run's seed, "
-                "the classes in turns where there are labels.",
+                say("Reconstructions"),
+                say(
+                    "The mean of p(x given z) at the {latents}. The examples were chosen by the run's seed, "
+                    "the classes in turns where there are labels.",
+                    latents=latents_of(subject),
+                ),
             )
         ],
     )
@@ -151,10 +165,10 @@ def _traversals(subject: Subject) -> Section:
     if subject.sample is not None:
         place = int(examples(subject, 1, "traversal")[0])
         start = subject.posterior[0][place : place + 1]
-        origin = f"row {subject.sample.rows[place]} of the data"
+        origin = say("row {row} of the data", row=subject.sample.rows[place])
     else:
         start = subject.scale()[0][None]
-        origin = "the mean code" if subject.is_deterministic else "z = 0, the centre of the prior"
+        origin = say("the mean code") if subject.is_deterministic else say("z = 0, the centre of the prior")
     strips = []
     for dim in subject.dimensions[: 5 if _is_large(subject) else 8]:
         with torch.inference_mode():
@@ -163,20 +177,35 @@ def _traversals(subject: Subject) -> Section:
         chart = Chart(
             name=f"traversal-{dim}",
             art=_row(subject, x),
-            alternative=f"{steps} images along latent dimension {dim}, from −3 to 3.",
+            alternative=say("{steps} images along latent dimension {dim}, from −3 to 3.", steps=steps, dim=dim),
         )
-        strips.append(Strip(label=f"dimension {dim}", detail=subject.weight(int(dim)), chart=chart))
-    ranked = "" if subject.sample is not None else " Ranked by samples of the model itself, as no data were given."
+        strips.append(Strip(label=say("dimension {dim}", dim=dim), detail=subject.weight(int(dim)), chart=chart))
+    ranked = "" if subject.sample is not None else say(" Ranked by samples of the model itself, as no data were given.")
     return Section(
         key="traversals",
-        heading="Traversals",
-        lead="One latent number moves from −3 to 3 while the others stay: what does this dimension mean?",
-        blocks=[Strips(strips=strips, caption=f"The dimensions {most(subject)}; all start from {origin}.{ranked}")],
+        heading=say("Traversals"),
+        lead=say("One latent number moves from −3 to 3 while the others stay: what does this dimension mean?"),
+        blocks=[
+            Strips(
+                strips=strips,
+                caption=say(
+                    "The dimensions {most}; all start from {origin}.{ranked}",
+                    most=most(subject),
+                    origin=origin,
+                    ranked=ranked,
+                ),
+            )
+        ],
         method=[
             Method(
-                "Traversals",
-                f"{steps} evenly spaced values of one dimension in units of {unit(subject)}; the other "
-                f"dimensions keep the posterior mean of {origin}. Pictures are means of p(x given z).",
+                say("Traversals"),
+                say(
+                    "{steps} evenly spaced values of one dimension in units of {unit}; the other dimensions keep "
+                    "the posterior mean of {origin}. Pictures are means of p(x given z).",
+                    steps=steps,
+                    unit=unit(subject),
+                    origin=origin,
+                ),
             )
         ],
     )
@@ -189,13 +218,15 @@ def _walks(subject: Subject) -> Section:
         chart = Chart(
             name=f"walk-{index}",
             art=_row(subject, way),
-            alternative=f"{steps} images on the way from one random latent vector to another.",
+            alternative=say("{steps} images on the way from one random latent vector to another.", steps=steps),
         )
-        strips.append(Strip(label=f"walk {index + 1}", chart=chart))
+        strips.append(Strip(label=say("walk {index}", index=index + 1), chart=chart))
     return Section(
         key="walks",
-        heading="Walks",
-        lead="From one random latent vector to another: neighbours should be alike, and each step look like the data.",
+        heading=say("Walks"),
+        lead=say(
+            "From one random latent vector to another: neighbours should be alike, and each step look like the data."
+        ),
         blocks=[Strips(strips=strips)] if strips else [needs_ex_post()],
         method=[walk_method(steps)],
     )
@@ -214,17 +245,25 @@ def walk(subject: Subject, n: int, steps: int) -> list[Tensor]:
 def walk_method(steps: int) -> Method:
     """How walks were made, in words."""
     return Method(
-        "Walks",
-        f"{steps} steps on a spherical path between two latent vectors (White, 2016), decoded to the mean. The ends "
-        "are drawn with the run's seed from what sample() draws from; none was picked by hand.",
+        say("Walks"),
+        say(
+            "{steps} steps on a spherical path between two latent vectors (White, 2016), decoded to the "
+            "mean. The ends are drawn with the run's seed from what sample() draws from; none was picked "
+            "by hand.",
+            steps=steps,
+        ),
     )
 
 
 def _neighbours(subject: Subject) -> Section:
-    heading, short = "Nearest examples", "Nearest"
+    heading, short = say("Nearest examples"), say("Nearest")
     if subject.sample is None:
         return Section(
-            key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest examples")], short=short
+            key="neighbours",
+            heading=heading,
+            lead=say(NEIGHBOURS),
+            blocks=[needs_data(say("Nearest examples"))],
+            short=short,
         )
     columns = _columns(subject)
     found = subject.neighbours(N_COMPARED)
@@ -233,7 +272,7 @@ def _neighbours(subject: Subject) -> Section:
     return Section(
         key="neighbours",
         heading=heading,
-        lead=NEIGHBOURS,
+        lead=say(NEIGHBOURS),
         short=short,
         blocks=[
             Panels(
@@ -241,12 +280,12 @@ def _neighbours(subject: Subject) -> Section:
                     Chart(
                         name="neighbours",
                         art=pairs(above, below, columns=columns),
-                        alternative=f"{n} samples, each with the nearest example of the data below.",
+                        alternative=say("{n} samples, each with the nearest example of the data below.", n=n),
                     ),
                     neighbour_chart(found),
                 ],
                 size="large",
-                caption="In each pair: the sample above, the example of the data nearest to it below.",
+                caption=say("In each pair: the sample above, the example of the data nearest to it below."),
             )
         ],
         method=[neighbour_method(subject, found)],
@@ -259,10 +298,14 @@ def neighbour_chart(found: Neighbours) -> Chart:
     return Chart(
         name="neighbour-distances",
         art=distances(found.among_data.numpy(), found.distances.numpy()),
-        heading="Distance to the nearest example",
-        caption="Samples far to the left of the data would be copies; far to the right, they are off the data.",
-        alternative=f"Histogram of distances to the nearest example. Median of samples: {number(float(far), 3)}; of "
-        f"data to the nearest other: {number(float(usual), 3)}.",
+        heading=say("Distance to the nearest example"),
+        caption=say("Samples far to the left of the data would be copies; far to the right, they are off the data."),
+        alternative=say(
+            "Histogram of distances to the nearest example. Median of samples: {far}; of data to the "
+            "nearest other: {usual}.",
+            far=number(float(far), 3),
+            usual=number(float(usual), 3),
+        ),
     )
 
 
@@ -270,30 +313,38 @@ def neighbour_method(subject: Subject, found: Neighbours) -> Method:
     """How neighbours were found, in words."""
     assert subject.sample is not None, "asked only where there are data"
     n, total = found.n_searched, subject.sample.n_total
-    searched = f"all {count(n, 'example')}" if n == total else f"{n:,} of {count(total, 'example')}, drawn by the seed,"
+    searched = (
+        say("all {examples}", examples=count(n, "example"))
+        if n == total
+        else say("{n:,} of {examples}, drawn by the seed,", n=n, examples=count(total, "example"))
+    )
     return Method(
-        "Nearest examples",
-        f"Euclidean distance in model units; {searched} were searched. Blue: "
-        f"{count(len(found.samples), 'sample')}; grey: {count(len(found.among_data), 'example')} of the data, each to "
-        "the nearest other one.",
+        say("Nearest examples"),
+        say(
+            "Euclidean distance in model units; {searched} were searched. Blue: {samples}; grey: "
+            "{examples} of the data, each to the nearest other one.",
+            searched=searched,
+            samples=count(len(found.samples), "sample"),
+            examples=count(len(found.among_data), "example"),
+        ),
     )
 
 
 def by_class_method(subject: Subject) -> Method:
     """How samples of a class were made, in words."""
-    how = "from what was fitted to the codes of the class."
+    how = say("from what was fitted to the codes of the class.")
     if subject.is_discrete:
-        how = "from the prior over codes, given the class."
+        how = say("from the prior over codes, given the class.")
     elif not subject.estimator.classes_:
-        how = "given the class as the condition."
-    return Method("Samples by class", f"As above, {how}")
+        how = say("given the class as the condition.")
+    return Method(say("Samples by class"), say("As above, {how}", how=how))
 
 
 def _interpolations(subject: Subject) -> Section:
-    heading = "Interpolations"
-    lead = "From one example to another through the latent space. The outermost pictures are the originals."
+    heading = say("Interpolations")
+    lead = say("From one example to another through the latent space. The outermost pictures are the originals.")
     if subject.sample is None:
-        return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data("Interpolations")])
+        return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data(say("Interpolations"))])
     means = subject.posterior[0]
     steps = 5 if _is_large(subject) else 9
     strips = []
@@ -303,15 +354,22 @@ def _interpolations(subject: Subject) -> Section:
             x = interpolate(subject.model, *ends, steps=steps)
         way = x.reshape(-1, *subject.event_shape).cpu()
         whole = torch.cat([subject.sample.x[a : a + 1], way, subject.sample.x[b : b + 1]])
-        names = f"{subject.label(a)} to {subject.label(b)}" if subject.class_names else ""
-        ends_text = f"row {subject.sample.rows[a]} to {subject.sample.rows[b]}"
+        names = say("{start} to {end}", start=subject.label(a), end=subject.label(b)) if subject.class_names else ""
+        ends_text = say("row {start} to {end}", start=subject.sample.rows[a], end=subject.sample.rows[b])
         chart = Chart(
             name=f"interpolation-{number_of_pair}",
             art=_row(subject, whole),
-            alternative=f"{steps + 2} images on the way from {ends_text}{f', class {names}' if names else ''}.",
+            alternative=say(
+                "{steps} images on the way from {ends}{of_class}.",
+                steps=steps + 2,
+                ends=ends_text,
+                of_class=say(", class {name}", name=names) if names else "",
+            ),
         )
         strips.append(Strip(label=names or ends_text, detail=ends_text if names else "", chart=chart))
-    blocks: list[Block] = [Strips(strips=strips)] if strips else [Note(text="It takes two examples to go between.")]
+    blocks: list[Block] = (
+        [Strips(strips=strips)] if strips else [Note(text=say("It takes two examples to go between."))]
+    )
     return Section(
         key="interpolations",
         heading=heading,
@@ -319,39 +377,54 @@ def _interpolations(subject: Subject) -> Section:
         blocks=blocks,
         method=[
             Method(
-                "Interpolations",
-                f"{steps} steps on a spherical path between two {latents_of(subject)}s (White, 2016), decoded to the "
-                "mean. The pairs were chosen by the run's seed, of different classes where there are labels.",
+                say("Interpolations"),
+                say(
+                    "{steps} steps on a spherical path between two {latents} (White, 2016), decoded to the "
+                    "mean. The pairs were chosen by the run's seed, of different classes where there are labels.",
+                    steps=steps,
+                    latents=latents_of(subject, many=True),
+                ),
             )
         ],
     )
 
 
 def _least_likely(subject: Subject) -> Section:
-    heading = "Least likely examples"
-    lead = "Where the model is most surprised: oddities, errors in the data, or what it did not learn."
+    heading = say("Least likely examples")
+    lead = say("Where the model is most surprised: oddities, errors in the data, or what it did not learn.")
     if subject.sample is None:
-        return Section(key="unlikely", heading=heading, lead=lead, blocks=[needs_data("Scores")], short="Least likely")
+        return Section(
+            key="unlikely", heading=heading, lead=lead, blocks=[needs_data(say("Scores"))], short=say("Least likely")
+        )
     strips = []
     for place, bound in least_likely(subject, 12):
         row, name = subject.sample.rows[place], subject.label(place)
-        of_class = f", class {name}" if name else ""
+        of_class = say(", class {name}", name=name) if name else ""
         below = subject.reconstructions[place : place + 1]
         both = pairs(subject.pictures(subject.sample.x[place : place + 1]), subject.pictures(below), columns=1)
         chart = Chart(
             name=f"unlikely-{row}",
             art=both,
-            alternative=f"Row {row} with its reconstruction below, {number(bound)} nats{of_class}.",
+            alternative=say(
+                "Row {row} with its reconstruction below, {bound} nats{of_class}.",
+                row=row,
+                bound=number(bound),
+                of_class=of_class,
+            ),
         )
         strips.append(
-            Strip(label=f"row {row}{f' · {name}' if name else ''}", detail=f"{number(bound)} nats", chart=chart)
+            Strip(
+                label=say("row {row}", row=row) + (f" · {name}" if name else ""),
+                detail=say("{bound} nats", bound=number(bound)),
+                chart=chart,
+            )
         )
     return Section(
         key="unlikely",
         heading=heading,
         lead=lead,
-        short="Least likely",
-        blocks=[Strips(strips=strips, inline=True, caption="Original above, reconstruction below.")],
+        short=say("Least likely"),
+        blocks=[Strips(strips=strips, inline=True, caption=say("Original above, reconstruction below."))],
         method=[least_likely_method(subject)],
     )
 
@@ -360,15 +433,19 @@ def least_likely_method(subject: Subject) -> Method:
     """How rows were scored, in words."""
     places, n_importance = subject.scored
     assert subject.sample is not None, "asked only where there are data"
-    what = f"bounds on log p(x) with K = {n_importance}"
+    what = say("bounds on log p(x) with K = {n_importance}", n_importance=n_importance)
     if subject.is_discrete:
-        what = "bounds log p(c) + log p(x given c)"
+        what = say("bounds log p(c) + log p(x given c)")
     if subject.is_deterministic:
-        what = "log p(x given z) of a row's reconstruction"
+        what = say("log p(x given z) of a row's reconstruction")
     return Method(
-        "Least likely",
-        f"The lowest {what} among {count(len(places), 'row')} of the "
-        f"{subject.sample.n_total:,}; rows are counted from 0.",
+        say("Least likely"),
+        say(
+            "The lowest {what} among {rows} of the {n_total:,}; rows are counted from 0.",
+            what=what,
+            rows=count(len(places), "row"),
+            n_total=subject.sample.n_total,
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from latentkit.core.seeds import generator
 from latentkit.report.charts import divergence_bars, latent_histogram, latent_map, variance_bars
+from latentkit.report.language import say
 from latentkit.report.marking import readable
 from latentkit.report.page import Block, Chart, Legend, Method, Note, Panels, Section
 from latentkit.report.style import CLASS_COLOURS, INKS, class_colour
@@ -32,13 +33,15 @@ Groups = list[tuple[str, str, NDArray[np.int64]]]
 
 def needs_data(what: str) -> Note:
     """Say that a part needs data, and how to give them."""
-    return Note(text=f"{what} need data to look at. Give them with:", command="latentkit report RUN DATA")
+    return Note(
+        text=say("{what} need data to look at. Give them with:", what=what), command="latentkit report RUN DATA"
+    )
 
 
 def needs_labels() -> Note:
     """Say that a part needs a model that was fitted with labels."""
     return Note(
-        text="The model was fitted without labels, so it has no classes to sample from. Fit with y, or with:",
+        text=say("The model was fitted without labels, so it has no classes to sample from. Fit with y, or with:"),
         command="latentkit fit DATA -o RUN --labels COLUMN",
     )
 
@@ -46,45 +49,61 @@ def needs_labels() -> Note:
 def needs_ex_post() -> Note:
     """Say that a part needs a distribution of codes to draw from."""
     return Note(
-        text="The model was fitted without a prior of its codes, so it has nothing to draw new ones from. Fit with:",
+        text=say(
+            "The model was fitted without a prior of its codes, so it has nothing to draw new ones from. Fit with:"
+        ),
         command="latentkit fit DATA -o RUN --set ex_post=mixture",
     )
 
 
-def latents_of(subject: Subject) -> str:
-    """What stands for an example in the latent space, in words."""
-    return "code vector" if subject.is_discrete else "posterior mean"
+def latents_of(subject: Subject, *, many: bool = False) -> str:
+    """What stands for an example in the latent space, in words; of many examples."""
+    if subject.is_discrete:
+        return say("code vectors") if many else say("code vector")
+    return say("posterior means") if many else say("posterior mean")
 
 
 def most(subject: Subject) -> str:
     """By what dimensions are ranked, in words."""
-    return "whose codes vary most" if subject.is_deterministic else "with the most KL"
+    return say("whose codes vary most") if subject.is_deterministic else say("with the most KL")
 
 
 def unit(subject: Subject) -> str:
     """What latent dimensions are measured in, in words."""
-    return "the codes' standard deviation" if subject.is_deterministic else "the prior's standard deviation"
+    return say("the codes' standard deviation") if subject.is_deterministic else say("the prior's standard deviation")
 
 
 def dimensions(subject: Subject) -> Section:
     """KL of each latent dimension."""
-    heading = "Latent dimensions"
+    heading = say("Latent dimensions")
     lead = (
-        "A dimension that carries information varies from example to example; one that does not is unused. Unused "
-        "dimensions do no harm."
+        say(
+            "A dimension that carries information varies from example to example; one that does not is "
+            "unused. Unused dimensions do no harm."
+        )
         if subject.is_deterministic
-        else "A dimension that carries information costs KL divergence; one at zero is unused, and the decoder ignores "
-        "it. Unused dimensions do no harm."
+        else say(
+            "A dimension that carries information costs KL divergence; one at zero is unused, and the "
+            "decoder ignores it. Unused dimensions do no harm."
+        )
     )
     if subject.sample is None:
-        return Section(key="dimensions", heading=heading, lead=lead, blocks=[needs_data("The figures per dimension")])
+        return Section(
+            key="dimensions", heading=heading, lead=lead, blocks=[needs_data(say("The figures per dimension"))]
+        )
     figures = subject.summary
     if figures is None:
         return Section(
             key="dimensions",
             heading=heading,
             lead=lead,
-            blocks=[Note(text=f"A spread over examples needs at least two {subject.noun}s, and the data have one.")],
+            blocks=[
+                Note(
+                    text=say(
+                        "A spread over examples needs at least two {nouns}, and the data have one.", nouns=subject.nouns
+                    )
+                )
+            ],
         )
     order = subject.dimensions
     variances = figures.mean_variance.numpy()
@@ -92,44 +111,67 @@ def dimensions(subject: Subject) -> Section:
     charts: list[Chart] = []
     method = [
         Method(
-            "Active dimensions",
-            f"A dimension is active where the code varies over the {count(subject.sample.n, subject.noun)} with a "
-            f"variance above {THRESHOLD:g} (Burda et al., 2016, for posterior means).",
+            say("Active dimensions"),
+            say(
+                "A dimension is active where the code varies over the {rows} with a variance above "
+                "{threshold:g} (Burda et al., 2016, for posterior means).",
+                rows=count(subject.sample.n, subject.noun),
+                threshold=THRESHOLD,
+            ),
         )
     ]
     if figures.kl_per_dimension is not None:
         divergences = figures.kl_per_dimension.numpy()
-        top = ", ".join(f"{index} ({subject.weight(int(index))})" for index in order[:3])
+        top = say(", ").join(f"{index} ({subject.weight(int(index))})" for index in order[:3])
         charts = [
             Chart(
                 name="latent-divergence",
                 art=divergence_bars(divergences, active),
-                heading=f"KL per dimension: {number(float(divergences.sum()), 3)} nats in all",
+                heading=say("KL per dimension: {nats} nats in all", nats=number(float(divergences.sum()), 3)),
+                caption=say("High bars carry the data. Many at 0 beside few high ones: z is larger than it need be."),
                 alternative=(
-                    f"Bar chart of the KL divergence of {count(subject.latent_dim, 'latent dimension')}, sorted. "
-                    f"Largest: {top}."
+                    say(
+                        "Bar chart of the KL divergence of {latent_dimensions}, sorted. Largest: {top}.",
+                        latent_dimensions=count(subject.latent_dim, "latent dimension"),
+                        top=top,
+                    )
                 ),
             )
         ]
         method = [
             Method(
-                "KL per dimension",
-                f"Mean over {count(subject.sample.n, subject.noun)} of KL(q(z_j given x), N(0, 1)), in nats. With a "
-                "full covariance, it is that of the marginal of each dimension. A dimension is active where the "
-                f"posterior mean varies over the {subject.noun}s with a variance above {THRESHOLD:g} (Burda et al., "
-                "2016).",
+                say("KL per dimension"),
+                say(
+                    "Mean over {rows} of KL(q(z_j given x), N(0, 1)), in nats. With a full covariance, it is "
+                    "that of the marginal of each dimension. A dimension is active where the posterior mean "
+                    "varies over the {nouns} with a variance above {threshold:g} (Burda et al., 2016).",
+                    rows=count(subject.sample.n, subject.noun),
+                    nouns=subject.nouns,
+                    threshold=THRESHOLD,
+                ),
             )
         ]
-    what = "code" if subject.is_deterministic else "posterior mean"
-    both = "Both in the same order. " if charts else ""
+    what = say("code") if subject.is_deterministic else say("posterior mean")
+    both = say("Both in the same order. ") if charts else ""
     charts.append(
         Chart(
             name="latent-variance",
             art=variance_bars(variances, order, THRESHOLD),
-            heading=f"{int(active.sum())} of {subject.latent_dim} dimensions are active",
+            heading=say(
+                "{active} of {latent_dim} dimensions are active",
+                active=int(active.sum()),
+                latent_dim=subject.latent_dim,
+            ),
+            caption=say("Points above the dashed line vary from example to example; those below are unused."),
             alternative=(
-                f"Chart of the variance of the {what} per dimension on a logarithmic axis; "
-                f"{int(active.sum())} of {subject.latent_dim} lie above {THRESHOLD:g}."
+                say(
+                    "Chart of the variance of the {what} per dimension on a logarithmic axis; {active} of "
+                    "{latent_dim} lie above {threshold:g}.",
+                    what=what,
+                    active=int(active.sum()),
+                    latent_dim=subject.latent_dim,
+                    threshold=THRESHOLD,
+                )
             ),
         )
     )
@@ -137,59 +179,80 @@ def dimensions(subject: Subject) -> Section:
         key="dimensions",
         heading=heading,
         lead=lead,
-        short="Dimensions",
-        blocks=[Panels(charts=charts, size="large", caption=f"{both}Grey: dimensions that are not active.")],
+        short=say("Dimensions"),
+        blocks=[
+            Panels(charts=charts, size="large", caption=say("{both}Grey: dimensions that are not active.", both=both))
+        ],
         method=method,
     )
 
 
 def space(subject: Subject) -> Section:
     """The data in the latent space, in two dimensions."""
-    heading = "Map of the latent space"
-    lead = "Each point is one example, placed by its latent code. Examples that the model finds alike lie together."
+    heading = say("Map of the latent space")
+    lead = say(
+        "Each point is one example, placed by its latent code. Examples that the model finds alike lie together."
+    )
     if subject.sample is None:
-        return Section(key="map", heading=heading, lead=lead, blocks=[needs_data("Maps")], short="Map")
+        return Section(key="map", heading=heading, lead=lead, blocks=[needs_data(say("Maps"))], short=say("Map"))
     means = subject.posterior[0].double().numpy()
-    means_are = f"{latents_of(subject)}s"
+    means_are = latents_of(subject, many=True)
     labels = subject.sample.labels
     groups, entries = _groups(subject, np.arange(len(means)))
     charts: list[Chart] = []
     method = ""
-    coloured = " coloured by class" if entries else ""
+    coloured = say(" coloured by class") if entries else ""
     titles = _titles(subject)
     if subject.latent_dim == 1:
         art = latent_histogram(means[:, 0], groups)
-        alternative = f"Histogram of the latent mean of {count(len(means), 'example')}{coloured}."
+        alternative = say(
+            "Histogram of the latent mean of {examples}{coloured}.",
+            examples=count(len(means), "example"),
+            coloured=coloured,
+        )
         charts.append(Chart(name="map", art=art, alternative=alternative))
-        method = f"Histogram of the {means_are}; with one latent dimension there is nothing to project."
+        method = say(
+            "Histogram of the {means}; with one latent dimension there is nothing to project.", means=means_are
+        )
     elif subject.latent_dim == 2:
         charts.append(_chart("map", means, groups, ("z 0", "z 1"), "", coloured, titles))
-        method = f"The {means_are} as they are: the latent space has two dimensions."
+        method = say("The {means} as they are: the latent space has two dimensions.", means=means_are)
     else:
         points, shares = _principal_components(means)
-        names = (f"component 1 ({shares[0]:.0%} of the variance)", f"component 2 ({shares[1]:.0%})")
-        charts.append(_chart("map-pca", points, groups, names, "Principal components", coloured, titles))
-        method = (
-            f"Principal components of the {means_are} of {count(len(means), subject.noun)}: a projection that keeps "
-            "distances as far as two dimensions can."
+        names = (
+            say("component 1 ({shares:.0%} of the variance)", shares=shares[0]),
+            say("component 2 ({shares:.0%})", shares=shares[1]),
+        )
+        told = say("The plane in which the codes spread most. What is far apart here is far apart.")
+        charts.append(_chart("map-pca", points, groups, names, say("Principal components"), coloured, titles, told))
+        method = say(
+            "Principal components of the {means} of {rows}: a projection that keeps distances as far"
+            " as two dimensions can.",
+            means=means_are,
+            rows=count(len(means), subject.noun),
         )
         rows = _some(len(means), TSNE_POINTS, subject.seed)
         if len(rows) >= 30:
             neighbours = _neighbour_map(means[rows], subject.seed_of("t-SNE"))
             few, _ = _groups(subject, rows)
             shown = [titles[row] for row in rows] if titles else []
-            charts.append(_chart("map-tsne", neighbours, few, ("", ""), "Neighbourhoods (t-SNE)", coloured, shown))
-            method += (
-                f" t-SNE (scikit-learn, perplexity 30) of {count(len(rows), subject.noun)}: it keeps neighbours "
-                "together; distances between groups and sizes of groups mean nothing."
+            told = say("Neighbours stay together. Sizes of groups, and distances between them, mean nothing.")
+            name = say("Neighbourhoods (t-SNE)")
+            charts.append(_chart("map-tsne", neighbours, few, ("", ""), name, coloured, shown, told))
+            method += say(
+                " t-SNE (scikit-learn, perplexity 30) of {rows}: it keeps neighbours together; distances "
+                "between groups and sizes of groups mean nothing.",
+                rows=count(len(rows), subject.noun),
             )
-    caption = "Point at a point to read its text." if subject.is_text and subject.latent_dim > 1 else ""
+    caption = say("Point at a point to read its text.") if subject.is_text and subject.latent_dim > 1 else ""
     blocks: list[Block] = [Panels(charts=charts, size="large", caption=caption)]
     if entries:
         blocks.append(Legend(entries=entries))
     elif labels is None and not subject.is_table:
-        blocks.append(Note(text="With labels, the points would be coloured by class."))
-    return Section(key="map", heading=heading, lead=lead, blocks=blocks, method=[Method("Map", method)], short="Map")
+        blocks.append(Note(text=say("With labels, the points would be coloured by class.")))
+    return Section(
+        key="map", heading=heading, lead=lead, blocks=blocks, method=[Method(say("Map"), method)], short=say("Map")
+    )
 
 
 def _titles(subject: Subject) -> list[str]:
@@ -208,12 +271,19 @@ def _chart(
     heading: str,
     coloured: str,
     titles: Sequence[str],
+    caption: str = "",
 ) -> Chart:
     return Chart(
         name=name,
         art=latent_map(points, groups, axes_names=axes),
         heading=heading,
-        alternative=f"Scatter plot of {count(len(points), 'example')} in the latent space{coloured}. {heading}",
+        caption=caption,
+        alternative=say(
+            "Scatter plot of {examples} in the latent space{coloured}. {heading}",
+            examples=count(len(points), "example"),
+            coloured=coloured,
+            heading=heading,
+        ),
         titles=[titles[row] for _, _, rows in groups for row in rows] if titles else [],
     )
 
@@ -240,7 +310,7 @@ def _groups(subject: Subject, rows: NDArray[np.int64]) -> tuple[Groups, list[tup
         groups.append((subject.class_names[code], class_colour(place), everything[codes == code]))
         entries.append((subject.class_names[code], place))
     if len(present) > len(shown):
-        entries.append((f"{len(present) - len(shown)} other classes", None))
+        entries.append((say("{n} other classes", n=len(present) - len(shown)), None))
     return groups, entries
 
 

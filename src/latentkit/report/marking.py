@@ -9,26 +9,27 @@ from typing import Final
 
 from latentkit.data.text import with_signs
 from latentkit.evaluation import words_of
+from latentkit.report.language import message, say
 from latentkit.report.page import Piece
 
 __all__ = ["differing", "plain", "readable"]
 
 #: Characters of a text that are shown.
 LONGEST: Final = 320
-#: What stands for a text without a character.
-EMPTY: Final = "(empty)"
+#: What stands for a text of blanks alone, or without a character.
+EMPTY: Final = message("(empty)")
 
 
 def readable(text: str, length: int = LONGEST) -> str:
     r"""Return a text as a page shows it: with signs for what would steer it, and not too long; cut at a blank.
 
     Example:
-        >>> readable("one two three", 9), readable(""), readable("a\tb")
+        >>> readable("one two three", 9), readable(" "), readable("a\tb")
         ('one two …', '(empty)', 'a␉b')
     """
     shown = with_signs(text[: length + 1])
     if len(shown) <= length:
-        return shown or EMPTY
+        return shown if shown.strip() else say(EMPTY)
     start = shown[: length - 1]
     whole_words = re.match(r".*\s", start)
     return f"{whole_words.group() if whole_words and whole_words.end() > length // 2 else start}…"

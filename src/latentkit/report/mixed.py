@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from latentkit.core.seeds import generator
-from latentkit.data.table.frames import to_columns
 from latentkit.evaluation import MixedTable, measure_table
+from latentkit.report.cells import texts_of
+from latentkit.report.language import said, say, sentence
 from latentkit.report.latent import needs_data
 from latentkit.report.page import Method, Note, Section, Table
 from latentkit.report.subject import Subject
@@ -39,31 +40,45 @@ def _columns(subject: Subject) -> Section:
     rows = [
         [
             str(column.name),
-            column.kind,
-            "left out" if column.is_left_out else " × ".join(map(str, column.sizes)),
+            said(column.kind),
+            say("left out") if column.is_left_out else " × ".join(map(str, column.sizes)),
             f"{number(100 * column.missing.share, 2)} %" if column.missing.share else "",
-            column.reason,
+            said(column.reason),
         ]
         for column in columns[:MOST_DESCRIBED]
     ]
     seen = sum(not column.is_left_out for column in columns)
-    caption = f"{count(len(columns), 'column')}, {seen:,} of them learnt.{first_of(MOST_DESCRIBED, len(columns))}"
-    notes = [Note(text=f"{note[0].upper()}{note[1:]}.") for note in subject.schema.notes]
+    caption = say(
+        "{columns}, {seen:,} of them learnt.{more}",
+        columns=count(len(columns), "column"),
+        seen=seen,
+        more=first_of(MOST_DESCRIBED, len(columns)),
+    )
+    notes = [Note(text=sentence(said(note))) for note in subject.schema.notes]
     return Section(
         key="columns",
-        heading="What was recognised",
-        lead="Each column was taken for a kind by its type and by how its cells are written. A wrong kind is the "
-        "cheapest mistake to mend: give the column another type, and fit again.",
-        short="Columns",
+        heading=say("What was recognised"),
+        lead=say(
+            "Each column was taken for a kind by its type and by how its cells are written. A wrong kind "
+            "is the cheapest mistake to mend: give the column another type, and fit again."
+        ),
+        short=say("Columns"),
         blocks=[
-            Table(header=["column", "kind", "codes", "missing", "because"], rows=rows, numeric=(2, 3), caption=caption),
+            Table(
+                header=[say("column"), say("kind"), say("codes"), say("missing"), say("because")],
+                rows=rows,
+                numeric=(2, 3),
+                caption=caption,
+            ),
             *notes,
         ],
         method=[
             Method(
-                "Codes of a column",
-                "Its categories, or its frequent values and the bins between them, whose bounds are quantiles of the "
-                "data of fit; missing is one code more where something was missing.",
+                say("Codes of a column"),
+                say(
+                    "Its categories, or its frequent values and the bins between them, whose bounds are quantiles"
+                    " of the data of fit; missing is one code more where something was missing."
+                ),
             )
         ],
     )
@@ -74,20 +89,23 @@ def _samples(subject: Subject) -> Section:
     rows = subject.estimator.sample(6, random_state=subject.seed_of("rows"))
     return Section(
         key="samples",
-        heading="Samples",
-        lead="New rows, in the form of the table; the columns of a row are drawn together.",
+        heading=say("Samples"),
+        lead=say("New rows, in the form of the table; the columns of a row are drawn together."),
         blocks=[
             Table(
                 header=names[:MOST_SHOWN],
-                rows=list(zip(*_texts(subject, rows)[:MOST_SHOWN], strict=True)),
-                caption=f"Six new rows, as sample() gives them.{first_of(MOST_SHOWN, len(names))}",
+                rows=list(zip(*texts_of(subject, rows)[:MOST_SHOWN], strict=True)),
+                caption=say("Six new rows, as sample() gives them.{more}", more=first_of(MOST_SHOWN, len(names))),
             )
         ],
         method=[
             Method(
-                "Samples",
-                f"Latent vectors drawn with the run's seed, {subject.origin}, and for each a draw of every column "
-                "from p(x given z).",
+                say("Samples"),
+                say(
+                    "Latent vectors drawn with the run's seed, {origin}, and for each a draw of every column from"
+                    " p(x given z).",
+                    origin=subject.origin,
+                ),
             )
         ],
     )
@@ -98,10 +116,10 @@ def _compared(subject: Subject) -> Section:
     if subject.sample is None:
         return Section(
             key="synthetic",
-            heading="New rows beside real ones",
-            lead="Good new rows spread as the real ones do, column by column and pair by pair.",
-            short="New rows",
-            blocks=[needs_data("Charts that compare new rows with real ones")],
+            heading=say("New rows beside real ones"),
+            lead=say("Good new rows spread as the real ones do, column by column and pair by pair."),
+            short=say("New rows"),
+            blocks=[needs_data(say("Charts that compare new rows with real ones"))],
         )
     split = subject.split
     if split is None or min(map(len, split)) < FEWEST:
@@ -116,16 +134,27 @@ def _compared(subject: Subject) -> Section:
 
 def _no_figures(subject: Subject) -> Note:
     """Why there are no figures of quality: without those of privacy they would praise copies."""
-    why = "Figures of quality stand here together with those of privacy, for copies of real rows have the best quality."
+    why = say(
+        "Figures of quality stand here together with those of privacy, for copies of real rows have the best quality."
+    )
     if subject.split is None:
         return Note(
-            text=f"{why} That takes the data of the fit, with the rows that were held out, and these are others. Give "
-            "them with:",
+            text=say(
+                "{why} That takes the data of the fit, with the rows that were held out, and these are "
+                "others. Give them with:",
+                why=why,
+            ),
             command="latentkit report RUN DATA",
         )
     return Note(
-        text=f"{why} That takes at least {FEWEST} rows that were learnt from and {FEWEST} that were held out; here are "
-        f"{len(subject.split[0])} and {len(subject.split[1])}. Fit with more rows, or with:",
+        text=say(
+            "{why} That takes at least {fewest} rows that were learnt from and {fewest} that were held "
+            "out; here are {n_train} and {n_held_out}. Fit with more rows, or with:",
+            why=why,
+            fewest=FEWEST,
+            n_train=len(subject.split[0]),
+            n_held_out=len(subject.split[1]),
+        ),
         command="latentkit fit DATA -o RUN --set validation_fraction=0.2",
     )
 
@@ -147,25 +176,27 @@ def _some(subject: Subject, rows: torch.Tensor) -> NDArray[np.int64]:
 
 
 def _cells(subject: Subject) -> Section:
-    heading, short = "Least probable cells", "Odd cells"
-    lead = (
-        "Cells that hardly fit the rest of their row: errors of typing, oddities, or what the model did not learn. A "
-        "first look, and no verdict."
+    heading, short = say("Least probable cells"), say("Odd cells")
+    lead = say(
+        "Cells that hardly fit the rest of their row: errors of typing, oddities, or what the model "
+        "did not learn. A first look, and no verdict."
     )
     if subject.sample is None:
-        return Section(key="cells", heading=heading, lead=lead, blocks=[needs_data("Scores of cells")], short=short)
+        return Section(
+            key="cells", heading=heading, lead=lead, blocks=[needs_data(say("Scores of cells"))], short=short
+        )
     places = torch.randperm(subject.sample.n, generator=generator(subject.seed, "report", "cells"))[:MOST_SCORED]
     rows = subject.sample.rows[places.sort().values.numpy()]
     scores = subject.estimator.score_cells(subject.rows_of(rows))
     usual = [float(column[~np.isnan(column)].mean()) if not np.isnan(column).all() else np.nan for column in scores.T]
     chosen = _oddest(scores - np.array(usual))
     if not chosen:
-        note = Note(text="No cell of these rows has a value that the model knows.")
+        note = Note(text=say("No cell of these rows has a value that the model knows."))
         return Section(key="cells", heading=heading, lead=lead, blocks=[note], short=short)
     odd = subject.rows_of(rows[[row for row, _ in chosen]])
     shown = np.ones((len(chosen), scores.shape[1]), np.bool_)
     shown[np.arange(len(chosen)), [column for _, column in chosen]] = False
-    given, expected = _texts(subject, odd), _texts(subject, subject.estimator.recover(odd, shown))
+    given, expected = texts_of(subject, odd), texts_of(subject, subject.estimator.recover(odd, shown))
     table = [
         [
             f"{rows[row]:,}",
@@ -184,19 +215,32 @@ def _cells(subject: Subject) -> Section:
         short=short,
         blocks=[
             Table(
-                header=["row", "column", "value", "given the rest, rather", "log p, nats", "usual"],
+                header=[
+                    say("row"),
+                    say("column"),
+                    say("value"),
+                    say("given the rest, rather"),
+                    say("log p, nats"),
+                    say("usual"),
+                ],
                 rows=table,
                 numeric=(0, 4, 5),
-                caption=f"Of {count(len(rows), 'row')}, counted from 0; of one column {MOST_OF_COLUMN} at most.",
+                caption=say(
+                    "Of {rows}, counted from 0; of one column {most} at most.",
+                    rows=count(len(rows), "row"),
+                    most=MOST_OF_COLUMN,
+                ),
             )
         ],
         method=[
             Method(
-                "Least probable cells",
-                "log p(cell given all other cells of its row), with 8 draws of z from q(z given these), as "
-                "score_cells() gives it. Cells are ranked by how far that lies below the mean of their column, which "
-                "stands as usual: columns of many values are improbable cell by cell. What the rest of the row "
-                "suggests is the mean of a number, and the most probable category.",
+                say("Least probable cells"),
+                say(
+                    "log p(cell given all other cells of its row), with 8 draws of z from q(z given these), as "
+                    "score_cells() gives it. Cells are ranked by how far that lies below the mean of their "
+                    "column, which stands as usual: columns of many values are improbable cell by cell. What the "
+                    "rest of the row suggests is the mean of a number, and the most probable category."
+                ),
             )
         ],
     )
@@ -214,19 +258,3 @@ def _oddest(excess: NDArray[np.float64]) -> list[tuple[int, int]]:
             of_column[column] += 1
             result.append((row, column))
     return result
-
-
-def _texts(subject: Subject, data: Any) -> list[Sequence[str]]:
-    """The cells of a table as texts, column by column."""
-    table = to_columns(data).ordered(subject.schema.feature_names)
-    return [
-        [_text(cell, is_missing) for cell, is_missing in zip(cells.to_pylist(), column.read(cells)[1], strict=True)]
-        for column, cells in zip(subject.schema.columns, table.arrays, strict=True)
-    ]
-
-
-def _text(cell: Any, is_missing: bool) -> str:
-    if is_missing:
-        return "missing"
-    text = number(cell, 6) if isinstance(cell, float) else str(cell)
-    return text if len(text) <= 40 else f"{text[:39]}…"

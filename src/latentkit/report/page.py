@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from latentkit.report.language import language, message, say
 from latentkit.report.pictures import Picture
 from latentkit.report.style import CLASS_COLOURS, INKS, draw_svg
 
@@ -42,11 +43,13 @@ class Tile:
         value: The figure, short.
         label: What it is.
         detail: How it was found, in a few words.
+        interval: Between which values it lies with 95 % confidence; empty where nothing is said of that.
     """
 
     value: str
     label: str
     detail: str = ""
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +255,18 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A whole report."""
+    """A whole page.
+
+    Attributes:
+        title: Heading, and title of the window.
+        summary: What it is about, in a sentence or two.
+        tiles: Key figures, the most important first.
+        sections: Its parts.
+        version: Of latentkit.
+        notes: What is good to know before reading the figures.
+        kind: What sort of page it is, in a word.
+        is_level: Whether no key figure stands out before the others.
+    """
 
     title: str
     summary: str
@@ -260,19 +274,24 @@ class Page:
     sections: Sequence[Section]
     version: str
     notes: Sequence[str] = field(default_factory=tuple)
+    kind: str = message("report")
+    is_level: bool = False
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML; every text is escaped, and nothing in it points outside."""
+    """Return the page as HTML, in the language of :func:`~latentkit.report.language.in_language`.
+
+    Every text is escaped, and nothing in the page points outside.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     def art(chart: Chart) -> Markup:
         if isinstance(chart.art, Picture):
             data = base64.b64encode(chart.art.png).decode()
-            return Markup(
-                '<img class="pixels" src="data:image/png;base64,{}" width="{}" height="{}" alt="{}" decoding="async">'
-            ).format(data, chart.art.width, chart.art.height, chart.alternative)
+            return Markup('<img class="pixels" src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
+                data, chart.art.width, chart.art.height, chart.alternative
+            )
         return Markup(draw_svg(chart.art, name=chart.name, title=chart.alternative, titles=chart.titles))
 
     environment = Environment(
@@ -286,4 +305,4 @@ def render(page: Page) -> str:
     environment.filters["art"] = art
     environment.filters["kind"] = lambda block: type(block).__name__
     template = environment.get_template("report.html")
-    return template.render(page=page, inks=INKS, class_colours=CLASS_COLOURS)
+    return template.render(page=page, inks=INKS, class_colours=CLASS_COLOURS, say=say, language=language())

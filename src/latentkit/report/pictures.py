@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Picture", "grid", "heat", "pairs"]
+__all__ = ["Picture", "grid", "heat", "heated", "pairs"]
 
 Pixels = NDArray[np.uint8]
 
@@ -73,11 +73,20 @@ def heat(image: Pixels, values: NDArray[np.float64], other: Pixels) -> Pixels:
     Returns:
         Shape (3, height, width, 4).
     """
+    return np.stack([_rgba(image), heated(values), _rgba(other)])
+
+
+def heated(values: NDArray[np.float64]) -> Pixels:
+    """Return values over pixels as colours, shape (height, width, 4): 0 and below is black, the largest the lightest.
+
+    Args:
+        values: One for each pixel, shape (height, width).
+    """
     import matplotlib as mpl
 
     high = float(values.max())
     shares = np.clip(values, 0.0, None) / high if high > 0 else np.zeros_like(values)
-    return np.stack([_rgba(image), mpl.colormaps["magma"](shares, bytes=True), _rgba(other)])
+    return np.asarray(mpl.colormaps["magma"](shares, bytes=True), np.uint8)
 
 
 def _compose(images: Pixels, columns: int, *, gaps: int | None, missing: list[int] | None = None) -> Picture:

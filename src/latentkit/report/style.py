@@ -11,13 +11,15 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-__all__ = ["CLASS_COLOURS", "INKS", "class_colour", "draw_png", "draw_svg", "house_style", "new_axes", "tidy"]
+__all__ = ["CLASS_COLOURS", "INKS", "class_colour", "draw_png", "draw_svg", "house_style", "new_axes", "shades", "tidy"]
 
 #: Colours by role, in light; Okabe and Ito's palette, darkened where a thin line on white needs it. The values are
 #: all different, because drawing an SVG recognises a role by its value.
@@ -48,9 +50,22 @@ CLASS_COLOURS: tuple[str, ...] = (
     "#7a4a21",
 )
 
-#: The typefaces of the page, with the one that every matplotlib has for PNG files.
-_FAMILY = ["DejaVu Sans"]
-_PAGE_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', Helvetica, Arial, sans-serif"
+#: The typeface of charts that every matplotlib has, and those with Chinese characters, of which it takes what there is:
+#: to measure words, and to draw them in PNG files. In a page, charts have the typefaces of the page.
+_FAMILY = "DejaVu Sans"
+_CHINESE = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "WenQuanYi Micro Hei",
+    "SimHei",
+    "Arial Unicode MS",
+)
+#: The two ends of maps of colours, seen on light and on dark grounds: they are laid on them in shades.
+_ENDS = ("#d9731a", "#2580c3")
 
 
 def class_colour(index: int) -> str:
@@ -118,7 +133,7 @@ def draw_svg(figure: Figure, *, name: str, title: str, titles: Sequence[str] = (
         text = text.replace(value, f"var(--{role})")
     for index, value in enumerate(CLASS_COLOURS):
         text = text.replace(value, f"var(--c{index})")
-    text = text.replace("'DejaVu Sans'", _PAGE_FAMILY).replace("DejaVu Sans", _PAGE_FAMILY)
+    text = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--face)", text)
     size = re.search(r'viewBox="[^"]*"', text)
     assert size is not None, "matplotlib writes a viewBox"
     head = f'<svg class="chart" role="img" aria-label="{escape(title)}" {size.group()}>'
@@ -155,6 +170,25 @@ def _lighter(group: re.Match[str]) -> str:
     return f"{text[: text.index('>')]} {style.group()}>{points}"
 
 
+def shades(*, both: bool) -> Colormap:
+    """Colours of a map that let the ground through: from nothing to blue, or from orange over nothing to blue."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    low, high = (to_rgb(colour) for colour in _ENDS)
+    middle = [(*high, 0.0)] if not both else [(*low, 1.0), (*low, 0.0), (*high, 0.0)]
+    places = [0.0, 1.0] if not both else [0.0, 0.5, 0.5, 1.0]
+    return LinearSegmentedColormap.from_list("shades", list(zip(places, [*middle, (*high, 1.0)], strict=True)))
+
+
+@cache
+def _families() -> list[str]:
+    """The typefaces that this machine has."""
+    from matplotlib.font_manager import fontManager
+
+    there = {font.name for font in fontManager.ttflist}
+    return [_FAMILY, *(name for name in _CHINESE if name in there)]
+
+
 @contextmanager
 def house_style() -> Iterator[None]:
     """Matplotlib's settings inside the block, or the function that it decorates; the user's own are back after it."""
@@ -162,7 +196,7 @@ def house_style() -> Iterator[None]:
 
     settings: dict[Any, Any] = {
         "font.family": "sans-serif",
-        "font.sans-serif": _FAMILY,
+        "font.sans-serif": _families(),
         "font.size": 9.5,
         "text.color": INKS["ink"],
         "axes.unicode_minus": True,

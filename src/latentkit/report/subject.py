@@ -18,13 +18,15 @@ from latentkit.core.seeds import derive_seed, generator
 from latentkit.data import Dataset, learn_table_schema
 from latentkit.data.containers import to_array
 from latentkit.data.table.frames import take_rows
+from latentkit.estimators import LatentExplanation
 from latentkit.estimators.codes import PRIOR
 from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.encoding import EncodingTasks
 from latentkit.estimators.ex_post import ex_post_name, in_words
 from latentkit.estimators.generating import GenerativeTasks
 from latentkit.evaluation import LatentSummary, LikelihoodEstimate, Perplexity, perplexity, summarize_latents
-from latentkit.models import CodePrior, VariationalAutoencoder, inference_batch_size, map_batches
+from latentkit.models import CodePrior, VariationalAutoencoder, decoding_operations, inference_batch_size, map_batches
+from latentkit.report.language import message, said, say
 from latentkit.report.wording import number
 from latentkit.tasks import sample_latents
 
@@ -36,6 +38,8 @@ MOST_ROWS = 2000
 MOST_NUMBERS = 1 << 26
 #: Floating-point operations that the bound may cost: some seconds on one core.
 LIKELIHOOD_BUDGET = 1.5e11
+#: Rows on which the meaning of dimensions is measured, at most; numbers of an example from which on it takes long.
+N_EXPLAINED, LARGE = 1000, 6000
 #: Texts of the model that are compared with the data.
 N_OWN_TEXTS = 500
 
@@ -113,6 +117,9 @@ class Subject:
         detector: Detector of odd rows that was fitted beside it; None for none.
     """
 
+    #: Rows without which nothing is said of what dimensions mean.
+    FEWEST = 20
+
     def __init__(
         self, estimator: GenerativeTasks, data: Dataset | None, *, detector: AnomalyDetector | None = None
     ) -> None:
@@ -178,8 +185,13 @@ class Subject:
 
     @property
     def noun(self) -> str:
-        """What one example is called."""
-        return "text" if self.is_text else "row"
+        """What one example is called: a message."""
+        return message("text") if self.is_text else message("row")
+
+    @property
+    def nouns(self) -> str:
+        """What examples are called, in the language of the page."""
+        return say("texts") if self.is_text else say("rows")
 
     def seen(self, places: NDArray[np.int64]) -> list[str]:
         """Texts of the sample as the model sees them: cut to its length, and words that it does not know unknown."""
@@ -204,7 +216,7 @@ class Subject:
         names = self.schema.feature_names
         if names is not None:
             return tuple(str(name) for name in names)
-        return tuple(f"column {index}" for index in range(self.event_shape[0]))
+        return tuple(say("column {n}", n=index) for index in range(self.event_shape[0]))
 
     def values(self, x: Tensor) -> NDArray[np.float64]:
         """Rows in the user's units, shape (n, features)."""
@@ -259,30 +271,41 @@ class Subject:
     @property
     def value_name(self) -> str:
         """What the objective's value is."""
-        return str(self.estimator._value_name)  # noqa: SLF001 (of our own)
+        return said(self.estimator._value_name)  # noqa: SLF001 (of our own)
 
     @property
     def value_unit(self) -> str:
         """Unit of the objective's value; empty for none."""
-        return str(self.estimator._value_unit)  # noqa: SLF001 (of our own)
+        return said(self.estimator._value_unit)  # noqa: SLF001 (of our own)
 
     @cached_property
     def sources(self) -> list[Source]:
         """What new examples are drawn from, first what sample() takes."""
         result = []
         if self.ex_post is not None:
-            caption = "What sample() gives: codes drawn from where the training data lie."
-            result.append(Source("ex-post", f"From the fitted {self.ex_post_name}", caption, self.ex_post()))
+            caption = say("What sample() gives: codes drawn from where the training data lie.")
+            result.append(
+                Source(
+                    "ex-post",
+                    say("From the fitted {prior}", prior=self.ex_post_name),
+                    caption,
+                    self.ex_post(),
+                )
+            )
         if self.is_discrete:
-            caption = "What sample() gives: codes drawn one after the other, each given those before it."
-            result.append(Source("prior", "From the prior over codes", caption, self.source()))
-            caption = "Every code alike and on its own: what the prior adds is the difference."
-            result.append(Source("uniform", "From uniform codes", caption, self.prior()))
+            caption = say("What sample() gives: codes drawn one after the other, each given those before it.")
+            result.append(Source("prior", say("From the prior over codes"), caption, self.source()))
+            caption = say("Every code alike and on its own: what the prior adds is the difference.")
+            result.append(Source("uniform", say("From uniform codes"), caption, self.prior()))
         elif not self.is_deterministic and (self.has_encoder or self.ex_post is None):
-            caption = "Codes from the prior of training; blurs and hybrids show the gaps between it and the data."
+            caption = say("Codes from the prior of training; blurs and hybrids show the gaps between it and the data.")
             if not self.has_encoder:
-                caption = "What sample() gives."
-            heading = "From N(0, I)" if self.has_encoder or not self.has_likelihood else "From a normal distribution"
+                caption = say("What sample() gives.")
+            heading = (
+                say("From N(0, I)")
+                if self.has_encoder or not self.has_likelihood
+                else say("From a normal distribution")
+            )
             result.append(Source("prior", heading, caption, self.prior()))
         return result
 
@@ -314,12 +337,14 @@ class Subject:
     @property
     def ex_post_name(self) -> str:
         """What was fitted to the codes after training, in words."""
-        return in_words(ex_post_name(self.estimator))
+        return said(in_words(ex_post_name(self.estimator)))
 
     @property
     def origin(self) -> str:
         """What sample() draws latent vectors from, in words."""
-        return "from the prior" if self.ex_post is None else f"from the fitted {self.ex_post_name}"
+        return (
+            say("from the prior") if self.ex_post is None else say("from the fitted {prior}", prior=self.ex_post_name)
+        )
 
     def seed_of(self, purpose: str) -> int:
         """A seed for one purpose."""
@@ -346,8 +371,8 @@ class Subject:
         if figures is None:
             return ""
         if figures.kl_per_dimension is None:
-            return f"sd {number(float(figures.mean_variance[dim].sqrt()), 3)}"
-        return f"{number(float(figures.kl_per_dimension[dim]), 3)} nats"
+            return say("sd {sd}", sd=number(float(figures.mean_variance[dim].sqrt()), 3))
+        return say("{nats} nats", nats=number(float(figures.kl_per_dimension[dim]), 3))
 
     def latents(self, distribution: Distribution, n: int, *purpose: str) -> Tensor:
         """Draws of z for one purpose, shape (n, latent)."""
@@ -388,6 +413,21 @@ class Subject:
         source = self.ex_post() if self.ex_post is not None else self.prior()
         own = self.draw(self.latents(source, 512, "own data"), "own data")
         return summarize_latents(*self._encode(own))
+
+    @cached_property
+    def explanation(self) -> LatentExplanation | None:
+        """What each latent dimension does, on some rows of the sample, whose places it counts; None of too few rows."""
+        assert self.sample is not None, "asked only where there are data"
+        if self.sample.n < self.FEWEST:
+            return None
+        names = None
+        if self.sample.labels is not None:
+            names = {say("class"): np.array([self.class_names[code] for code in self.sample.labels])}
+        is_large = math.prod(self.event_shape) > LARGE
+        found: LatentExplanation = self.estimator.explain_latents(
+            self.sample.data, names, n_rows=N_EXPLAINED, n_dims=4 if is_large else 10
+        )
+        return found
 
     @cached_property
     def dimensions(self) -> NDArray[np.int64]:
@@ -443,18 +483,8 @@ class Subject:
         return places.sort().values.numpy(), n_importance
 
     def _decoding_operations(self) -> float:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
-        with FlopCounterMode(display=False) as counter:
-            p = self.model.decode(torch.zeros(1, self.latent_dim, device=self.device))
-            if self.is_table:  # whose decoder works where cells are scored, each given those before it
-                p.log_prob(torch.zeros(1, *self.event_shape, device=self.device))
-            if self.is_text:
-                assert self.sample is not None, "asked only where there are data"
-                p.log_prob(self.sample.x[:1].to(self.device))  # as wide as the longest text
-        # Beside the products: the likelihood's own work, which weighs most where the decoder is small.
-        return float(counter.get_total_flops()) + 100.0 * math.prod(self.event_shape)
+        assert self.sample is not None, "asked only where there are data"
+        return decoding_operations(self.model, self.sample.x[:1].to(self.device), self.latent_dim)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         order = self.schema.lengths(x).argsort(stable=True) if self.is_text else torch.arange(len(x))

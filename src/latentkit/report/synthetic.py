@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from latentkit.evaluation import Figure, MixedTable, column_shapes, pair_associations
 from latentkit.evaluation.mixed_table import check_tables, code_categories
 from latentkit.report.charts import association_map, category_bars, marginal
+from latentkit.report.language import said, say, sentence
 from latentkit.report.page import Block, Chart, Method, Panels, Section, Table
 from latentkit.report.wording import count, first_of, number
 
@@ -45,7 +46,11 @@ def compare_tables(real: MixedTable, synthetic: MixedTable, *, figures: Sequence
         Panels(
             charts=[_column(real, synthetic, place, distances) for place in range(len(real.names))[:MOST_CHARTS]],
             size="small",
-            caption=f"Grey: {count(real.n, 'real row')}. Blue: {count(synthetic.n, 'new row')}."
+            caption=say(
+                "Grey: {real_rows}. Blue: {new_rows}.",
+                real_rows=count(real.n, "real row"),
+                new_rows=count(synthetic.n, "new row"),
+            )
             + first_of(MOST_CHARTS, len(real.names)),
         )
     )
@@ -53,10 +58,12 @@ def compare_tables(real: MixedTable, synthetic: MixedTable, *, figures: Sequence
         blocks.append(_pairs(real, synthetic))
     return Section(
         key="synthetic",
-        heading="New rows beside real ones",
-        lead="Good new rows spread as the real ones do, column by column, and their columns hang together in the same "
-        "way. They repeat no real row more often than real rows repeat each other.",
-        short="New rows",
+        heading=say("New rows beside real ones"),
+        lead=say(
+            "Good new rows spread as the real ones do, column by column, and their columns hang together "
+            "in the same way. They repeat no real row more often than real rows repeat each other."
+        ),
+        short=say("New rows"),
         blocks=blocks,
         method=_methods(figures),
     )
@@ -68,10 +75,13 @@ def _table_of(figures: Sequence[Figure]) -> Table:
         return f"{number(figure.value)}{error}"
 
     return Table(
-        header=["figure", "new rows", "to be expected", "of", "better is"],
-        rows=[[f.name, value(f), number(f.floor), f.floor_of, f.better] for f in figures],
+        header=[say("figure"), say("new rows"), say("to be expected"), say("of"), say("better is")],
+        rows=[
+            [said(f.name), value(f), "" if f.floor is None else number(f.floor), said(f.floor_of), said(f.better)]
+            for f in figures
+        ],
         numeric=(1, 2),
-        caption="Quality and privacy belong together: copies of real rows have the best quality and no privacy.",
+        caption=say("Quality and privacy belong together: copies of real rows have the best quality and no privacy."),
     )
 
 
@@ -81,13 +91,23 @@ def _column(real: MixedTable, synthetic: MixedTable, place: int, distances: dict
     holes = ""
     if real.is_categorical[place]:
         of_real, of_new, labels = _frequencies(cells, real.categories.get(name, ()))
-        art, kind = category_bars(of_real, of_new, labels, name=name), "Frequencies"
+        art, kind = category_bars(of_real, of_new, labels, name=name), say("Frequencies")
     else:
         numbers = [column[~np.isnan(column)] for column in cells]
-        art, kind = marginal(numbers[0] if len(numbers[0]) else None, numbers[1], name=name), "Histogram"
+        art, kind = marginal(numbers[0] if len(numbers[0]) else None, numbers[1], name=name), say("Histogram")
         if any(missing):
-            holes = f"Missing: {_percent(missing[0])} of real, {_percent(missing[1])} of new rows."
-    alternative = f"{kind} of {name} in real and new rows; they differ by {_percent(distances[name])}. {holes}"
+            holes = say(
+                "Missing: {real} of real, {new} of new rows.",
+                real=_percent(missing[0]),
+                new=_percent(missing[1]),
+            )
+    alternative = say(
+        "{kind} of {name} in real and new rows; they differ by {share}. {holes}",
+        kind=kind,
+        name=name,
+        share=_percent(distances[name]),
+        holes=holes,
+    )
     return Chart(name=f"column-{place}", art=art, alternative=alternative.strip(), caption=holes)
 
 
@@ -103,7 +123,7 @@ def _frequencies(
     columns = [known[:, top]]
     labels = [names[code] if code < len(names) else str(code) for code in top]
     n_rest = len(order) - len(top)
-    for label, share in ((count(n_rest, "other"), rest), ("missing", missing)):
+    for label, share in ((count(n_rest, "other"), rest), (say("missing"), missing)):
         if share.any():
             columns.append(share[:, None])
             labels.append(label)
@@ -117,26 +137,34 @@ def _pairs(real: MixedTable, synthetic: MixedTable) -> Panels:
     of_real, of_synthetic = (pair_associations(table, like=real) for table in (real, synthetic))
     difference = of_synthetic - of_real
     largest = np.unravel_index(np.argmax(np.abs(difference)), difference.shape)
-    worst = " and ".join(real.names[place] for place in largest)
+    worst = say(" and ").join(real.names[place] for place in largest)
     charts = [
         Chart(
             name=f"pairs-{key}",
             art=association_map(values, real.names, is_difference=key == "difference"),
             heading=heading,
-            alternative=f"Map of Cramer's V for each pair of columns, {heading.lower()}.{more}",
+            alternative=say(
+                "Map of Cramer's V for each pair of columns, {which}.{more}", which=heading.lower(), more=more
+            ),
         )
         for key, values, heading, more in (
-            ("real", of_real, "Real rows", ""),
-            ("synthetic", of_synthetic, "New rows", ""),
+            ("real", of_real, say("Real rows"), ""),
+            ("synthetic", of_synthetic, say("New rows"), ""),
             (
-                *("difference", difference, "New less real"),
-                f" The largest difference is {number(float(difference[largest]), 2)}, of {worst}.",
+                *("difference", difference, say("New less real")),
+                say(
+                    " The largest difference is {largest}, of {worst}.",
+                    largest=number(float(difference[largest]), 2),
+                    worst=worst,
+                ),
             ),
         )
     ]
     return Panels(
         charts=charts,
-        caption="How much each pair of columns tells about each other: Cramer's V, 0 for nothing, 1 for everything."
+        caption=say(
+            "How much each pair of columns tells about each other: Cramer's V, 0 for nothing, 1 for everything."
+        )
         + first_of(MOST_MAPPED, len(shown)),
     )
 
@@ -144,17 +172,22 @@ def _pairs(real: MixedTable, synthetic: MixedTable) -> Panels:
 def _methods(figures: Sequence[Figure]) -> list[Method]:
     return [
         Method(
-            "Columns of new rows",
-            f"Histograms have 24 bins and equal areas; of categories, the {MOST_CATEGORIES} most frequent have bars. "
-            "Columns differ by the Kolmogorov-Smirnov distance of numbers, and the total variation of categories, with "
-            "missing as a value.",
+            say("Columns of new rows"),
+            say(
+                "Histograms have 24 bins and equal areas; of categories, the {most} most frequent "
+                "have bars. Columns differ by the Kolmogorov-Smirnov distance of numbers, and the total "
+                "variation of categories, with missing as a value.",
+                most=MOST_CATEGORIES,
+            ),
         ),
         Method(
-            "Pairs of columns",
-            "Cramer's V of the contingency table of both columns, numbers in at most 10 bins bounded by quantiles of "
-            "the real rows, missing as a value. Few rows raise it by chance.",
+            say("Pairs of columns"),
+            say(
+                "Cramer's V of the contingency table of both columns, numbers in at most 10 bins bounded by "
+                "quantiles of the real rows, missing as a value. Few rows raise it by chance."
+            ),
         ),
-        *(Method(figure.name, f"{figure.computed_with}.") for figure in figures),
+        *(Method(said(figure.name), sentence(said(figure.computed_with))) for figure in figures),
     ]
 
 

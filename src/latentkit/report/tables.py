@@ -21,6 +21,7 @@ from latentkit.report.images import (
     walk,
     walk_method,
 )
+from latentkit.report.language import say
 from latentkit.report.latent import latents_of, most, needs_data, needs_ex_post, needs_labels, unit
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
 from latentkit.report.subject import Source, Subject
@@ -64,7 +65,7 @@ def _centre(subject: Subject) -> NDArray[np.float64]:
 def _samples(subject: Subject) -> Section:
     names = subject.feature_names
     if not subject.sources:
-        return Section(key="samples", heading="Samples", lead="New rows.", blocks=[needs_ex_post()])
+        return Section(key="samples", heading=say("Samples"), lead=say("New rows."), blocks=[needs_ex_post()])
     n = 1000 if subject.sample is None else max(200, subject.sample.n)
     drawn = _drawn(subject, subject.sources[0], n)
     data = None if subject.sample is None else subject.values(subject.sample.x)
@@ -79,7 +80,10 @@ def _samples(subject: Subject) -> Section:
         )
 
     blocks: list[Block] = [
-        table(drawn if source is subject.sources[0] else _drawn(subject, source, n), f"Six new rows. {source.heading}.")
+        table(
+            drawn if source is subject.sources[0] else _drawn(subject, source, n),
+            say("Six new rows. {heading}.", heading=source.heading),
+        )
         for source in subject.sources
     ]
     charts = [
@@ -90,27 +94,36 @@ def _samples(subject: Subject) -> Section:
         )
         for index in range(min(len(names), MOST_MARGINALS))
     ]
-    made = "followed by one draw from p(x given z)" if subject.has_likelihood else "decoded"
-    against = "Grey: the data. Blue: " if data is not None else "Blue: "
+    made = say("followed by one draw from p(x given z)") if subject.has_likelihood else say("decoded")
+    against = say("Grey: the data. Blue: ") if data is not None else say("Blue: ")
     blocks.append(
         Panels(
             charts=charts,
             size="small",
-            caption=f"{against}{count(n, 'new row')}, by feature.{first_of(MOST_MARGINALS, len(names), 'feature')}",
+            caption=say(
+                "{against}{new_rows}, by feature.{more}",
+                against=against,
+                new_rows=count(n, "new row"),
+                more=first_of(MOST_MARGINALS, len(names), "feature"),
+            ),
         )
     )
     if data is None:
-        blocks.append(needs_data("Histograms that compare the samples with data"))
+        blocks.append(needs_data(say("Histograms that compare the samples with data")))
     return Section(
         key="samples",
-        heading="Samples",
-        lead="New rows, made from random latent codes. Good samples spread as the data do, feature by feature.",
+        heading=say("Samples"),
+        lead=say("New rows, made from random latent codes. Good samples spread as the data do, feature by feature."),
         blocks=blocks,
         method=[
             Method(
-                "Samples",
-                f"{count(n, 'code')} drawn with the run's seed, each {made}, in the units of the data. Histograms have "
-                "24 bins and equal areas; a few far values may lie outside.",
+                say("Samples"),
+                say(
+                    "{codes} drawn with the run's seed, each {made}, in the units of the data. Histograms have 24"
+                    " bins and equal areas; a few far values may lie outside.",
+                    codes=count(n, "code"),
+                    made=made,
+                ),
             )
         ],
     )
@@ -123,40 +136,50 @@ def _drawn(subject: Subject, source: Source, n: int) -> NDArray[np.float64]:
 
 def _compare(name: str, data: NDArray[np.float64] | None, samples: NDArray[np.float64]) -> str:
     def moments(values: NDArray[np.float64]) -> str:
-        return f"mean {number(values.mean(), 3)}, standard deviation {number(values.std(), 3)}"
+        return say(
+            "mean {mean}, standard deviation {sd}",
+            mean=number(values.mean(), 3),
+            sd=number(values.std(), 3),
+        )
 
-    compared = "" if data is None else f"; data: {moments(data)}"
-    return f"Histogram of {name}. Samples: {moments(samples)}{compared}."
+    compared = "" if data is None else say("; data: {figures}", figures=moments(data))
+    return say(
+        "Histogram of {name}. Samples: {figures}{compared}.", name=name, figures=moments(samples), compared=compared
+    )
 
 
 def _by_class(subject: Subject) -> Section:
-    heading, lead = "Samples by class", "New rows of one class at a time: does each class keep its averages?"
+    heading, lead = say("Samples by class"), say("New rows of one class at a time: does each class keep its averages?")
     classes = subject.groups
     if not classes:
-        return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short="Classes")
+        return Section(key="classes", heading=heading, lead=lead, blocks=[needs_labels()], short=say("Classes"))
     names = subject.feature_names
     shown = min(len(names), 6)
     data = None if subject.sample is None or subject.sample.labels is None else subject.values(subject.sample.x)
     rows = []
     for name in classes[:MOST_CLASSES]:
         new = subject.values(subject.of_group(name, 500, draw=True))
-        rows.append([name, "new", *(number(cell, 3) for cell in new.mean(0)[:shown])])
+        rows.append([name, say("new"), *(number(cell, 3) for cell in new.mean(0)[:shown])])
         if data is not None and name in subject.class_names:
             assert subject.sample is not None
             members = data[subject.sample.labels == subject.class_names.index(name)]
             cells = (number(cell, 3) for cell in members.mean(0)[:shown]) if len(members) else ("",) * shown
-            rows.append(["", "data", *cells])
+            rows.append(["", say("data"), *cells])
     return Section(
         key="classes",
         heading=heading,
         lead=lead,
-        short="Classes",
+        short=say("Classes"),
         blocks=[
             Table(
-                header=["class", "rows", *names[:shown]],
+                header=[say("class"), say("rows"), *names[:shown]],
                 rows=rows,
                 numeric=range(2, 2 + shown),
-                caption=f"Means of 500 new rows of each class{'' if data is None else ', and of the data'}."
+                caption=(
+                    say("Means of 500 new rows of each class.")
+                    if data is None
+                    else say("Means of 500 new rows of each class, and of the data.")
+                )
                 + first_of(shown, len(names)),
             )
         ],
@@ -165,35 +188,44 @@ def _by_class(subject: Subject) -> Section:
 
 
 def _reconstructions(subject: Subject) -> Section:
-    heading = "Reconstructions"
-    lead = (
-        "How much of each feature survives the way through the latent code and back. At 0 it comes back whole; at 1 "
-        "the model knows no more than its average."
+    heading = say("Reconstructions")
+    lead = say(
+        "How much of each feature survives the way through the latent code and back. At 0 it comes "
+        "back whole; at 1 the model knows no more than its average."
     )
     if subject.sample is None:
-        return Section(key="reconstructions", heading=heading, lead=lead, blocks=[needs_data("Reconstructions")])
+        return Section(key="reconstructions", heading=heading, lead=lead, blocks=[needs_data(say("Reconstructions"))])
     x, back = subject.sample.x.double().numpy(), subject.reconstructions.double().numpy()
     errors = np.sqrt(np.square(x - back).mean(0)) / _spread(subject)
     names = subject.feature_names
     order = np.argsort(-errors, kind="stable")[: 2 * MOST_BARS]
     parts = [order] if len(order) <= MOST_BARS // 2 else [order[: -(-len(order) // 2)], order[-(-len(order) // 2) :]]
-    of_all = f" of {len(names)}" if len(names) > len(order) else ""
-    headings = ("Error per feature", "Smaller errors") if len(parts) > 1 else ("Error per feature",)
+    of_all = say(" of {n}", n=len(names)) if len(names) > len(order) else ""
+    headings = (say("Error per feature"), say("Smaller errors")) if len(parts) > 1 else (say("Error per feature"),)
     charts = [
         Chart(
             name=f"reconstruction-error-{index + 1}",
             art=error_bars(errors[part], [names[place] for place in part], largest=float(errors.max())),
             heading=heading_of_part,
+            caption=say("The dashed line: no better than the feature's average."),
             alternative=(
-                f"Bar chart of the reconstruction error of {count(len(part), 'feature')}, from {names[part[0]]} "
-                f"({number(errors[part[0]], 2)}) to {names[part[-1]]} ({number(errors[part[-1]], 2)})."
+                say(
+                    "Bar chart of the reconstruction error of {features}, from {first} ({largest}) to {last} "
+                    "({smallest}).",
+                    features=count(len(part), "feature"),
+                    first=names[part[0]],
+                    largest=number(errors[part[0]], 2),
+                    last=names[part[-1]],
+                    smallest=number(errors[part[-1]], 2),
+                )
             ),
         )
         for index, (part, heading_of_part) in enumerate(zip(parts, headings, strict=True))
     ]
-    caption = (
-        f"Largest first{f', the first {len(order)}{of_all}' if of_all else ''}; the mean over all features is "
-        f"{number(errors.mean(), 2)}."
+    caption = say(
+        "Largest first{some}; the mean over all features is {mean}.",
+        some=say(", the first {n}{of_all}", n=len(order), of_all=of_all) if of_all else "",
+        mean=number(errors.mean(), 2),
     )
     shown = min(len(names), MOST_COLUMNS - 2)
     originals = subject.values(subject.sample.x)
@@ -201,13 +233,13 @@ def _reconstructions(subject: Subject) -> Section:
     rows = []
     for place in examples(subject, 4, "reconstructions"):
         row = f"{subject.sample.rows[place]:,}"
-        rows.append([row, "original", *(number(cell) for cell in originals[place, :shown])])
-        rows.append(["", "returned", *(number(cell) for cell in returned[place, :shown])])
+        rows.append([row, say("original"), *(number(cell) for cell in originals[place, :shown])])
+        rows.append(["", say("returned"), *(number(cell) for cell in returned[place, :shown])])
     table = Table(
-        header=["row", "", *names[:shown]],
+        header=[say("row"), "", *names[:shown]],
         rows=rows,
         numeric=range(2, 2 + shown),
-        caption="Four rows and what comes back of them." + first_of(shown, len(names)),
+        caption=say("Four rows and what comes back of them.") + first_of(shown, len(names)),
     )
     return Section(
         key="reconstructions",
@@ -216,10 +248,14 @@ def _reconstructions(subject: Subject) -> Section:
         blocks=[Panels(charts=charts, size="large", caption=caption), table],
         method=[
             Method(
-                "Reconstruction error",
-                f"Root of the mean squared difference over {count(subject.sample.n, 'row')} between the data and the "
-                f"mean of p(x given z) at the {latents_of(subject)}, divided by the feature's standard deviation; "
-                "for constant features, in model units.",
+                say("Reconstruction error"),
+                say(
+                    "Root of the mean squared difference over {rows} between the data and the mean of p(x given "
+                    "z) at the {latents}, divided by the feature's standard deviation; for constant features, "
+                    "in model units.",
+                    rows=count(subject.sample.n, "row"),
+                    latents=latents_of(subject),
+                ),
             )
         ],
     )
@@ -230,10 +266,10 @@ def _traversals(subject: Subject) -> Section:
     values = torch.linspace(-3.0, 3.0, steps)
     if subject.sample is not None:
         start = subject.posterior[0].mean(0, keepdim=True)
-        origin = "the mean code of the data"
+        origin = say("the mean code of the data")
     else:
         start = subject.scale()[0][None]
-        origin = "the mean code" if subject.is_deterministic else "z = 0, the centre of the prior"
+        origin = say("the mean code") if subject.is_deterministic else say("z = 0, the centre of the prior")
     names = subject.feature_names
     charts = []
     for dim in subject.dimensions[:6]:
@@ -244,31 +280,46 @@ def _traversals(subject: Subject) -> Section:
         moves = np.ptp(tracks, axis=0)
         order = np.argsort(-moves, kind="stable")[: min(4, len(names))]
         weight = subject.weight(int(dim))
-        moved = ", ".join(f"{names[index]} by {number(moves[index], 2)}" for index in order)
+        moved = say(", ").join(
+            say("{name} by {far}", name=names[index], far=number(moves[index], 2)) for index in order
+        )
         charts.append(
             Chart(
                 name=f"traversal-{dim}",
                 art=change_chart(values.numpy(), tracks[:, order], [names[index] for index in order]),
-                heading=f"Dimension {dim}{f' · {weight}' if weight else ''}",
-                alternative=f"Line chart of the features that follow latent dimension {dim} most: {moved}.",
+                heading=say("Dimension {dim}", dim=dim) + (f" · {weight}" if weight else ""),
+                alternative=say(
+                    "Line chart of the features that follow latent dimension {dim} most: {moved}.", dim=dim, moved=moved
+                ),
             )
         )
-    ranked = "" if subject.sample is not None else " Ranked by samples of the model itself, as no data were given."
+    ranked = "" if subject.sample is not None else say(" Ranked by samples of the model itself, as no data were given.")
     return Section(
         key="traversals",
-        heading="Traversals",
-        lead="One latent number moves from −3 to 3 while the others stay: which features follow it?",
+        heading=say("Traversals"),
+        lead=say("One latent number moves from −3 to 3 while the others stay: which features follow it?"),
         blocks=[
             Panels(
                 charts=charts,
-                caption=f"The dimensions {most(subject)}, and the features each moves most, from {origin}.{ranked}",
+                caption=say(
+                    "The dimensions {most}, and the features each moves most, from {origin}.{ranked}",
+                    most=most(subject),
+                    origin=origin,
+                    ranked=ranked,
+                ),
             )
         ],
         method=[
             Method(
-                "Traversals",
-                f"{steps} values of one dimension in units of {unit(subject)}; the others "
-                f"stay at {origin}. Features are means of p(x given z), {_units(subject)}.",
+                say("Traversals"),
+                say(
+                    "{steps} values of one dimension in units of {unit}; the others stay at {origin}. Features "
+                    "are means of p(x given z), {units}.",
+                    steps=steps,
+                    unit=unit(subject),
+                    origin=origin,
+                    units=_units(subject),
+                ),
             )
         ],
     )
@@ -283,27 +334,33 @@ def _walks(subject: Subject) -> Section:
         charts.append(
             Chart(
                 name=f"walk-{index}",
-                art=path_heatmap(way[:, order], [names[place] for place in order], ("start", "end")),
-                heading=f"Walk {index + 1}",
-                alternative=f"Heat map of {count(len(order), 'feature')} between two random latent vectors.",
+                art=path_heatmap(way[:, order], [names[place] for place in order], (say("start"), say("end"))),
+                heading=say("Walk {n}", n=index + 1),
+                alternative=say(
+                    "Heat map of {features} between two random latent vectors.", features=count(len(order), "feature")
+                ),
             )
         )
-    few = f" The {MOST_FEATURES} features that change most." if len(names) > MOST_FEATURES else ""
-    caption = f"Colours: features {_units(subject)}.{few}"
+    few = say(" The {most} features that change most.", most=MOST_FEATURES) if len(names) > MOST_FEATURES else ""
+    caption = say("Colours: features {units}.{few}", units=_units(subject), few=few)
     return Section(
         key="walks",
-        heading="Walks",
-        lead="From one random latent vector to another: the features should change step by step, and together.",
+        heading=say("Walks"),
+        lead=say("From one random latent vector to another: the features should change step by step, and together."),
         blocks=[Panels(charts=charts, size="large", caption=caption)] if charts else [needs_ex_post()],
         method=[walk_method(15)],
     )
 
 
 def _neighbours(subject: Subject) -> Section:
-    heading, short = "Nearest rows", "Nearest"
+    heading, short = say("Nearest rows"), say("Nearest")
     if subject.sample is None:
         return Section(
-            key="neighbours", heading=heading, lead=NEIGHBOURS, blocks=[needs_data("Nearest rows")], short=short
+            key="neighbours",
+            heading=heading,
+            lead=say(NEIGHBOURS),
+            blocks=[needs_data(say("Nearest rows"))],
+            short=short,
         )
     found = subject.neighbours(N_COMPARED)
     names = subject.feature_names
@@ -311,20 +368,25 @@ def _neighbours(subject: Subject) -> Section:
     made, near = subject.values(found.samples[:4]), subject.values(found.nearest[:4])
     rows = []
     for index, (sample, example) in enumerate(zip(made, near, strict=True)):
-        rows.append(["sample", number(float(found.distances[index]), 3), *(number(cell) for cell in sample[:shown])])
-        rows.append([f"row {found.rows[index]:,}", "", *(number(cell) for cell in example[:shown])])
+        rows.append(
+            [say("sample"), number(float(found.distances[index]), 3), *(number(cell) for cell in sample[:shown])]
+        )
+        rows.append([say("row {row:,}", row=found.rows[index]), "", *(number(cell) for cell in example[:shown])])
     return Section(
         key="neighbours",
         heading=heading,
-        lead=NEIGHBOURS,
+        lead=say(NEIGHBOURS),
         short=short,
         blocks=[
             Panels(charts=[neighbour_chart(found)], size="large"),
             Table(
-                header=["", "distance", *names[:shown]],
+                header=["", say("distance"), *names[:shown]],
                 rows=rows,
                 numeric=range(1, 2 + shown),
-                caption=f"Four samples, each with the row of the data nearest to it.{first_of(shown, len(names))}",
+                caption=say(
+                    "Four samples, each with the row of the data nearest to it.{more}",
+                    more=first_of(shown, len(names)),
+                ),
             ),
         ],
         method=[neighbour_method(subject, found)],
@@ -332,10 +394,10 @@ def _neighbours(subject: Subject) -> Section:
 
 
 def _interpolations(subject: Subject) -> Section:
-    heading = "Interpolations"
-    lead = "From one row to another through the latent space: the features change together, not one by one."
+    heading = say("Interpolations")
+    lead = say("From one row to another through the latent space: the features change together, not one by one.")
     if subject.sample is None:
-        return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data("Interpolations")])
+        return Section(key="interpolations", heading=heading, lead=lead, blocks=[needs_data(say("Interpolations"))])
     means, names = subject.posterior[0], subject.feature_names
     charts = []
     for index, (a, b) in enumerate(pairs_of_classes(subject, 2)):
@@ -344,7 +406,7 @@ def _interpolations(subject: Subject) -> Section:
             x = interpolate(subject.model, *ends, steps=15)
         way = _standard(subject, x.reshape(15, -1))
         order = np.sort(np.argsort(-np.ptp(way, axis=0), kind="stable")[:MOST_FEATURES])
-        labels = [f"row {subject.sample.rows[place]}" for place in (a, b)]
+        labels = [say("row {row}", row=subject.sample.rows[place]) for place in (a, b)]
         if subject.class_names:
             labels = [f"{label} · {subject.label(place)}" for label, place in zip(labels, (a, b), strict=True)]
         charts.append(
@@ -353,16 +415,27 @@ def _interpolations(subject: Subject) -> Section:
                 art=path_heatmap(
                     way[:, order],
                     [names[place] for place in order],
-                    (f"row {subject.sample.rows[a]}", f"row {subject.sample.rows[b]}"),
+                    (say("row {row}", row=subject.sample.rows[a]), say("row {row}", row=subject.sample.rows[b])),
                 ),
-                heading=f"{labels[0]} to {labels[1]}",
-                alternative=f"Heat map of {count(len(order), 'feature')} on the way from {labels[0]} to {labels[1]}.",
+                heading=say("{start} to {end}", start=labels[0], end=labels[1]),
+                alternative=say(
+                    "Heat map of {features} on the way from {start} to {end}.",
+                    features=count(len(order), "feature"),
+                    start=labels[0],
+                    end=labels[1],
+                ),
             )
         )
-    blocks: list[Block] = [Note(text="It takes two rows to go between.")]
+    blocks: list[Block] = [Note(text=say("It takes two rows to go between."))]
     if charts:
-        few = f" The {MOST_FEATURES} features that change most." if len(names) > MOST_FEATURES else ""
-        blocks = [Panels(charts=charts, size="large", caption=f"Colours: features {_units(subject)}.{few}")]
+        few = say(" The {most} features that change most.", most=MOST_FEATURES) if len(names) > MOST_FEATURES else ""
+        blocks = [
+            Panels(
+                charts=charts,
+                size="large",
+                caption=say("Colours: features {units}.{few}", units=_units(subject), few=few),
+            )
+        ]
     return Section(
         key="interpolations",
         heading=heading,
@@ -370,41 +443,54 @@ def _interpolations(subject: Subject) -> Section:
         blocks=blocks,
         method=[
             Method(
-                "Interpolations",
-                f"Fifteen steps on a spherical path between two {latents_of(subject)}s (White, 2016), decoded to the "
-                "mean. The pairs were chosen by the run's seed, of different classes where there are labels.",
+                say("Interpolations"),
+                say(
+                    "Fifteen steps on a spherical path between two {latents} (White, 2016), decoded to the "
+                    "mean. The pairs were chosen by the run's seed, of different classes where there are labels.",
+                    latents=latents_of(subject, many=True),
+                ),
             )
         ],
     )
 
 
 def _least_likely(subject: Subject) -> Section:
-    heading = "Least likely rows"
-    lead = "Where the model is most surprised: oddities, errors in the data, or what it did not learn."
+    heading = say("Least likely rows")
+    lead = say("Where the model is most surprised: oddities, errors in the data, or what it did not learn.")
     if subject.sample is None:
-        return Section(key="unlikely", heading=heading, lead=lead, blocks=[needs_data("Scores")], short="Least likely")
+        return Section(
+            key="unlikely", heading=heading, lead=lead, blocks=[needs_data(say("Scores"))], short=say("Least likely")
+        )
     names, spread = subject.feature_names, _spread(subject)
     values = subject.values(subject.sample.x)
     rows = []
     for place, bound in least_likely(subject, 10):
         off = (subject.sample.x[place] - subject.reconstructions[place]).double().numpy() / spread
         worst = np.argsort(-np.abs(off), kind="stable")[:3]
-        text = ", ".join(
-            f"{names[index]} = {number(values[place, index])} ({number(off[index], 2)} sd)" for index in worst
+        text = say(", ").join(
+            say(
+                "{name} = {value} ({off} sd)",
+                name=names[index],
+                value=number(values[place, index]),
+                off=number(off[index], 2),
+            )
+            for index in worst
         )
         cells = [f"{subject.sample.rows[place]:,}", number(bound)]
         rows.append([*cells, subject.label(place), text] if subject.class_names else [*cells, text])
-    middle = ["class"] if subject.class_names else []
-    score = "log p(x given z), nats" if subject.is_deterministic else "bound, nats"
-    header = ["row", score, *middle, "what differs most from its reconstruction"]
+    middle = [say("class")] if subject.class_names else []
+    score = say("log p(x given z), nats") if subject.is_deterministic else say("bound, nats")
+    header = [say("row"), score, *middle, say("what differs most from its reconstruction")]
     name, method = least_likely_method(subject)
     return Section(
         key="unlikely",
         heading=heading,
         lead=lead,
-        short="Least likely",
+        short=say("Least likely"),
         blocks=[Table(header=header, rows=rows, numeric=(0, 1))],
-        method=[Method(name, f"{method} A difference is in standard deviations (sd) of the feature.")],
+        method=[
+            Method(name, say("{method} A difference is in standard deviations (sd) of the feature.", method=method))
+        ],
     )
 
 
@@ -414,4 +500,4 @@ def _standard(subject: Subject, x: Tensor) -> NDArray[np.float64]:
 
 
 def _units(subject: Subject) -> str:
-    return "in standard deviations from the mean" if subject.sample is not None else "in model units"
+    return say("in standard deviations from the mean") if subject.sample is not None else say("in model units")

@@ -15,6 +15,7 @@ from latentkit.core.tokens import reached
 from latentkit.evaluation import copied_texts, distinct_n, mutual_information, self_bleu, words_of
 from latentkit.report.charts import length_histogram
 from latentkit.report.choosing import examples
+from latentkit.report.language import said, say
 from latentkit.report.latent import THRESHOLD, needs_data
 from latentkit.report.marking import readable
 from latentkit.report.page import Block, Chart, Method, Note, Panels, Section, Table
@@ -36,36 +37,39 @@ def parts() -> dict[str, Callable[[Subject], Section]]:
 
 def _texts(subject: Subject) -> Section:
     schema = subject.schema
-    rows = [(name, text) for name, text in schema.summary() if name != "kind"]
+    rows = [(said(name), said(text)) for name, text in schema.summary() if name != "kind"]
     blocks: list[Block] = []
     if subject.sample is not None:
         x = subject.sample.x
         counts = Counter(x[reached(x) & (x != 0)].tolist())
         frequent = [token for token, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_TOKENS]]
-        rows.append(("most frequent", _pieces(subject, frequent)))
+        rows.append((say("most frequent"), _pieces(subject, frequent)))
         place = examples(subject, 1, "cut")
-        rows.append(("a text in tokens", _pieces(subject, schema.rows(x[place])[0])))
+        rows.append((say("a text in tokens"), _pieces(subject, schema.rows(x[place])[0])))
         both = subject.texts(x), subject.own_texts
         lengths = [np.array([len(words_of(text)) for text in texts]) for texts in both]
         middles = [float(np.median(each)) for each in lengths]
         chart = Chart(
             name="lengths",
             art=length_histogram(*lengths),
-            heading="Words in a text",
-            alternative=f"Histogram of the number of words. The median is {number(middles[0])} in the data and "
-            f"{number(middles[1])} in new texts.",
+            heading=say("Words in a text"),
+            alternative=say(
+                "Histogram of the number of words. The median is {of_data} in the data and {of_new} in new texts.",
+                of_data=number(middles[0]),
+                of_new=number(middles[1]),
+            ),
         )
         blocks = [Panels(charts=[chart], size="medium")]
     return Section(
         key="texts",
-        heading="What it learnt from",
-        lead="A text is cut into tokens, and written token by token. How it is cut was learnt from the data.",
-        short="Texts",
+        heading=say("What it learnt from"),
+        lead=say("A text is cut into tokens, and written token by token. How it is cut was learnt from the data."),
+        short=say("Texts"),
         blocks=[Table(rows=rows), *blocks],
         method=[
             Method(
-                "Words",
-                "What stands between blanks; in scripts that are written without blanks, each character is one.",
+                say("Words"),
+                say("What stands between blanks; in scripts that are written without blanks, each character is one."),
             )
         ],
     )
@@ -77,46 +81,60 @@ def _pieces(subject: Subject, tokens: list[int]) -> str:
 
 
 def _figures(subject: Subject) -> Section:
-    heading, short = "How well texts are predicted", "Figures"
-    lead = (
-        "What a text costs given what the model knows, and how much of it the latent vector says. A decoder that does "
-        "without z has a good likelihood and a useless latent space: look at both."
+    heading, short = say("How well texts are predicted"), say("Figures")
+    lead = say(
+        "What a text costs given what the model knows, and how much of it the latent vector says. A "
+        "decoder that does without z has a good likelihood and a useless latent space: look at both."
     )
     if subject.sample is None:
-        return Section(key="figures", heading=heading, lead=lead, blocks=[needs_data("Figures")], short=short)
+        return Section(key="figures", heading=heading, lead=lead, blocks=[needs_data(say("Figures"))], short=short)
     places, n_importance = subject.scored
     bounds, found = subject.likelihood.log_likelihood.double(), subject.perplexity
     error = float(bounds.std()) / len(bounds) ** 0.5 if len(bounds) > 1 else float("nan")
     n_tokens = int(subject.schema.lengths(subject.sample.x[places]).sum())
     rows = [
-        ("nats a text", f"{number(found.nats / found.n_texts)} ± {number(error, 2)}"),
-        ("nats a token", number(found.nats / n_tokens)),
-        ("perplexity of a word", number(found.per_word)),
-        ("bits a byte", number(found.bits_per_byte)),
+        (say("nats a text"), f"{number(found.nats / found.n_texts)} ± {number(error, 2)}"),
+        (say("nats a token"), number(found.nats / n_tokens)),
+        (say("perplexity of a word"), number(found.per_word)),
+        (say("bits a byte"), number(found.bits_per_byte)),
     ]
     means, log_vars = subject.posterior
     method = [
         Method(
-            "Nats, perplexity, bits",
-            f"The negative bound on log p(x) with K = {n_importance}, over {found.computed_with}: divided by texts, by "
-            "tokens, by words (and the exponential of that), by bytes (and by log 2). The end of a text counts as one "
-            "word and one byte, the line feed of a file. Smaller is better.",
+            say("Nats, perplexity, bits"),
+            say(
+                "The negative bound on log p(x) with K = {n_importance}, over {computed_with}: divided by "
+                "texts, by tokens, by words (and the exponential of that), by bytes (and by log 2). The end "
+                "of a text counts as one word and one byte, the line feed of a file. Smaller is better.",
+                n_importance=n_importance,
+                computed_with=said(found.computed_with),
+            ),
         )
     ]
     figures = subject.summary
     if figures is not None and log_vars is not None:
         told = mutual_information(means, log_vars, seed=subject.seed_of("information"))
         rows += [
-            ("KL", f"{number(told.kl)} nats"),
-            ("mutual information", f"{number(told.lower, 3)} to {number(told.upper, 3)} nats"),
-            ("active dimensions", f"{figures.n_active} of {subject.latent_dim}"),
+            ("KL", say("{nats} nats", nats=number(told.kl))),
+            (
+                say("mutual information"),
+                say("{lower} to {upper} nats", lower=number(told.lower, 3), upper=number(told.upper, 3)),
+            ),
+            (
+                say("active dimensions"),
+                say("{n} of {total}", n=figures.n_active, total=subject.latent_dim),
+            ),
         ]
         method.append(
             Method(
-                "Mutual information",
-                f"Of texts and latent vectors, between two estimates; {told.computed_with} (Hoffman and Johnson, 2016; "
-                "Poole et al., 2019). KL is the mean of KL(q(z given x), N(0, I)); a dimension is active where the "
-                f"posterior mean varies with a variance above {THRESHOLD:g}.",
+                say("Mutual information"),
+                say(
+                    "Of texts and latent vectors, between two estimates; {computed_with} (Hoffman and Johnson, "
+                    "2016; Poole et al., 2019). KL is the mean of KL(q(z given x), N(0, I)); a dimension is "
+                    "active where the posterior mean varies with a variance above {threshold:g}.",
+                    computed_with=said(told.computed_with),
+                    threshold=THRESHOLD,
+                ),
             )
         )
     return Section(
@@ -124,24 +142,24 @@ def _figures(subject: Subject) -> Section:
         heading=heading,
         lead=lead,
         short=short,
-        blocks=[Table(rows=rows, caption="Per text, per word, and what z carries", compact=True)],
+        blocks=[Table(rows=rows, caption=say("Per text, per word, and what z carries"), compact=True)],
         method=method,
     )
 
 
 def _quality(subject: Subject) -> Section:
     """New texts beside real ones; the place for further figures of both."""
-    heading, short = "New texts beside real ones", "Quality"
-    lead = (
-        "Good new texts differ from each other as much as real ones do, and repeat no more of what was learnt from "
-        "than other real texts do."
+    heading, short = say("New texts beside real ones"), say("Quality")
+    lead = say(
+        "Good new texts differ from each other as much as real ones do, and repeat no more of what "
+        "was learnt from than other real texts do."
     )
     if subject.sample is None:
-        blocks: list[Block] = [needs_data("Figures that compare new texts with real ones")]
+        blocks: list[Block] = [needs_data(say("Figures that compare new texts with real ones"))]
         return Section(key="quality", heading=heading, lead=lead, blocks=blocks, short=short)
     split = subject.split
     if split is None or min(map(len, split)) < FEWEST:
-        why = "These figures take the texts of the fit, with at least ten that were held out. Give them with:"
+        why = say("These figures take the texts of the fit, with at least ten that were held out. Give them with:")
         note = Note(text=why, command="latentkit report RUN DATA")
         return Section(key="quality", heading=heading, lead=lead, blocks=[note], short=short)
     made = subject.own_texts
@@ -150,13 +168,13 @@ def _quality(subject: Subject) -> Section:
     new = made[: len(held_out)]
     copies = copied_texts(new, train, held_out)
     rows = [
-        (f"different {what}", distinct_n(new, n), distinct_n(held_out, n), "near to real ones")
-        for n, what in enumerate(("words", "pairs of words", "runs of three words"), start=1)
+        (say("different {what}", what=what), distinct_n(new, n), distinct_n(held_out, n), say("near to real ones"))
+        for n, what in enumerate((say("words"), say("pairs of words"), say("runs of three words")), start=1)
     ]
     rows += [
-        ("likeness to each other (self-BLEU)", self_bleu(new), self_bleu(held_out), "near to real ones"),
-        ("copies of whole texts", copies.whole, copies.whole_floor, "low"),
-        ("longest copied run", copies.run, copies.run_floor, "near to real ones"),
+        (say("likeness to each other (self-BLEU)"), self_bleu(new), self_bleu(held_out), say("near to real ones")),
+        (say("copies of whole texts"), copies.whole, copies.whole_floor, say("low")),
+        (say("longest copied run"), copies.run, copies.run_floor, say("near to real ones")),
     ]
     return Section(
         key="quality",
@@ -165,19 +183,26 @@ def _quality(subject: Subject) -> Section:
         short=short,
         blocks=[
             Table(
-                header=["figure", "new texts", "held-out texts", "better is"],
+                header=[say("figure"), say("new texts"), say("held-out texts"), say("better is")],
                 rows=[(name, _percent(value), _percent(floor), better) for name, value, floor, better in rows],
                 numeric=(1, 2),
-                caption=f"{count(len(new), 'new text')} and as many that were held out",
+                caption=say("{new_texts} and as many that were held out", new_texts=count(len(new), "new text")),
             ),
-            Note(text="Whether they read like real ones, too, is measured by:", command="latentkit evaluate RUN DATA"),
+            Note(
+                text=say("Whether they read like real ones, too, is measured by:"),
+                command="latentkit evaluate RUN DATA",
+            ),
         ],
         method=[
             Method(
-                "New texts beside real ones",
-                f"Copies are looked for in {count(len(train), 'text')} of training; a run is the longest one that "
-                "stands in any of them, as a share of the text's words. Self-BLEU: runs of up to four words, each text "
-                "against all others of its set. Data of as many texts as the fit had are taken for those of the fit.",
+                say("New texts beside real ones"),
+                say(
+                    "Copies are looked for in {texts} of training; a run is the longest one that stands in any of"
+                    " them, as a share of the text's words. Self-BLEU: runs of up to four words, each text "
+                    "against all others of its set. Data of as many texts as the fit had are taken for those of "
+                    "the fit.",
+                    texts=count(len(train), "text"),
+                ),
             )
         ],
     )

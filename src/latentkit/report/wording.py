@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentkit.report.language import is_english, say
+
 __all__ = ["count", "duration", "first_of", "number", "shape", "value"]
 
 
@@ -18,7 +20,7 @@ def number(x: float, digits: int = 4) -> str:
     """
     x = float(x)
     if not math.isfinite(x):
-        return "not a number" if math.isnan(x) else "∞" if x > 0 else "−∞"
+        return say("not a number") if math.isnan(x) else "∞" if x > 0 else "−∞"
     if x == 0:
         return "0"
     size = abs(x)
@@ -33,23 +35,29 @@ def number(x: float, digits: int = 4) -> str:
 
 
 def count(n: int, noun: str, plural: str = "") -> str:
-    """Return a number of things.
+    """Return a number of things, in the language of the page.
+
+    Args:
+        n: How many.
+        noun: One of them, in English.
+        plural: Many of them; with an s where empty.
 
     Example:
         >>> count(1, "row"), count(60000, "row"), count(2, "class", "classes")
         ('1 row', '60,000 rows', '2 classes')
     """
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+    many = plural or f"{noun}s"
+    return f"{n:,} {noun}" if n == 1 and is_english() else say(f"{{n:,}} {many}", n=n)
 
 
-def first_of(n_shown: int, n: int, noun: str = "column") -> str:
+def first_of(n_shown: int, n: int, noun: str = "column", plural: str = "") -> str:
     """Return a sentence that says that not all are shown; empty where they are.
 
     Example:
         >>> first_of(8, 30), first_of(8, 5)
         (' The first 8 of 30 columns.', '')
     """
-    return "" if n <= n_shown else f" The first {n_shown} of {count(n, noun)}."
+    return "" if n <= n_shown else say(" The first {n} of {things}.", n=n_shown, things=count(n, noun, plural))
 
 
 def duration(seconds: float) -> str:
@@ -60,11 +68,12 @@ def duration(seconds: float) -> str:
         ('7.2 s', '2 min 10 s', '2 h 5 min')
     """
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return say("{s:.1f} s", s=seconds)
     whole = round(seconds)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        minutes, rest = divmod(whole, 60)
+        return say("{min} min {s} s", min=minutes, s=rest) if rest else say("{min} min", min=minutes)
+    return say("{h} h {min} min", h=whole // 3600, min=whole % 3600 // 60)
 
 
 def shape(event_shape: Sequence[int]) -> str:
@@ -77,7 +86,8 @@ def shape(event_shape: Sequence[int]) -> str:
     if len(event_shape) == 1:
         return count(event_shape[0], "feature")
     channels, height, width = event_shape
-    return f"{height} × {width} pixels" + (f" with {channels} channels" if channels > 1 else "")
+    size = say("{height} × {width} pixels", height=height, width=width)
+    return size if channels == 1 else say("{size} with {channels} channels", size=size, channels=channels)
 
 
 def value(x: Any) -> str:
@@ -88,15 +98,15 @@ def value(x: Any) -> str:
         ('none', 'yes', '500, 500', 'variance: feature', '0.001')
     """
     if x is None:
-        return "none"
+        return say("none")
     if isinstance(x, bool):
-        return "yes" if x else "no"
+        return say("yes") if x else say("no")
     if isinstance(x, float):
         return f"{x:g}".replace("-", "−")
     if isinstance(x, Mapping):
-        return "; ".join(f"{key}: {value(item)}" for key, item in x.items()) or "none"
+        return "; ".join(f"{key}: {value(item)}" for key, item in x.items()) or say("none")
     if isinstance(x, (list, tuple)):
-        return ", ".join(value(item) for item in x) or "none"
+        return ", ".join(value(item) for item in x) or say("none")
     if isinstance(x, (str, int)):
         return str(x)
-    return f"own {type(x).__name__}"
+    return say("own {kind}", kind=type(x).__name__)

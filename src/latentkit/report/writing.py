@@ -14,7 +14,8 @@ from latentkit.data import Dataset
 from latentkit.estimators.describing import with_article
 from latentkit.estimators.detector import AnomalyDetector
 from latentkit.estimators.generating import GenerativeTasks
-from latentkit.report import codes, detection, fitting, images, latent, mixed, tables, texts
+from latentkit.report import codes, detection, fitting, images, latent, meaning, mixed, tables, texts
+from latentkit.report.language import Language, in_language, say
 from latentkit.report.page import Method, Page, Section, Table, render
 from latentkit.report.pictures import Picture
 from latentkit.report.style import draw_png
@@ -31,6 +32,8 @@ def write_report(
     data: Dataset | None = None,
     plots: str | os.PathLike[str] | None = None,
     detector: AnomalyDetector | None = None,
+    language: Language = "en",
+    sections: Sequence[Section] = (),
 ) -> Path:
     """Write one page that shows what a model learnt, and how well.
 
@@ -44,12 +47,15 @@ def write_report(
             to get them.
         plots: Folder that receives each picture as a PNG as well; None for none.
         detector: Detector of odd rows that was fitted on the same data, for a part on these; None for none.
+        language: ``"en"`` or ``"zh"``. Names and texts of the data stay as they are.
+        sections: Further parts, shown before the configuration, such as a diagnosis.
 
     Returns:
         The path of the page.
 
     Raises:
         SchemaMismatchError: If the data are not like those that the estimator was fitted on.
+        InvalidParameterError: If there is no such language.
         DataError: If the data are none that the estimator takes, such as NaN or infinity in rows.
         StorageError: If a file cannot be written; a page that was there before is intact.
 
@@ -63,9 +69,9 @@ def write_report(
     """
     check_is_fitted(estimator)
     target = Path(path)
-    subject = Subject(estimator, data, detector=detector)
-    page = _page(subject)
-    write_text(target, render(page))
+    with in_language(language):
+        page = _page(Subject(estimator, data, detector=detector), sections)
+        write_text(target, render(page))
     if plots is not None:
         for section in page.sections:
             for chart in section.charts:
@@ -74,10 +80,11 @@ def write_report(
     return target
 
 
-def _page(subject: Subject) -> Page:
+def _page(subject: Subject, more: Sequence[Section]) -> Page:
     of_all: dict[str, Callable[[Subject], Section]] = {
         "training": fitting.training,
         "dimensions": latent.dimensions,
+        "meaning": meaning.meaning,
         "codes": codes.codebook,
         "map": latent.space,
         "odd": detection.odd_rows,
@@ -85,10 +92,17 @@ def _page(subject: Subject) -> Page:
     }
     of_kind = {"images": images.parts, "table": mixed.parts, "text": texts.parts}.get(subject.schema.kind, tables.parts)
     known = {**of_all, **of_kind()}
-    sections = [known[key](subject) for key in _order(subject)]
-    title = f"What this {type(subject.estimator).__name__} learnt"
+    *own, configuration = [known[key](subject) for key in _order(subject)]
+    sections = [*own, *more, configuration]
+    name = type(subject.estimator).__name__
+    title = say("What this {name} learnt", name=name)
     if subject.sample is not None and subject.sample.source not in ("", "memory"):
-        title = f"What {with_article(type(subject.estimator).__name__)} learnt from {_last_part(subject.sample.source)}"
+        title = say(
+            "What {a_name} learnt from {source}",
+            a_name=with_article(name),
+            name=name,
+            source=_last_part(subject.sample.source),
+        )
     return Page(
         title=title,
         summary=fitting.summary(subject),
@@ -106,12 +120,33 @@ def _order(subject: Subject) -> tuple[str, ...]:
         return ("training", "samples", *classes, "walks", "neighbours", "configuration")
     odd = () if subject.detector is None else ("odd",)
     if subject.is_table:
-        return ("training", "columns", "samples", "synthetic", "dimensions", "map", "cells", *odd, "configuration")
+        return (
+            "training",
+            "columns",
+            "samples",
+            "synthetic",
+            "dimensions",
+            "meaning",
+            "map",
+            "cells",
+            *odd,
+            "configuration",
+        )
     if subject.is_text:
-        shown = ("texts", "samples", "classes", "reconstructions", "interpolations", "traversals", "dimensions", "map")
+        shown = (
+            "texts",
+            "samples",
+            "classes",
+            "reconstructions",
+            "interpolations",
+            "traversals",
+            "dimensions",
+            "meaning",
+            "map",
+        )
         return ("training", *shown, "figures", "quality", "unlikely", *odd, "configuration")
     about = ("codes",) if subject.is_discrete else ("dimensions",)
-    along = () if subject.is_discrete else ("traversals",)
+    along = () if subject.is_discrete else ("traversals", "meaning")
     shown = ("samples", "classes", "reconstructions", *along, "interpolations", "map", "unlikely", *odd)
     return ("training", *about, *shown, "configuration")
 
@@ -123,16 +158,32 @@ def _last_part(source: str) -> str:
 def _notes(subject: Subject) -> list[str]:
     sample = subject.sample
     if sample is None:
-        more = "scores, reconstructions and maps" if subject.has_encoder else "the examples nearest to its samples"
-        more = "scores, maps and a comparison with new rows" if subject.is_table else more
-        return [f"This report was made without data. For {more}: latentkit report RUN DATA"]
+        more = (
+            say("scores, reconstructions and maps")
+            if subject.has_encoder
+            else say("the examples nearest to its samples")
+        )
+        more = say("scores, maps and a comparison with new rows") if subject.is_table else more
+        return [say("This report was made without data. For {more}: latentkit report RUN DATA", more=more)]
     if not subject.has_encoder:
-        return [f"Compared with {count(sample.n_total, 'row')} from {_last_part(sample.source)}."]
+        return [
+            say(
+                "Compared with {rows} from {source}.",
+                rows=count(sample.n_total, "row"),
+                source=_last_part(sample.source),
+            )
+        ]
     return [
-        f"Figures on data: {count(sample.n, subject.noun)}"
-        + (f" of {sample.n_total:,}, drawn with the run's seed" if sample.n < sample.n_total else ", all there are")
-        + f", from {_last_part(sample.source)}. Where these are the {subject.noun}s of training, the figures flatter "
-        "the model."
+        say(
+            "Figures on data: {rows}{share}, from {source}. Where these are the {nouns} of training, the figures "
+            "flatter the model.",
+            rows=count(sample.n, subject.noun),
+            share=say(" of {n_total:,}, drawn with the run's seed", n_total=sample.n_total)
+            if sample.n < sample.n_total
+            else say(", all there are"),
+            source=_last_part(sample.source),
+            nouns=subject.nouns,
+        )
     ]
 
 
@@ -143,15 +194,24 @@ def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
         rows.append(_score(subject))
         # what texts are measured by stands in their own part
         if not subject.is_text and (fitting.is_mass(subject) or fitting.grid_step(subject) is not None):
-            grid = " The density is turned into a probability by the step of the grid."
+            grid = say(" The density is turned into a probability by the step of the grid.")
             how = "" if fitting.is_mass(subject) else grid
-            one, many = ("column", "columns that were learnt") if subject.is_table else ("dimension", "features")
-            rows.append(Method(f"Bits per {one}", f"That figure divided by the number of {many} and by −log 2.{how}"))
+            one, many = (
+                (say("column"), say("columns that were learnt"))
+                if subject.is_table
+                else (say("dimension"), say("features"))
+            )
+            rows.append(
+                Method(
+                    say("Bits per {one}", one=one),
+                    say("That figure divided by the number of {many} and by −log 2.{how}", many=many, how=how),
+                )
+            )
     rows += [entry for section in sections for entry in section.method]
     return Section(
         key="methods",
-        heading="How each figure was computed",
-        short="Methods",
+        heading=say("How each figure was computed"),
+        short=say("Methods"),
         blocks=[Table(rows=rows)],
     )
 
@@ -159,26 +219,47 @@ def _methods(subject: Subject, sections: Sequence[Section]) -> Section:
 def _score(subject: Subject) -> Method:
     """How rows were scored."""
     places, n_importance = subject.scored
-    units = "probabilities" if fitting.is_mass(subject) else "densities in model units"
-    units = "probabilities of categories, of frequent values, and of the bins of numbers" if subject.is_table else units
-    of, places_of = ("text", "tokens, the end included") if subject.is_text else ("row", "features")
-    over = f"Mean over {count(len(places), of)}, summed over the {places_of}, in nats; {units}."
+    units = say("probabilities") if fitting.is_mass(subject) else say("densities in model units")
+    units = (
+        say("probabilities of categories, of frequent values, and of the bins of numbers")
+        if subject.is_table
+        else units
+    )
+    places_of = say("tokens, the end included") if subject.is_text else say("features")
+    over = say(
+        "Mean over {rows}, summed over the {places_of}, in nats; {units}.",
+        rows=count(len(places), subject.noun),
+        places_of=places_of,
+        units=units,
+    )
     if subject.is_deterministic:
         return Method(
-            "log p(x given z)",
-            "For each row, the log-likelihood of the row itself under what the decoder gives for its code. It is no "
-            f"bound on log p(x): what the code costs is left out. {over}",
+            say("log p(x given z)"),
+            say(
+                "For each row, the log-likelihood of the row itself under what the decoder gives for its "
+                "code. It is no bound on log p(x): what the code costs is left out. {over}",
+                over=over,
+            ),
         )
     if subject.is_discrete:
         return Method(
-            "Bound on log p(x)",
-            "For each row, log p(c) + log p(x given c) with its own codes c and the prior over codes: a lower bound, "
-            f"as other codes are left out, exact and without draws. {over}",
+            say("Bound on log p(x)"),
+            say(
+                "For each row, log p(c) + log p(x given c) with its own codes c and the prior over codes: a "
+                "lower bound, as other codes are left out, exact and without draws. {over}",
+                over=over,
+            ),
         )
     return Method(
-        "Bound on log p(x)",
-        f"For each {subject.noun}, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of z from "
-        f"the encoder's posterior (Burda et al., 2016): on average a lower bound that tightens as K grows. {over} K "
-        f"and the number of {subject.noun}s follow from the cost of decoding. The effective sample size (Kish) says "
-        "how many of the K draws count: near 1 the bound is loose.",
+        say("Bound on log p(x)"),
+        say(
+            "For each {noun}, log of the mean of p(x, z) / q(z given x) over K = {n_importance} draws of "
+            "z from the encoder's posterior (Burda et al., 2016): on average a lower bound that tightens "
+            "as K grows. {over} K and the number of {nouns} follow from the cost of decoding. The "
+            "effective sample size (Kish) says how many of the K draws count: near 1 the bound is loose.",
+            noun=say(subject.noun),
+            n_importance=n_importance,
+            over=over,
+            nouns=subject.nouns,
+        ),
     )

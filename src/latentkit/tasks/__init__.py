@@ -11,6 +11,7 @@ from latentkit.tasks.ex_post import (
     fit_class_priors,
     fit_mixture_prior,
 )
+from latentkit.tasks.exemplars import Exemplars, find_exemplars
 from latentkit.tasks.exploration import (
     AttributeDirection,
     attribute_direction,
@@ -24,12 +25,14 @@ from latentkit.tasks.margins import margin_offsets
 from latentkit.tasks.neighbourhood import Neighbourhood
 from latentkit.tasks.recovery import complete, recover
 from latentkit.tasks.reduction import encode
+from latentkit.tasks.saliency import exchange_effects, integrated_gradients, latent_gradients
 from latentkit.tasks.texts import GappedText, Rewriter, infill
 from latentkit.tasks.token_scores import preferred_tokens, score_tokens
 
 __all__ = [
     "AttributeDirection",
     "ExPostPriors",
+    "Exemplars",
     "FitBudget",
     "GappedText",
     "Latents",
@@ -44,11 +47,15 @@ __all__ = [
     "encode",
     "expect_cells",
     "ex_post_priors",
+    "exchange_effects",
+    "find_exemplars",
     "fit_class_priors",
     "fit_mixture_prior",
     "guided",
     "infill",
+    "integrated_gradients",
     "interpolate",
+    "latent_gradients",
     "latent_path",
     "margin_offsets",
     "preferred_tokens",

@@ -7,7 +7,7 @@ from latentkit.training.feed import Feed
 from latentkit.training.interruption import Interruption
 from latentkit.training.loop import PRIVACY_KEY, Trainer, TrainingStep, mean_objective, training_step
 from latentkit.training.optimizers import build_optimizer, optimizer_names
-from latentkit.training.plan import EpochRecord, TrainingPlan, TrainingResult
+from latentkit.training.plan import EpochEnd, EpochRecord, TrainingPlan, TrainingResult
 from latentkit.training.privacy import Privacy, PrivacySpent, calibrate, draw_key
 from latentkit.training.private_step import PrivateStep
 from latentkit.training.progress import make_reporter
@@ -16,6 +16,7 @@ from latentkit.training.schedules import schedules
 __all__ = [
     "Checkpoint",
     "Engine",
+    "EpochEnd",
     "EpochRecord",
     "Feed",
     "Interruption",

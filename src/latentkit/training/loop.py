@@ -21,7 +21,7 @@ from latentkit.objectives.phases import inference_parameters, trainable_paramete
 from latentkit.training.checkpoints import Checkpoint, write_checkpoint
 from latentkit.training.feed import Feed
 from latentkit.training.optimizers import build_optimizer
-from latentkit.training.plan import EpochRecord, TrainingPlan, TrainingResult
+from latentkit.training.plan import EpochEnd, EpochRecord, TrainingPlan, TrainingResult
 from latentkit.training.private_step import PrivateStep
 from latentkit.training.progress import Reporter, Silent, Status
 from latentkit.training.schedules import Schedule, schedules, warm_up
@@ -154,7 +154,7 @@ class Trainer:
         validation: Examples to judge by; None to judge by nothing and keep the last weights.
         reporter: Hears how it goes.
         is_interrupted: Asked after every step; True saves the state and raises TrainingInterrupted.
-        on_epoch: Called with the history at the end of every epoch.
+        on_epoch: Called at the end of every epoch. What it raises ends the training.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Trainer:
         validation: Feed | None = None,
         reporter: Reporter | None = None,
         is_interrupted: Callable[[], bool] | None = None,
-        on_epoch: Callable[[Sequence[EpochRecord]], None] | None = None,
+        on_epoch: Callable[[EpochEnd], None] | None = None,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -248,8 +248,8 @@ class Trainer:
                 return False
             if state.n_steps % CHECK_EVERY == 0 and not last:
                 self._keep(force=False)
-            if time.monotonic() - self._told > 0.2 and len(batch.x):
-                self._tell(terms, batch, progress)
+            if self._window and time.monotonic() - self._told > 0.2 and len(batch.x):
+                self._tell(progress)
             if self.is_interrupted():
                 self._interrupt()
             if plan.max_time is not None and state.elapsed >= plan.max_time:
@@ -299,7 +299,9 @@ class Trainer:
             state.stopped = "patience"
         self.reporter.epoch(self._status(objective, kl, rate, progress))
         if self.on_epoch is not None:
-            self.on_epoch([EpochRecord(**line) for line in state.history])
+            history = [EpochRecord(**line) for line in state.history]
+            self.on_epoch(EpochEnd(history, progress, self._validated_by))
+            self._tick(training=False)
 
     def _start_anew(self) -> None:
         """End the pre-training: give parts of the model their first weights again, with a new optimiser."""
@@ -314,13 +316,23 @@ class Trainer:
         self.reporter.event(text)
         self._keep(force=False)
 
-    def _validate(self, feed: Feed) -> float:
+    def _validated_by(self, objective: Objective) -> float | None:
+        """Mean of another objective on held-out rows; that of training is known already."""
+        if self.validation is None:
+            return None
+        if objective == self.objective:
+            known: float | None = self.state.history[-1]["validation"]
+            return known
+        return self._validate(self.validation, objective)
+
+    def _validate(self, feed: Feed, objective: Objective | None = None) -> float:
         """Mean objective on held-out rows at full KL weight, with the same latent noise in every epoch."""
         model = self._judged()
         model.eval()
         seed = derive_seed(self.plan.seed, "validation")
         with isolated_rng(seed, feed.device), self.plan.engine.autocast():
-            value = mean_objective(model, self.objective, feed, batch_size=max(self.plan.batch_size, 256))
+            judge = self.objective if objective is None else objective
+            value = mean_objective(model, judge, feed, batch_size=max(self.plan.batch_size, 256))
         self.model.train()
         return value
 
@@ -495,11 +507,14 @@ class Trainer:
             return None
         return privacy.rows(len(self.train), self.state.n_steps)
 
-    def _tell(self, terms: Terms, batch: Batch, progress: float) -> None:
+    def _tell(self, progress: float) -> None:
         self._told = time.monotonic()
+        objective, kl = (
+            torch.cat([getattr(terms, name) for terms in self._window]).mean().item() for name in ("objective", "kl")
+        )
         seen = self.state.step_in_epoch * self.plan.batch_size
         rate = seen / self.state.epoch_seconds if self.state.epoch_seconds > 0 else 0.0
-        self.reporter.update(self._status(terms.objective.mean().item(), terms.kl.mean().item(), rate, progress))
+        self.reporter.update(self._status(objective, kl, rate, progress))
 
     def _status(self, objective: float, kl: float, rate: float, progress: float) -> Status:
         validation = self.state.history[-1]["validation"] if self.state.history else None
@@ -519,12 +534,15 @@ class Trainer:
 def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_size: int) -> float:
     """Return the mean of an objective over a feed at full KL weight, in nats, without gradients.
 
-    What is drawn anew of the examples is drawn alike at every call.
+    What is drawn anew of the examples is drawn alike at every call. Examples of about one length go together.
     """
     total = 0.0
+    order = None if feed.lengths is None else feed.lengths.argsort(stable=True)
     with torch.no_grad():
         for start in range(0, len(feed), batch_size):
-            batch = feed.augmented(feed.batch(slice(start, start + batch_size)), seed=0, keys=("judge", start))
+            rows = slice(start, start + batch_size)
+            some = feed.batch(rows if order is None else order[rows].to(feed.storage.device))
+            batch = feed.augmented(some, seed=0, keys=("judge", start))
             terms = objective(cast(LatentVariableModel, model), batch)
             total += terms.objective.sum(dtype=torch.float64).item()
     return total / len(feed)

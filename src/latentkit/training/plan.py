@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from latentkit.core.protocols import Objective
 from latentkit.training.engine import Engine
 from latentkit.training.privacy import Privacy
 
-__all__ = ["EpochRecord", "TrainingPlan", "TrainingResult"]
+__all__ = ["EpochEnd", "EpochRecord", "TrainingPlan", "TrainingResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,22 @@ class EpochRecord:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """Where training stands at the end of an epoch, for whoever watches it.
+
+    Attributes:
+        history: One record per epoch so far.
+        progress: Share of training that is done, by epochs or by time, in [0, 1].
+        validate: Returns the mean of an objective over the validation part, such as one by which trainings with
+            different objectives are compared; None without such a part.
+    """
+
+    history: Sequence[EpochRecord]
+    progress: float
+    validate: Callable[[Objective], float | None]
 
 
 @dataclass(frozen=True)

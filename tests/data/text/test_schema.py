@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
+from latentkit.core.errors import DataError, InvalidParameterError, LatentkitError, SchemaMismatchError
 from latentkit.data import TextSchema, learn_text_schema, schema_from_description
 from latentkit.data.text import are_texts
 
@@ -44,7 +44,7 @@ def test_long_texts_are_cut_and_have_no_end() -> None:
     schema = learn_text_schema(TEXTS, vocabulary="words", max_length=3)
     assert schema.decode(schema.encode(["a cat sat on", "a dog"])) == ["a cat sat", "a dog"]
     assert schema.lengths(schema.encode(["a cat sat on", "a dog"])).tolist() == [3, 3]
-    assert "2 texts have more than 3 tokens" in schema.notes[1]
+    assert "longer than 3 tokens: 2 of the texts" in schema.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_texts_come_back_in_their_container(data: Any) -> None:
 
 
 def test_many_tokens_take_more_room() -> None:
-    schema = learn_text_schema(["a b"] * 2, vocabulary=[*(f"w{i}" for i in range(40_000)), "<unk>"])
+    schema = learn_text_schema(["w1 w2"] * 2, vocabulary=[*(f"w{i}" for i in range(40_000)), "<unk>"])
     assert schema.encode(["w39999"]).dtype == torch.int32
     assert schema.decode(schema.encode(["w39999"])) == ["w39999"]
 
@@ -86,6 +86,35 @@ def test_what_is_no_text_is_refused(data: Any, message: str) -> None:
 def test_words_and_their_number_exclude_each_other() -> None:
     with pytest.raises(InvalidParameterError, match="n_tokens=5"):
         learn_text_schema(TEXTS, vocabulary=["a", "<unk>"], n_tokens=5)
+
+
+def test_words_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "vocab.txt"
+    file.write_text("<unk>\na\ncat\nsat\n", encoding="utf-8")
+    for vocabulary in (file, str(file)):
+        schema = learn_text_schema(["a cat sat", "a dog sat"], vocabulary=vocabulary)
+        assert schema.decode(schema.encode(["a dog sat"])) == ["a <unk> sat"]
+        assert "16.7% of the words are not known: <unk>" in schema.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "vocab.txt'?: there is no such file"),
+        (b"a\ncat\n", "'<unk>' is not among them"),
+        (b"<unk>\na\na cat\n", "'a cat' is empty or holds a blank"),
+        (b"<unk>\na\na\n", "'a' is there twice"),
+        (b"<unk>\n\na\n", "vocab.txt, line 2 is empty"),
+        (b"<unk>\n\xff\n", "vocab.txt, line 2 is no UTF-8"),
+        (b"<unk>\nle\nchat\n", "the vocabulary does not fit: .* not 'a'"),
+    ],
+)
+def test_vocabulary_files_that_do_not_fit(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "vocab.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(LatentkitError, match=message):
+        learn_text_schema(["a cat sat", "a dog sat"], vocabulary=str(file))
 
 
 def test_other_numbers_are_no_tokens(words: TextSchema) -> None:

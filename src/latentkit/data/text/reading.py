@@ -16,7 +16,7 @@ from latentkit.data.table.sources import read_mixed_table
 from latentkit.data.table.text import unpacked
 from latentkit.data.validation import show
 
-__all__ = ["TEXT_ENDINGS", "BadText", "read_lines", "read_text_column", "read_texts"]
+__all__ = ["TEXT_ENDINGS", "BadText", "read_lines", "read_text_column", "read_texts", "read_words"]
 
 TEXT_ENDINGS = (".txt",)
 #: What becomes of a line that is empty or no UTF-8.
@@ -122,6 +122,19 @@ def read_text_column(
     others = f", one of {', '.join(names)}" if len(names) > 1 else ""
     notes.append(f"texts are the column {column!r}{others}")
     return _array([cells[row] or "" for row in keep]), None if values is None else values[list(keep)], notes
+
+
+def read_words(path: str | Path) -> tuple[str, ...]:
+    """Return the words of a vocabulary file of UTF-8, one a line, as published corpora come with.
+
+    Raises:
+        UnreadableDataError: If there is no such file, or a line of it is bad.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UnreadableDataError(f"vocabulary={str(path)!r}: there is no such file. Give one of words, one a line")
+    words, _ = read_lines(file, str(path))
+    return tuple(words)
 
 
 def read_texts(data: Any, *, column: str | None = None) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, cast, final
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 from latentkit.core.errors import DataError, InvalidParameterError, SchemaMismatchError
 from latentkit.core.parameters import check_integer
 from latentkit.data.dataset import Dataset
-from latentkit.data.text.reading import read_texts
-from latentkit.data.text.vocabulary import END, Vocabulary, Words, vocabularies
+from latentkit.data.text.reading import TEXT_ENDINGS, read_texts, read_words
+from latentkit.data.text.vocabulary import END, UNKNOWN, Vocabulary, Words, vocabularies
 from latentkit.data.validation import from_source, show
 
 __all__ = ["TextContainer", "TextSchema", "are_texts", "learn_text_schema", "to_texts"]
@@ -288,7 +289,7 @@ class TextSchema:
 def learn_text_schema(
     data: Any,
     *,
-    vocabulary: str | Sequence[str] = "subwords",
+    vocabulary: str | Path | Sequence[str] = "subwords",
     n_tokens: int | None = None,
     max_length: int | None = None,
 ) -> TextSchema:
@@ -297,12 +298,15 @@ def learn_text_schema(
     Args:
         data: Texts in a list, an array, a series, or the path of a file of them.
         vocabulary: ``"subwords"`` that suit the texts, from which every text comes back to the byte; ``"words"``
-            between blanks; or the words themselves, ``<unk>`` among them, as published protocols give them.
+            between blanks; or the words themselves, ``<unk>`` among them, as published protocols give them, or the
+            path of a ``.txt`` file of them, one a line.
         n_tokens: How many tokens at most; None for as many as suit the texts.
         max_length: Tokens of a text at most, its end included; longer ones are cut. None for those of the longest, and
             for 512 where it has more.
     Raises:
-        DataError: If something is no text, or there are fewer than two.
+        DataError: If something is no text, there are fewer than two, or words that were given are not those of the
+            texts.
+        UnreadableDataError: If a file cannot be read.
         InvalidParameterError: If an option has a value that it cannot have.
     """
     texts, source = _texts(data)
@@ -311,21 +315,29 @@ def learn_text_schema(
             f"{from_source(source)}at least 2 texts are needed to learn from, and some thousands to learn anything "
             "useful; got 1"
         )
-    if isinstance(vocabulary, str):
-        learnt = vocabularies[vocabulary].learn(texts, n_tokens)
-    elif n_tokens is not None:
+    given = _given_words(vocabulary)
+    if given is not None and n_tokens is not None:
         raise InvalidParameterError(f"n_tokens={n_tokens!r} is for a vocabulary that is learnt, and words were given.")
-    else:
-        learnt = Words(tuple(vocabulary))
-    lengths = np.array([len(tokens) + 1 for tokens in learnt.encode(texts)])
+    learnt = vocabularies[str(vocabulary)].learn(texts, n_tokens) if given is None else given
+    tokens = learnt.encode(texts)
+    lengths = np.array([len(row) + 1 for row in tokens])
     longest = int(lengths.max())
     most = min(longest, _LONGEST) if max_length is None else check_integer("max_length", max_length, low=1)
     notes = [f"{len(texts):,} texts of {lengths.mean():.0f} {learnt.name} on average, of {learnt.n_tokens:,} in all"]
     if n_cut := int((lengths > most).sum()):
         notes.append(
-            f"{n_cut:,} texts have more than {most:,} tokens, the longest {longest:,}; the first {most:,} of each are "
-            "taken (max_length)"
+            f"longer than {most:,} tokens: {n_cut:,} of the texts, the longest has {longest:,}; the first {most:,} "
+            "of each are taken (max_length)"
         )
+    n_words = max(1, int(lengths.sum()) - len(texts))
+    n_unknown = 0 if learnt.is_exact else sum(row.count(learnt.unknown) for row in tokens)
+    if given is not None and 2 * n_unknown > n_words:
+        raise DataError(
+            f"{from_source(source)}the vocabulary does not fit: it knows less than half of the words of the texts, "
+            f"not {show(_unknown_word(learnt, texts))}. Take the one that belongs to them, or vocabulary='words'"
+        )
+    if n_unknown:
+        notes.append(f"{n_unknown / n_words:.1%} of the words are not known: {UNKNOWN}")
     container = _container(data.data if isinstance(data, Dataset) else data)
     schema = TextSchema(learnt, min(most, longest), container, len(texts))
     return replace(schema, notes=tuple(notes))
@@ -335,6 +347,19 @@ def _texts(data: Any) -> tuple[list[str], str]:
     """Texts, and the name of where they came from."""
     found = read_texts(data)
     return to_texts(found.data, source=found.source), found.source
+
+
+def _given_words(vocabulary: str | Path | Sequence[str]) -> Words | None:
+    """The words that were given, or are in the file that was; None where a vocabulary is to be learnt."""
+    if isinstance(vocabulary, Path) or (isinstance(vocabulary, str) and vocabulary.endswith(TEXT_ENDINGS)):
+        return Words(read_words(vocabulary))
+    return None if isinstance(vocabulary, str) else Words(tuple(vocabulary))
+
+
+def _unknown_word(vocabulary: Vocabulary, texts: Sequence[str]) -> str:
+    """The first word of the texts that a vocabulary does not know."""
+    words = (word for text in texts for word in text.split())
+    return next((word for word in words if vocabulary.encode([word]) == [[vocabulary.unknown]]), "")
 
 
 def _container(data: Any) -> TextContainer:

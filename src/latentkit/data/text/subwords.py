@@ -20,8 +20,9 @@ __all__ = ["Subwords"]
 _BLANK: Final = "\u2581"
 #: Share of the characters of a corpus that are pieces; the others are written in bytes.
 _COVERAGE: Final = 0.9995
-#: Tokens that are no pieces: the end, the unknown, which never stands in a text, and the bytes.
-_N_OTHERS: Final = 2 + 256
+#: Tokens that are no pieces: the end, the unknown, which never stands in a text, and from this one on the bytes.
+_FIRST_BYTE: Final = 2
+_N_OTHERS: Final = _FIRST_BYTE + 256
 #: Tokens where nothing else is asked for: characters, and pieces by the root of the length of the corpus, up to this.
 _MOST, _PER_ROOT = 16_000, 4.0
 #: Characters of a corpus that pieces are learnt from; longer ones are thinned out.
@@ -56,7 +57,6 @@ class Subwords:
     model: bytes = field(repr=False)
     _processor: Any = field(init=False, repr=False, compare=False)
     _pieces: tuple[str | int, ...] = field(init=False, repr=False, compare=False)
-    _byte_tokens: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         from sentencepiece import SentencePieceProcessor
@@ -68,13 +68,12 @@ class Subwords:
             bytes_ = {int(processor.IdToPiece(i)[3:5], 16): i for i in range(n) if processor.IsByte(i)}
         except (RuntimeError, ValueError) as error:
             raise DataError("the vocabulary is no model of sentencepiece; fit again, or take a copy of it") from error
-        if sorted(bytes_) != list(range(256)) or not processor.IsControl(0):
+        if bytes_ != {byte: _FIRST_BYTE + byte for byte in range(256)} or not processor.IsControl(0):
             raise DataError("the vocabulary is one without bytes, or without an end as its token 0; fit again")
-        by_token = {token: byte for byte, token in bytes_.items()}
-        pieces = tuple(by_token.get(i, processor.IdToPiece(i).replace(_BLANK, " ")) for i in range(n))
+        others = (processor.IdToPiece(i).replace(_BLANK, " ") for i in range(n))
+        pieces = tuple(i - _FIRST_BYTE if 0 <= i - _FIRST_BYTE < 256 else piece for i, piece in enumerate(others))
         object.__setattr__(self, "_processor", processor)
         object.__setattr__(self, "_pieces", pieces)
-        object.__setattr__(self, "_byte_tokens", tuple(bytes_[byte] for byte in range(256)))
 
     @classmethod
     def learn(cls, texts: Sequence[str], n_tokens: int | None = None) -> Subwords:
@@ -140,10 +139,14 @@ class Subwords:
     def is_exact(self) -> bool:
         return True
 
+    @property
+    def first_byte(self) -> int:
+        return _FIRST_BYTE
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         found: list[list[int]] = self._processor.EncodeAsIds(list(texts))
         return [
-            tokens if self.decode(tokens) == text else [self._byte_tokens[byte] for byte in text.encode()]
+            tokens if self.decode(tokens) == text else [_FIRST_BYTE + byte for byte in text.encode()]
             for tokens, text in zip(found, texts, strict=True)
         ]
 

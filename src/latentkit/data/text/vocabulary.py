@@ -11,7 +11,7 @@ from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_integer
 from latentkit.core.registry import Registry
 
-__all__ = ["END", "Learner", "Vocabulary", "Words", "vocabularies"]
+__all__ = ["END", "UNKNOWN", "Learner", "Vocabulary", "Words", "vocabularies"]
 
 #: The token that ends a text; behind it a row of tokens is padded with it.
 END: Final = 0
@@ -40,6 +40,11 @@ class Vocabulary(Protocol):
     @property
     def is_exact(self) -> bool:
         """Whether every text comes back as it was, to the byte."""
+        ...
+
+    @property
+    def first_byte(self) -> int | None:
+        """Token of byte 0, behind which those of the other bytes stand; None where no token is a byte."""
         ...
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -151,6 +156,10 @@ class Words:
     @property
     def is_exact(self) -> bool:
         return False
+
+    @property
+    def first_byte(self) -> None:
+        return None
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [[self._tokens.get(word, self.unknown) for word in text.split()] for text in texts]

@@ -15,6 +15,7 @@ from latentkit.core.parameters import check_integer, check_real
 from latentkit.core.tokens import TokenCodes, reached
 from latentkit.distributions.likelihood.columns import drawn_codes
 from latentkit.distributions.likelihood.family import Likelihood, likelihoods
+from latentkit.distributions.likelihood.utf8 import Utf8
 from latentkit.distributions.noise import drawn_shape, uniform
 from latentkit.distributions.precision import at_least_float32
 
@@ -164,6 +165,7 @@ class Tokens:
         n = check_integer("n_beams", n_beams, low=1, high=self.family.codes.n_tokens - 1)
         z = self.parameters.reshape(-1, self.parameters.shape[-1])
         length, rows = self.family.codes.max_length, torch.arange(len(z), device=z.device)
+        utf8 = self.family.utf8
         best, best_score = self.mode.reshape(len(z), length), torch.full((len(z),), -torch.inf, device=z.device)
         if n > 1:
             best_score = self.log_prob(best.reshape(*self.parameters.shape[:-1], length)).reshape(-1)
@@ -171,10 +173,13 @@ class Tokens:
             walk = self._context.begin(z.repeat_interleave(n, 0))
             scores = torch.full((len(z), n), -torch.inf, device=z.device)
             scores[:, 0] = 0.0
+            states = torch.zeros(len(z) * n, dtype=torch.long, device=z.device)
             texts = torch.zeros(len(z), n, length, dtype=torch.long, device=z.device)
             for place in range(length if n > 1 else 0):
-                steps = torch.log_softmax(at_least_float32(walk.logits()), -1).reshape(len(z), n, -1)
-                totals = scores.unsqueeze(-1) + steps
+                steps = torch.log_softmax(at_least_float32(walk.logits()), -1)
+                if utf8 is not None:
+                    steps = steps.masked_fill(utf8.is_ruled_out(states, length - 1 - place), -torch.inf)
+                totals = scores.unsqueeze(-1) + steps.reshape(len(z), n, -1)
                 ended, beams = totals[..., 0].max(-1)
                 better = ended > best_score
                 best_score = torch.where(better, ended, best_score)
@@ -188,8 +193,11 @@ class Tokens:
                     best = torch.where(better.unsqueeze(-1), texts[:, 0], best)
                 elif bool((scores[:, 0] <= best_score).all()):
                     break
-                walk.take((rows.unsqueeze(-1) * n + beams).flatten())
+                followed = (rows.unsqueeze(-1) * n + beams).flatten()
+                walk.take(followed)
                 walk.add(tokens.flatten())
+                if utf8 is not None:
+                    states = utf8.after(states[followed], tokens.flatten())
         return best.reshape(*self.parameters.shape[:-1], length)
 
     def drawn(self, drawing: Drawing, n: int | None = None, *, generator: torch.Generator | None = None) -> Tensor:
@@ -211,11 +219,15 @@ class Tokens:
         z = self.parameters.expand(*lead, -1).reshape(-1, self.parameters.shape[-1])
         like = z.new_empty((), dtype=torch.promote_types(z.dtype, torch.float32))
         places = uniform((*lead, length), like=like, generator=generator).reshape(-1, length)
+        utf8, states = self.family.utf8, torch.zeros(len(z), dtype=torch.long, device=z.device)
         with torch.no_grad():
             walk = self._context.begin(z)
             writing = torch.ones(len(z), dtype=torch.bool, device=z.device)
             for place in range(length):
-                masses = drawing.masses(at_least_float32(walk.logits()))
+                logits = at_least_float32(walk.logits())
+                if utf8 is not None:
+                    logits = logits.masked_fill(utf8.is_ruled_out(states, length - 1 - place), -torch.inf)
+                masses = drawing.masses(logits)
                 if drawing.temperature == 0.0:
                     tokens = masses.argmax(-1)
                 else:
@@ -226,6 +238,8 @@ class Tokens:
                     return
                 yield tokens.reshape(lead)
                 walk.add(tokens)
+                if utf8 is not None:
+                    states = utf8.after(states, tokens)
 
     def _hidden(self, x: Tensor) -> Tensor:
         """What the decoder sees of the tokens before each place: some words are the unknown one."""
@@ -245,9 +259,12 @@ class TokensLikelihood(Likelihood):
         n_tokens: Number of tokens, the end included.
         word_dropout: Share of the tokens that the decoder does not see while training, so that it has to ask z.
         unknown: Token that stands in their place.
+        first_byte: Token of byte 0, behind which those of the others stand, where such there are: texts that are drawn
+            are then UTF-8, since what would break a character is left out. None where no token is a byte.
 
     Attributes:
         codes: Number of tokens and length of a text.
+        utf8: What may follow which bytes; None where no token is a byte.
 
     Raises:
         InvalidParameterError: If an option has a value that it cannot have.
@@ -260,7 +277,13 @@ class TokensLikelihood(Likelihood):
     of_texts: ClassVar[bool] = True
 
     def __init__(
-        self, event_shape: Sequence[int], *, n_tokens: int = 2, word_dropout: float = 0.0, unknown: int = 1
+        self,
+        event_shape: Sequence[int],
+        *,
+        n_tokens: int = 2,
+        word_dropout: float = 0.0,
+        unknown: int = 1,
+        first_byte: int | None = None,
     ) -> None:
         super().__init__(event_shape, n_parameters=1)
         if len(self.event_shape) != 1:
@@ -270,6 +293,7 @@ class TokensLikelihood(Likelihood):
         self.codes = TokenCodes(n_tokens, self.event_shape[0])
         self.word_dropout = check_real("word_dropout", word_dropout, low=0.0, high=1.0)
         self.unknown = check_integer("unknown", unknown, low=1, high=n_tokens - 1)
+        self.utf8 = None if first_byte is None else Utf8(n_tokens, first_byte)
         self._context: tuple[TokenContext, ...] = ()
 
     def look_at(self, decoder: nn.Module) -> None:

@@ -20,7 +20,7 @@ from latentkit.codec.image_networks import RowNetwork
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_integer
 from latentkit.core.seeds import generator
-from latentkit.data import ArraySchema, TableSchema
+from latentkit.data import ArraySchema, TableSchema, TextSchema
 from latentkit.distributions import DiagonalGaussian, DiagonalPosterior
 from latentkit.distributions.posterior import bounded_log_var
 from latentkit.models import LadderAutoencoder, VariationalAutoencoder
@@ -50,7 +50,7 @@ _LEAST_SPREAD: Final = 0.15  # of rounded values, of their steps
 
 def bits_back_coder(
     model: nn.Module,
-    schema: ArraySchema | TableSchema,
+    schema: ArraySchema | TableSchema | TextSchema,
     storage: Tensor,
     *,
     seed: int = 0,
@@ -113,7 +113,9 @@ def bits_back_coder(
     return min(candidates, key=lambda coder: coder.chain.first_bits(few))
 
 
-def check_codable(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[VariationalAutoencoder, ArraySchema]:
+def check_codable(
+    model: nn.Module, schema: ArraySchema | TableSchema | TextSchema
+) -> tuple[VariationalAutoencoder, ArraySchema]:
     """Return a model and its schema, if they are of a kind that codes.
 
     Raises:
@@ -128,6 +130,10 @@ def check_codable(model: nn.Module, schema: ArraySchema | TableSchema) -> tuple[
     if not isinstance(model, VariationalAutoencoder):
         raise UnsupportedOperationError(
             f"a {type(model).__name__} is no variational autoencoder, by whose posterior bits come back. Fit a VAE."
+        )
+    if isinstance(schema, TextSchema):
+        raise UnsupportedOperationError(
+            "networks over texts are not brought into whole numbers, without which an archive would not open elsewhere."
         )
     if model.condition_dim:
         raise UnsupportedOperationError("a model that was fitted with conditions has no coder. Fit without conditions.")

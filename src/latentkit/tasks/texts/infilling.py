@@ -158,7 +158,9 @@ class _Round:
         numbers = self.source("write", gap, rows=rows).uniform((len(rows), self.longest)).to(z.device)
         for length in sorted({len(text) for text in begun}):  # texts of one length go on together
             places = [place for place, text in enumerate(begun) if len(text) == length]
-            walk = cast(Tokens, self.model.decode(z[places])).begin()
+            decoded = cast(Tokens, self.model.decode(z[places]))
+            walk, utf8 = decoded.begin(), decoded.family.utf8
+            states = torch.zeros(len(places), dtype=torch.long, device=z.device)
             for tokens in zip(*(begun[place] for place in places), strict=True):
                 walk.add(torch.tensor(tokens, device=z.device))
             most = torch.tensor([self.texts[int(rows[place])].longest for place in places], device=z.device)
@@ -166,9 +168,13 @@ class _Round:
                 logits = walk.logits().float()
                 if step == 0:
                     logits = logits.masked_fill(~openings[places], -torch.inf)
+                if utf8 is not None:
+                    logits = logits.masked_fill(utf8.is_ruled_out(states, most - 1 - step), -torch.inf)
                 drawn = drawn_codes(logits, numbers[places, step]) * (step < most)
                 for place, token in zip(places, drawn.tolist(), strict=True):
                     written[place].append(token)
+                if utf8 is not None:
+                    states = utf8.after(states, drawn)
                 if step + 1 < int(most.max()):
                     walk.add(drawn)
         return [[*row, *[0] * (self.longest - len(row))] for row in written]

@@ -1,4 +1,4 @@
-"""Figures of a run of texts from the command line: what is printed, as JSON too, and what is refused."""
+"""Figures of a run from the command line: what is printed, as JSON too, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from latentkit.cli import main
+from latentkit.estimators import evaluating
 from latentkit.evaluation import language_model
 from tests.cli.conftest import QUICK, Command
 
 WORDS = ["red", "green", "blue", "old", "new", "big", "small", "dark", "light", "odd"]
 TEXTS = [f"a {a} and {b} house" for a in WORDS for b in WORDS]
-SHORT = ("--samples", "40", "--texts", "12", "-k", "3")
+SHORT = ("--samples", "40", "--rows", "12", "-k", "3")
 
 
 @pytest.fixture(scope="module")
@@ -29,27 +30,55 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, quick_classifier: None) -> None:
     monkeypatch.setattr(language_model, "_WIDTH", 8)
     monkeypatch.setattr(language_model, "_BUDGET", 1000)
 
 
-def test_figures_are_printed_and_are_json(latentkit: Command, place: Path) -> None:
+def test_figures_of_texts_are_printed_and_are_json(latentkit: Command, place: Path) -> None:
     line = ("evaluate", place / "run", place / "test.txt", *SHORT)
     shown = latentkit(*line)
     assert shown.code == 0, shown.err
     names = (
-        *("likelihood", "perplexity", "KL", "mutual information", "active units", "tokens rebuilt"),
-        *("BLEU of reconstructions", "distinct-1", "self-BLEU", "copied texts", "reverse bits, byte"),
+        *("log p(x), nats", "perplexity of a word", "KL, nats", "mutual information, nats", "active dimensions"),
+        *("tokens rebuilt, %", "BLEU of reconstructions", "distinct-1", "self-BLEU", "copied texts"),
     )
     for name in names:
-        assert f"\n{name} " in f"\n{shown.out}"
-    assert "K = 3" in shown.out
+        assert f"\n  {name}" in shown.out
+    assert "K = 3, of which" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
     found = json.loads(latentkit(*line, "--json").out)
-    assert (found["n_texts"], found["n_words"], found["n_importance"]) == (12, 12 * 6, 3)
+    assert (found["n"], found["n_scored"], found["figures"]["log p(x)"]["n_draws"]) == (50, 12, 3)
+    assert f"12 of 50 texts, drawn by the seed of {12 * 6} words" in found["figures"]["bits per byte"]["computed_with"]
     assert found["train"] == str(place / "train.txt")
-    assert found["samples"]["copied texts"]["floor"] == 0.0
-    assert f"{found['perplexity_per_word']:.2f} a word" in shown.out
+    assert found["figures"]["copied texts"]["floor"] == 0.0
+
+
+def test_figures_of_images_and_numbers(
+    latentkit: Command,
+    images_run: Path,
+    images_file: Path,
+    table_run: Path,
+    table_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluating, "N_TEMPERATURES", 5)
+    shown = latentkit("evaluate", images_run, images_file, "-k", "2", "--samples", "20")
+    assert shown.code == 0, shown.err
+    for text in (
+        "How well they are rebuilt",
+        "PSNR, dB",
+        "SSIM, window of 7",
+        "no MS-SSIM: it needs sides of at least",
+    ):
+        assert text in shown.out
+    assert "copy rate" in shown.out
+    assert "warning: of 2 draws a row" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    shown = latentkit("evaluate", table_run, table_file, "--rows", "20", "--estimator", "ais", "-k", "4", "--json")
+    found = json.loads(shown.out)
+    assert found["figures"]["log p(x)"]["n_rows"] == 20
+    assert "annealed" in found["figures"]["log p(x)"]["computed_with"]
 
 
 def test_texts_of_the_fit_that_are_gone(latentkit: Command, place: Path, tmp_path: Path) -> None:
@@ -59,7 +88,7 @@ def test_texts_of_the_fit_that_are_gone(latentkit: Command, place: Path, tmp_pat
     line = ("evaluate", run, place / "test.txt", *SHORT)
     shown = latentkit(*line)
     assert shown.code == 0, shown.err
-    assert "the texts of the fit are not where they were; without --train no samples are judged" in shown.err
+    assert "the data of the fit are not where they were; without --train no samples are judged" in shown.err
     assert "copied texts" not in shown.out
     (tmp_path / "few.txt").write_text("\n".join(TEXTS[:20]), encoding="utf-8")
     shown = latentkit(*line, "--train", tmp_path / "few.txt")
@@ -80,7 +109,7 @@ def test_options_that_do_not_fit(latentkit: Command, place: Path, line: tuple[st
     assert message in " ".join(outcome.err.split())
 
 
-def test_runs_of_other_data_say_what_there_is(latentkit: Command, images_run: Path, images_file: Path) -> None:
-    outcome = latentkit("evaluate", images_run, images_file)
-    assert outcome.code == 2
-    assert "of images evaluate measures one thing so far: give --compression" in " ".join(outcome.err.split())
+def test_data_of_another_kind_are_refused(latentkit: Command, images_run: Path, table_file: Path) -> None:
+    outcome = latentkit("evaluate", images_run, table_file)
+    assert outcome.code == 3
+    assert "table.csv" in outcome.err

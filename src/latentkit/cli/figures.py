@@ -1,0 +1,196 @@
+"""Figures of runs on the command line: what is asked for, and how they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from latentkit.cli.opening import OpenedRun
+from latentkit.cli.printing import Printer
+
+if TYPE_CHECKING:
+    from latentkit.data import Dataset
+    from latentkit.evaluation import Evaluation, Figure
+
+__all__ = [
+    "SAMPLES",
+    "Estimator",
+    "EstimatorName",
+    "Importance",
+    "Rows",
+    "Samples",
+    "Train",
+    "in_short",
+    "interval_in_short",
+    "rows_of_fit",
+    "tell_evaluation",
+]
+
+#: Columns of a table of figures, together 80 with the gaps.
+WIDTHS = (29, 9, 18, 8, 8)
+#: New examples that are judged.
+SAMPLES = 5000
+
+
+class Estimator(StrEnum):
+    """How log p(x) is estimated."""
+
+    iwae = "iwae"
+    ais = "ais"
+
+
+Train: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--train", metavar="DATA", help="The data of the fit. [default: where they were then]", show_default=False
+    ),
+]
+
+Importance: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--importance",
+        "-k",
+        metavar="K",
+        help="Importance samples of a row; chains of ais. [default: 64; 16]",
+        show_default=False,
+        min=1,
+    ),
+]
+
+EstimatorName: TypeAlias = Annotated[
+    Estimator,
+    typer.Option(
+        "--estimator",
+        help="Of log p(x): importance samples from the encoder, or annealed importance sampling, which needs none and "
+        "takes hundreds of times as long.",
+    ),
+]
+
+Samples: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        metavar="N",
+        help=f"New examples that are drawn and judged. [default: {SAMPLES}]",
+        show_default=False,
+        min=10,
+    ),
+]
+
+Rows: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--rows",
+        metavar="N",
+        help="Rows of DATA that are scored and rebuilt. [default: as many as take half a minute]",
+        show_default=False,
+        min=2,
+    ),
+]
+
+
+def rows_of_fit(opened: OpenedRun, train: str | None, printer: Printer) -> tuple[str | None, Dataset | None]:
+    """Read the data of the fit: where they are, and they; None where they are gone."""
+    source = opened.source if train is None else train
+    if source is None:
+        printer.note("warning: the data of the fit are not where they were; without --train no samples are judged")
+        return None, None
+    known = opened.read(source, printer, as_fitted=True)
+    if known.n != opened.schema.n_examples:
+        things = "texts" if opened.schema.kind == "text" else "rows"
+        printer.note(
+            f"warning: {source} has {known.n:,} {things}, and the run was fitted on {opened.schema.n_examples:,}"
+        )
+    return source, known
+
+
+def tell_evaluation(found: Evaluation, printer: Printer) -> None:
+    """Print all figures of a run as tables, and below them how each was found."""
+    from latentkit.evaluation.evaluation import GROUPS
+    from latentkit.report.wording import duration
+
+    scored = "" if found.rows is None or len(found.rows) == found.n else f", {len(found.rows):,} of them scored"
+    things = {"images": "images", "text": "texts"}.get(found.kind, "rows")
+    printer.line(f"{found.model}, {found.n:,} {things}{scored}; {duration(found.seconds)}", style="dim")
+    for group, heading in GROUPS.items():
+        figures, missing = found.of_group(group)
+        if not figures and not missing:
+            continue
+        printer.line()
+        printer.line(heading, style="bold")
+        _tell_group(figures, printer)
+        for lacking in missing:
+            printer.paragraph(f"no {lacking.name}: {lacking.why}", indent=2)
+    for warning in found.warnings:
+        printer.line()
+        printer.paragraph(f"warning: {warning}")
+    printer.line()
+    printer.line("How each was found", style="bold")
+    for names, text in _ways(found.figures):
+        printer.paragraph(f"{names}: {text}", indent=2)
+
+
+def _tell_group(figures: Sequence[Figure], printer: Printer) -> None:
+    if not figures:
+        return
+    printer.grid(
+        ("", "", "95 % interval", "floor", "better"),
+        [
+            (
+                f"{figure.name}, {figure.unit}" if figure.unit else figure.name,
+                in_short(figure),
+                interval_in_short(figure),
+                "" if figure.floor is None else _number(figure.floor),
+                {"neither": "", "nearer to the floor": "at floor"}.get(figure.better, figure.better),
+            )
+            for figure in figures
+        ],
+        widths=WIDTHS,
+    )
+
+
+def in_short(figure: Figure) -> str:
+    """The value of a figure with a sign where it is a bound."""
+    return f"{ {'neither': '', 'lower': '≥ ', 'upper': '≤ '}[figure.bound] }{_number(figure.value)}"
+
+
+def interval_in_short(figure: Figure) -> str:
+    """The interval of a figure; empty for none."""
+    if figure.interval is None:
+        return ""
+    low, high = (_number(end) for end in figure.interval)
+    return f"{low} to {high}"
+
+
+def _number(value: float) -> str:
+    from latentkit.report.wording import number
+
+    return number(value)
+
+
+def _ways(figures: Sequence[Figure]) -> Iterator[tuple[str, str]]:
+    """How figures were found, those that were found alike together."""
+    ways: dict[str, list[Figure]] = {}
+    for figure in figures:
+        ways.setdefault(_way(figure), []).append(figure)
+    for text, alike in ways.items():
+        seconds = [figure.seconds for figure in alike if figure.seconds is not None]
+        took = f"; {sum(seconds):.1f} s" if seconds else ""
+        yield ", ".join(figure.name for figure in alike), f"{text}{took}"
+
+
+def _way(figure: Figure) -> str:
+    parts: list[Any] = [figure.computed_with]
+    if figure.n_draws is not None and figure.effective_sample_size is not None:
+        parts.append(f"K = {figure.n_draws:,}, of which {figure.effective_sample_size:.1f} count (median)")
+    elif figure.n_draws is not None and figure.n_draws > 1:
+        parts.append(f"K = {figure.n_draws:,}")
+    if figure.floor_of:
+        parts.append(f"floor: {figure.floor_of}")
+    if figure.interval_by:
+        parts.append(f"interval: {figure.interval_by}")
+    return "; ".join(parts)
