@@ -180,6 +180,15 @@ def _learnt_by_heart(data: Data) -> Patient:
     return Patient(estimator, rows, data.test)
 
 
+@fault("wide encoder, narrow decoder, 150 pictures", "inference", "overfitted-encoder")
+def _wide_encoder(data: Data) -> Patient | None:
+    if not data.is_image:  # rows of so few numbers leave nothing to learn by heart
+        return None
+    rows = data.train[:150]
+    wide = {"encoder": (1024, 1024), "decoder": (16,), "validation_fraction": 0.0, "max_epochs": 300, "batch_size": 32}
+    return Patient(fitted(data, rows, **wide), rows, data.test)
+
+
 @fault("Gaussian on 0 and 1", "generator", "wrong-likelihood")
 def _gaussian_on_bits(data: Data) -> Patient:
     bits = (data.train > np.median(data.train, axis=0 if data.train.ndim == 2 else None)).astype(np.float32)
@@ -232,6 +241,14 @@ def _hole(data: Data) -> Patient:
 @fault("one latent for pictures", "sample quality", "blur")
 def _one_latent(data: Data) -> Patient | None:
     return Patient(fitted(data, latent_dim=1), data.train) if data.is_image else None
+
+
+@fault("standard deviation 1 on pictures", "sample quality", "blur")
+def _averages(data: Data) -> Patient | None:
+    options = {"variance": "fixed", "stddev": 1.0}
+    return (
+        Patient(fitted(data, likelihood="gaussian", likelihood_options=options), data.train) if data.is_image else None
+    )
 
 
 @fault("generator deaf to z", "sample quality", "mode-collapse")

@@ -28,7 +28,7 @@ from latentkit.objectives import log_importance_weights, log_mean_exp
 from latentkit.objectives.phases import log_likelihood
 from latentkit.objectives.semi_amortized import refine
 from latentkit.tasks import sample_latents
-from latentkit.training import Feed, TrainingPlan, mean_objective, training_step
+from latentkit.training import Feed, TrainingPlan, objective_values, training_step
 
 __all__ = ["Amortisation", "Examination", "NotCheckable", "Part", "Trial"]
 
@@ -45,7 +45,9 @@ N_DRAWS = 8
 #: Rows whose posteriors are optimised, at most, steps and draws that they are then judged by.
 OPTIMISED_ROWS, OPTIMISING_STEPS, JUDGING_DRAWS = 96, 40, 64
 #: Seconds that one trial of training may take, and its steps at most and at least.
-TRIAL_SECONDS, MOST_STEPS, FEWEST_STEPS = 2.0, 100, 12
+TRIAL_SECONDS, MOST_STEPS, FEWEST_STEPS = 4.0, 100, 10
+#: Standard errors by which rows must differ for more than chance.
+SURE = 3.0
 #: Numbers of an example above which no linear model is fitted to the rows.
 MOST_LINEAR = 4096
 
@@ -79,13 +81,25 @@ class Trial:
     """What some steps of training made of a copy.
 
     Attributes:
-        value: Mean objective after the steps, nats, of held-out rows, or of rows of the fit where it began with first
-            weights; minus infinity where it broke.
+        values: Objective after the steps, nats, of held-out rows, or of rows of the fit where it began with first
+            weights, shape (rows,); minus infinity where it broke.
         n_steps: How many there were.
     """
 
-    value: float
+    values: Tensor
     n_steps: int
+
+    @property
+    def value(self) -> float:
+        """Mean of the values, nats."""
+        return float(self.values.mean())
+
+    def is_above(self, other: Trial) -> bool:
+        """Whether the values exceed those of another trial, row by row, by more than chance explains."""
+        more = self.values - other.values
+        if not bool(torch.isfinite(more).all()):
+            return self.value > other.value
+        return float(more.mean()) > SURE * float(more.std()) / math.sqrt(len(more))
 
 
 class Examination:
@@ -543,10 +557,10 @@ class Examination:
         return cast(Objective, self._workshop[0]._objective())  # noqa: SLF001 (of our own)
 
     @cached_property
-    def value(self) -> float:
-        """Mean objective of the judged rows as the model is, nats."""
+    def untried(self) -> Trial:
+        """The model as it is, after no steps."""
         _, _, judged, _ = self._workshop
-        return self._judge(self.model, self.objective(), judged)
+        return Trial(values=self._judge(self.model, self.objective(), judged), n_steps=0)
 
     def trial(self, learning_rate: float, *, batch_size: int | None = None, fresh: bool = False) -> Trial:
         """Take some steps with a copy of the model and judge it.
@@ -569,11 +583,12 @@ class Examination:
         step = training_step(copy.deepcopy(self.model), self.objective(), plan)
         batch = learnt.batch(slice(0, plan.batch_size))
         self.model.train(mode=False)
+        seconds = math.inf
         with isolated_rng(0, self.device):
-            step(batch, 1.0)
-            start = time.perf_counter()
-            step(batch, 1.0)
-        seconds = time.perf_counter() - start
+            for _ in range(3):  # the first one takes longer, and so may any other
+                start = time.perf_counter()
+                step(batch, 1.0)
+                seconds = min(seconds, time.perf_counter() - start)
         n_steps = int(min(MOST_STEPS, TRIAL_SECONDS / max(seconds, 1e-6)))
         if n_steps < FEWEST_STEPS:
             raise NotCheckable(f"a step of training takes {seconds:.1f} s here, too long to try some.")
@@ -600,12 +615,13 @@ class Examination:
             broke = not bool(torch.isfinite(terms.objective).all())
         # what training itself reaches is judged by rows that it sees; what it leaves undone, by others
         judged = learnt.subset(torch.arange(min(len(learnt), 600))) if fresh else judged
-        return Trial(value=-math.inf if broke else self._judge(model, objective, judged), n_steps=n_steps)
+        values = self._judge(model, objective, judged)
+        return Trial(values=torch.full_like(values, -math.inf) if broke else values, n_steps=n_steps)
 
-    def _judge(self, model: Any, objective: Objective, judged: Feed) -> float:
+    def _judge(self, model: Any, objective: Objective, judged: Feed) -> Tensor:
         with isolated_rng(derive_seed(self.seed, "doctor", "judge"), self.device):
-            value = mean_objective(model, objective, judged, batch_size=256)
-        return value if math.isfinite(value) else -math.inf
+            values = objective_values(model, objective, judged, batch_size=256)
+        return values if bool(torch.isfinite(values).all()) else torch.full_like(values, -math.inf)
 
     @cached_property
     def gradients(self) -> tuple[np.ndarray[Any, Any], dict[str, Tensor]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from latentkit.doctor.examination import Amortisation, Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
+from latentkit.doctor.illnesses.optimisation import AHEAD, gain_of_smaller_steps, smaller_steps
 from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.evaluation import active_units, mutual_information
 
@@ -69,15 +70,25 @@ def _let_z_speak(examination: Examination) -> Remedy:
         kept = {name: value for name, value in options.items() if name != "stddev"}
         wanted["likelihood_options"] = {**kept, "variance": "shared"}
         causes.append("let the model learn the variance of the data around the decoder's mean")
+    if not causes and _overshoots(examination):
+        wanted |= smaller_steps(examination)
+        causes.append("take smaller steps, which do not throw the decoder out of where it listens")
     if not causes and parameters.get("objective") == "elbo" and parameters.get("posterior") == "diagonal":
         nats = max(0.05, min(0.5, 8.0 / examination.specification.latent_dim))
         wanted["free_bits"] = round(nats, 2)
         causes.append(f"leave each latent dimension {nats:.2g} nats of KL for free")
-    if parameters.get("kl_schedule") == "linear":
+    if parameters.get("kl_schedule") == "linear" and "learning_rate" not in wanted:
         wanted["kl_warm_up"] = 0.3
         causes.append("let the weight of the KL term rise over a third of the training")
     sentence = "; ".join(causes) or "give the model's decoder less of its own, or weigh its KL term less"
     return Remedy(words=f"{sentence[0].upper()}{sentence[1:]}.", settings=settings_for(examination, wanted))
+
+
+def _overshoots(examination: Examination) -> bool:
+    try:
+        return gain_of_smaller_steps(examination) > AHEAD
+    except NotCheckable:
+        return False
 
 
 @check("amortisation-gap", "inference", "The encoder misses the posteriors it should find")

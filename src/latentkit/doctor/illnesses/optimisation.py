@@ -16,14 +16,17 @@ from latentkit.evaluation import codebook_perplexity
 
 __all__ = [
     "ADDED",
+    "AHEAD",
     "added_by_steps",
     "dead_codes",
     "dead_units",
     "extreme_variances",
+    "gain_of_smaller_steps",
     "gradient_spikes",
     "learning_rate_high",
     "learning_rate_low",
     "small_batch",
+    "smaller_steps",
     "stopped_early",
 ]
 
@@ -50,22 +53,20 @@ SMALL_BATCH = 16
 @check("learning-rate-high", "optimisation", "The learning rate is too high")
 def learning_rate_high(examination: Examination) -> Sign:
     """Was training thrown back, and does a tenth of the rate begin better?"""
-    rate = examination.plan.learning_rate
-    high, low = (examination.trial(factor * rate, fresh=True) for factor in (1.0, 0.1))
-    if low.value > high.value and examination.trial(10.0 * rate, fresh=True).value > high.value:
-        low = high  # a higher rate is better still: neither says that this one is too high
     falls = _falls(examination)
     rollbacks = sum("went back" in event for event in examination.events)
-    ahead = _gain(examination, low.value - high.value, (high, low))
     evidence = (
-        Evidence(name="gain of a tenth of the rate from first weights, share of the best", value=ahead, limit=AHEAD),
-        Evidence(name="learning rate", value=rate),
+        Evidence(
+            name="gain of a tenth of the rate from first weights, share of the best",
+            value=gain_of_smaller_steps(examination),
+            limit=AHEAD,
+        ),
+        Evidence(name="learning rate", value=examination.plan.learning_rate),
         Evidence(name="rollbacks of the training", value=float(rollbacks), limit=float(MOST_ROLLBACKS)),
         Evidence(name="epochs that threw training back", value=float(falls), limit=float(MOST_FALLS)),
     )
     if not any(each.is_ill for each in evidence):
         return healthy(*evidence)
-    lower = 0.1 * rate if examination.estimator.get_params(deep=False).get("learning_rate") == "auto" else "auto"
     return Sign(
         evidence=evidence,
         severity="serious" if evidence[0].is_ill or rollbacks > 1 else "moderate",
@@ -73,9 +74,29 @@ def learning_rate_high(examination: Examination) -> Sign:
         "smaller steps would reach, with units that do nothing any more.",
         remedy=Remedy(
             words="Take smaller steps, and cut the gradients that are far too long.",
-            settings=settings_for(examination, {"learning_rate": lower, "gradient_clip": 1.0}),
+            settings=settings_for(examination, smaller_steps(examination)),
         ),
     )
+
+
+def gain_of_smaller_steps(examination: Examination) -> float:
+    """What a tenth of the rate gains from first weights, as a share of the best; 0 where it gains nothing."""
+    rate = examination.plan.learning_rate
+    high, low = (examination.trial(factor * rate, fresh=True) for factor in (1.0, 0.1))
+    # where a higher rate is better still, neither says that this one is too high; and how much a lower one loses
+    # says nothing: all rates that are low enough are slow
+    if low.value <= high.value or examination.trial(10.0 * rate, fresh=True).value > high.value:
+        return 0.0
+    return _gain(examination, low.value - high.value, (high, low))
+
+
+def smaller_steps(examination: Examination) -> dict[str, Any]:
+    """Settings with which steps are smaller."""
+    automatic = examination.estimator.get_params(deep=False).get("learning_rate") == "auto"
+    return {
+        "learning_rate": 0.1 * examination.plan.learning_rate if automatic else "auto",
+        "gradient_clip": 1.0,
+    }
 
 
 def _falls(examination: Examination) -> int:
@@ -94,7 +115,7 @@ def _gain(examination: Examination, difference: float, trials: tuple[Trial, ...]
     if np.isnan(difference):
         return 0.0
     baseline = float(examination.baseline(examination.judged).mean()) if examination.has_encoder else 0.0
-    best = max(examination.value, *(trial.value for trial in trials))
+    best = max(examination.untried.value, *(trial.value for trial in trials))
     to_find = examination.structure if math.isfinite(examination.structure) else 0.0
     # an objective with a heavy KL term rises by as many times the nats
     beta = examination.estimator.get_params(deep=False).get("beta", "auto")
@@ -107,15 +128,15 @@ def learning_rate_low(examination: Examination) -> Sign:
     """Do a few steps at ten times the rate add what steps at the rate do not?"""
     examination.need_encoder()
     same, faster = _further(examination)
-    more = _gain(examination, faster.value - max(same.value, examination.value), (same, faster))
-    added = _gain(examination, faster.value - examination.value, (same, faster))
+    more = _gain(examination, faster.value - max(same.value, examination.untried.value), (same, faster))
+    added = _gain(examination, faster.value - examination.untried.value, (same, faster))
     evidence = (
         Evidence(name="gain of steps at ten times the rate, share of what is explained", value=added, limit=ADDED),
         Evidence(name="of it beyond that of steps at the rate itself", value=more, limit=0.5 * ADDED),
         Evidence(name="learning rate", value=examination.plan.learning_rate),
         Evidence(name="steps that were tried", value=float(same.n_steps)),
     )
-    if not all(each.is_ill for each in evidence[:2]):
+    if not all(each.is_ill for each in evidence[:2]) or not faster.is_above(examination.untried):
         return healthy(*evidence)
     automatic = examination.estimator.get_params(deep=False).get("learning_rate") == "auto"
     return Sign(
@@ -142,7 +163,7 @@ def stopped_early(examination: Examination) -> Sign:
         Evidence(name="steps that were tried", value=float(same.n_steps)),
         Evidence(name="epochs of the training", value=float(len(examination.history))),
     )
-    if not evidence[0].is_ill:
+    if not evidence[0].is_ill or not same.is_above(examination.untried):
         return healthy(*evidence)
     parameters = examination.estimator.get_params(deep=False)
     wanted: dict[str, Any] = {"patience": "auto" if parameters.get("patience") != "auto" else 100}
@@ -160,7 +181,7 @@ def stopped_early(examination: Examination) -> Sign:
 def added_by_steps(examination: Examination) -> float:
     """What a few steps at the rate of the training still add, as a share of what the model explains."""
     same = examination.trial(examination.plan.learning_rate)
-    return _gain(examination, same.value - examination.value, (same,))
+    return _gain(examination, same.value - examination.untried.value, (same,))
 
 
 def _further(examination: Examination) -> tuple[Trial, Trial]:
@@ -179,12 +200,12 @@ def small_batch(examination: Examination) -> Sign:
         return healthy(measured)
     rate = examination.plan.learning_rate
     same, larger = examination.trial(rate), examination.trial(rate, batch_size=16 * size)
-    added = _gain(examination, larger.value - max(same.value, examination.value), (same, larger))
+    added = _gain(examination, larger.value - max(same.value, examination.untried.value), (same, larger))
     evidence = (
         Evidence(name="gain of steps with 16 times the rows, share of what is explained", value=added, limit=ADDED),
         measured,
     )
-    if not evidence[0].is_ill:
+    if not evidence[0].is_ill or not larger.is_above(same):
         return healthy(*evidence)
     return Sign(
         evidence=evidence,

@@ -89,9 +89,9 @@ def memorisation(examination: Examination) -> Sign:
         Evidence(name="samples nearest to a held-out row, as a share", value=share),
         Evidence(name="share that chance gives", value=expected),
     )
-    # Many samples with the same neighbour, as those of a collapsed model, tell no more than one.
-    distinct = len(set(nearest.tolist()))
-    error = math.sqrt(expected * (1.0 - expected) / distinct) / expected
+    # Samples with the same neighbour tell no more than one: pictures that are still blurred have a few rows in common.
+    shares = nearest.unique(return_counts=True)[1].double() / len(nearest)
+    error = math.sqrt(expected * (1.0 - expected) * float(shares.square().sum())) / expected
     is_sure = 1.0 - share / expected > SURE * error
     if not evidence[0].is_ill or not is_sure:
         return healthy(*evidence)

@@ -105,10 +105,14 @@ def _distances(examination: Examination) -> tuple[float, float, float]:
 
 
 def power_ratio(images: Tensor, like: Tensor) -> float:
-    """Power of fine structure in images relative to that in others, of as many pixels, shapes (n, channels, h, w)."""
+    """Power of fine structure in images relative to that in others, of as many pixels, shapes (n, channels, h, w).
+
+    What all of the others have in common is left out: a mean of pictures may have edges, and no details.
+    """
+    common = like.double().mean(0)
 
     def power(x: Tensor) -> float:
-        spectrum = torch.fft.fft2(x.double()).abs().square().mean((0, 1))
+        spectrum = torch.fft.fft2(x.double() - common).abs().square().mean((0, 1))
         rows, columns = (torch.fft.fftfreq(size, dtype=torch.float64) for size in x.shape[-2:])
         fine = (rows[:, None].square() + columns[None].square()).sqrt() >= FINE
         return float(spectrum[fine].sum())
@@ -146,7 +150,7 @@ def blur(examination: Examination) -> Sign:
     if beta != "auto" and float(beta) > 1.0:
         wanted["beta"] = 1.0
         causes.append(f"weigh the KL term by 1 instead of {float(beta):g}")
-    if isinstance(parameters.get("latent_dim"), int):
+    if not causes and isinstance(parameters.get("latent_dim"), int):
         wanted["latent_dim"] = "auto"
         causes.append("give z more dimensions")
     words = "; ".join(causes) or "train for longer, or use a VAEGAN or HierarchicalVAE"
