@@ -83,10 +83,12 @@ class Trial:
     Attributes:
         values: Objective after the steps, nats, of held-out rows, or of rows of the fit where it began with first
             weights, shape (rows,); minus infinity where it broke.
+        learnt: The same of rows of the fit.
         n_steps: How many there were.
     """
 
     values: Tensor
+    learnt: Tensor
     n_steps: int
 
     @property
@@ -95,11 +97,9 @@ class Trial:
         return float(self.values.mean())
 
     def is_above(self, other: Trial) -> bool:
-        """Whether the values exceed those of another trial, row by row, by more than chance explains."""
-        more = self.values - other.values
-        if not bool(torch.isfinite(more).all()):
-            return self.value > other.value
-        return float(more.mean()) > SURE * float(more.std()) / math.sqrt(len(more))
+        """Whether more rows than chance explains have higher values than in another trial; far rows count as one."""
+        n = len(self.values)
+        return float((self.values > other.values).sum()) - n / 2 > SURE * math.sqrt(n) / 2
 
 
 class Examination:
@@ -559,8 +559,7 @@ class Examination:
     @cached_property
     def untried(self) -> Trial:
         """The model as it is, after no steps."""
-        _, _, judged, _ = self._workshop
-        return Trial(values=self._judge(self.model, self.objective(), judged), n_steps=0)
+        return self._judged(self.model, self.objective(), 0, fresh=False, broke=False)
 
     def trial(self, learning_rate: float, *, batch_size: int | None = None, fresh: bool = False) -> Trial:
         """Take some steps with a copy of the model and judge it.
@@ -595,7 +594,7 @@ class Examination:
         return n_steps
 
     def _try(self, learning_rate: float, batch_size: int, fresh: bool) -> Trial:
-        twin, learnt, judged, plan = self._workshop
+        twin, learnt, _, plan = self._workshop
         n_steps = self.n_steps
         model = twin._build(learnt).to(self.device) if fresh else copy.deepcopy(self.model)  # noqa: SLF001 (of our own)
         objective = self.objective()
@@ -613,10 +612,17 @@ class Examination:
                 epoch += 1
             model.eval()
             broke = not bool(torch.isfinite(terms.objective).all())
+        return self._judged(model, objective, n_steps, fresh=fresh, broke=broke)
+
+    def _judged(self, model: Any, objective: Objective, n_steps: int, *, fresh: bool, broke: bool) -> Trial:
+        _, learnt, judged, _ = self._workshop
         # what training itself reaches is judged by rows that it sees; what it leaves undone, by others
-        judged = learnt.subset(torch.arange(min(len(learnt), 600))) if fresh else judged
-        values = self._judge(model, objective, judged)
-        return Trial(values=torch.full_like(values, -math.inf) if broke else values, n_steps=n_steps)
+        seen = learnt.subset(torch.arange(min(len(learnt), 600 if fresh else 300)))
+        known = self._judge(model, objective, seen)
+        values = known if fresh else self._judge(model, objective, judged)
+        if broke:
+            known, values = torch.full_like(known, -math.inf), torch.full_like(values, -math.inf)
+        return Trial(values=values, learnt=known, n_steps=n_steps)
 
     def _judge(self, model: Any, objective: Objective, judged: Feed) -> Tensor:
         with isolated_rng(derive_seed(self.seed, "doctor", "judge"), self.device):

@@ -54,6 +54,8 @@ SMALL_BATCH = 16
 def learning_rate_high(examination: Examination) -> Sign:
     """Was training thrown back, and does a tenth of the rate begin better?"""
     falls = _falls(examination)
+    if falls > MOST_FALLS and _is_slow(examination):
+        falls = 0
     rollbacks = sum("went back" in event for event in examination.events)
     evidence = (
         Evidence(
@@ -79,13 +81,19 @@ def learning_rate_high(examination: Examination) -> Sign:
     )
 
 
+def _is_slow(examination: Examination) -> bool:
+    """Whether ten times the rate begins better, so that no rate as low as this one can be too high."""
+    rate = examination.plan.learning_rate
+    same, higher = (examination.trial(factor * rate, fresh=True) for factor in (1.0, 10.0))
+    return higher.is_above(same) and higher.value > same.value
+
+
 def gain_of_smaller_steps(examination: Examination) -> float:
     """What a tenth of the rate gains from first weights, as a share of the best; 0 where it gains nothing."""
     rate = examination.plan.learning_rate
     high, low = (examination.trial(factor * rate, fresh=True) for factor in (1.0, 0.1))
-    # where a higher rate is better still, neither says that this one is too high; and how much a lower one loses
-    # says nothing: all rates that are low enough are slow
-    if low.value <= high.value or examination.trial(10.0 * rate, fresh=True).value > high.value:
+    # how much a lower one loses says nothing: all rates that are low enough are slow
+    if low.value <= high.value or _is_slow(examination):
         return 0.0
     return _gain(examination, low.value - high.value, (high, low))
 
@@ -179,9 +187,14 @@ def stopped_early(examination: Examination) -> Sign:
 
 
 def added_by_steps(examination: Examination) -> float:
-    """What a few steps at the rate of the training still add, as a share of what the model explains."""
-    same = examination.trial(examination.plan.learning_rate)
-    return _gain(examination, same.value - examination.untried.value, (same,))
+    """What a few steps at the rate of the training still add, as a share of what the model explains.
+
+    It is added for rows of the fit, too: large steps make a model forget a part of what it knows by heart, which helps
+    held-out rows, and is no progress of the training.
+    """
+    same, untried = examination.trial(examination.plan.learning_rate), examination.untried
+    added = min(same.value - untried.value, float(same.learnt.mean() - untried.learnt.mean()))
+    return _gain(examination, added, (same,))
 
 
 def _further(examination: Examination) -> tuple[Trial, Trial]:

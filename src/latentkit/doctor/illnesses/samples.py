@@ -11,7 +11,13 @@ from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
 from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.estimators.ex_post import ex_post_name
-from latentkit.evaluation import PrincipalComponentFeatures, density_coverage, frechet_distance, two_sample_auc
+from latentkit.evaluation import (
+    PrincipalComponentFeatures,
+    active_units,
+    density_coverage,
+    frechet_distance,
+    two_sample_auc,
+)
 
 __all__ = ["blur", "mode_collapse", "power_ratio", "prior_hole"]
 
@@ -150,7 +156,8 @@ def blur(examination: Examination) -> Sign:
     if beta != "auto" and float(beta) > 1.0:
         wanted["beta"] = 1.0
         causes.append(f"weigh the KL term by 1 instead of {float(beta):g}")
-    if not causes and isinstance(parameters.get("latent_dim"), int):
+    mean, _ = examination.posterior(examination.judged)
+    if not causes and isinstance(parameters.get("latent_dim"), int) and bool(active_units(mean.flatten(1)).all()):
         wanted["latent_dim"] = "auto"
         causes.append("give z more dimensions")
     words = "; ".join(causes) or "train for longer, or use a VAEGAN or HierarchicalVAE"
