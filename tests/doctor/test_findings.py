@@ -47,7 +47,7 @@ def test_evidence_is_ill_beyond_its_limit_and_where_it_is_no_number(value, limit
 
 
 def test_evidence_stands_beside_its_limit() -> None:
-    assert str(Evidence(name="heat", value=41.234, limit=38.0)) == "heat: 41.2 (healthy: at most 38.0)"
+    assert str(Evidence(name="heat", value=41.234, limit=38.0)) == "heat: 41.2 (healthy: at most 38)"
     assert str(Evidence(name="heat", value=0.01234, limit=0.1, ill="below")) == "heat: 0.0123 (healthy: at least 0.100)"
 
 
@@ -57,6 +57,7 @@ def test_evidence_stands_beside_its_limit() -> None:
         (0.0, "0"),
         (1234.5, "1,234"),
         (-3.14159, "-3.14"),
+        (38.0, "38"),
         (1e-7, "1.0e-07"),
         (math.nan, "no number"),
         (math.inf, "infinite"),
@@ -93,7 +94,7 @@ def test_outcomes_are_found_by_name() -> None:
 def test_the_summary_and_the_document_hold_everything() -> None:
     found = diagnosis(finding(settings={"beta": 1.0}))
     text = "\n".join(f"{heading}: {line}" for heading, line in found.summary())
-    for part in ("It is ill", "heat, degrees: 41.0", "It is hot.", "Cool it.", "blur", "no codes."):
+    for part in ("It is ill", "heat, degrees: 41", "It is hot.", "Cool it.", "blur", "no codes."):
         assert part in text
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["findings"][0]["remedy"]["settings"] == {"beta": 1.0}

@@ -144,7 +144,7 @@ def _tell(diagnosis: Diagnosis, printer: Printer, title: str) -> None:
         for problem in PROBLEMS:
             names = [outcome.name for outcome in diagnosis.healthy if outcome.problem == problem]
             if names:
-                _indented(printer, f"{problem + ':':<16}{', '.join(names)}", hang=18)
+                _indented(printer, f"{problem + ':':<16}{', '.join(names)}", hang=19)
     if diagnosis.unchecked:
         printer.line()
         printer.line("Not checked", style="bold dim")

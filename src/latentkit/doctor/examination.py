@@ -180,7 +180,7 @@ class Examination:
     def need_encoder(self) -> None:
         """Raises: NotCheckable, where there is no encoder."""
         if not self.has_encoder:
-            raise NotCheckable(f"a {type(self.estimator).__name__} has no encoder.")
+            raise NotCheckable(f"this {type(self.estimator).__name__} has no encoder.")
 
     def need_gaussian(self) -> None:
         """Raises: NotCheckable, where posteriors are no Gaussians of independent dimensions beside N(0, I)."""
@@ -195,7 +195,7 @@ class Examination:
     def need_likelihood(self) -> None:
         """Raises: NotCheckable, where there is no density p(x given z)."""
         if not self.has_likelihood:
-            raise NotCheckable(f"a {type(self.estimator).__name__} has no density p(x given z).")
+            raise NotCheckable(f"this {type(self.estimator).__name__} has no density p(x given z).")
 
     def need_images(self) -> None:
         """Raises: NotCheckable, where data are no images of at least 8 x 8 pixels."""

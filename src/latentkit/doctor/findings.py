@@ -279,10 +279,10 @@ def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def readable(value: float) -> str:
-    """Return a number with three figures that count."""
+    """Return a number with three figures that count, a whole one as it is."""
     if not math.isfinite(value):
         return "no number" if math.isnan(value) else "infinite" if value > 0 else "minus infinity"
-    if value == 0 or abs(value) >= 100:
+    if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{digits}f}" if digits <= 5 else f"{value:.1e}"

@@ -150,7 +150,8 @@ def learning_rate_low(examination: Examination) -> Sign:
     return Sign(
         evidence=evidence,
         severity="serious" if added > 3.0 * ADDED else "moderate",
-        explanation="A few steps at ten times the rate bring the model further than it came in its whole training.",
+        explanation="A few steps at ten times the rate gain what as many at the rate itself do not: training has been "
+        "slower than it need be, or has come to rest where small steps do not lead out.",
         remedy=Remedy(
             words="Take larger steps.",
             settings=settings_for(

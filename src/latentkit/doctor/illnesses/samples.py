@@ -196,7 +196,8 @@ def mode_collapse(examination: Examination) -> Sign:
     return Sign(
         evidence=evidence,
         severity="serious" if share < 0.5 * LEAST_COVERED else "moderate",
-        explanation="The generator has found a few things that the discriminator takes for real, and makes no others.",
+        explanation="Samples come near to a part of the data only: the generator keeps to what the discriminator takes "
+        "for real.",
         remedy=Remedy(
             words="Begin anew with the default rates and networks; a discriminator that sees less, or a VAEGAN, whose "
             "encoder asks for every example.",
