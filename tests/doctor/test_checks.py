@@ -12,7 +12,8 @@ import torch
 
 from latentkit import GAN, VAE, VQVAE, Autoencoder
 from latentkit.doctor import Finding, Healthy, Unchecked, checks, diagnose
-from latentkit.doctor.examination import Examination
+from latentkit.doctor.examination import Examination, Trial
+from latentkit.doctor.illnesses.overfitting import effective_number
 from latentkit.doctor.illnesses.samples import power_ratio
 from tests.doctor.conftest import SETTINGS, make_rows
 
@@ -97,6 +98,31 @@ def test_a_prior_where_no_data_lie_is_found(rows) -> None:
     assert diagnosis.names == ("prior-hole",)
     assert diagnosis.findings[0].remedy.settings == {"ex_post": "mixture"}
     assert not diagnosis.findings[0].remedy.retrains
+
+
+def test_samples_with_the_same_neighbour_tell_no_more_than_one() -> None:
+    assert effective_number(torch.arange(40)) == pytest.approx(40.0)
+    assert effective_number(torch.tensor([7, 7, 7, 7, 3])) == pytest.approx(1.0 / (0.8**2 + 0.2**2))
+
+
+def test_a_far_row_does_not_decide_a_trial() -> None:
+    values = torch.linspace(-1.0, 1.0, 100)
+    higher, same = values + 0.1, values + 0.01 * torch.tensor([1.0, -1.0]).repeat(50)
+    higher[0], same[0] = -1e6, 1e6
+    untried, better, alike = (Trial(values=each, learnt=each, n_steps=1) for each in (values, higher, same))
+    assert better.is_above(untried)
+    assert not alike.is_above(untried)
+
+
+def test_steps_that_were_too_large_explain_a_collapse(rows) -> None:
+    thrown = VAE(**{**SETTINGS, "learning_rate": 1.0, "max_epochs": 5}, random_state=0).fit(rows)
+    (finding,) = diagnose(thrown, rows, only=["posterior-collapse"]).findings
+    assert finding.remedy.settings == {"learning_rate": "auto", "gradient_clip": 1.0}
+
+
+def test_what_a_lower_rate_loses_says_nothing(well, rows) -> None:
+    (outcome,) = diagnose(well, rows, only=["learning-rate-high"]).healthy
+    assert outcome.measure.value == 0.0
 
 
 @pytest.mark.parametrize(

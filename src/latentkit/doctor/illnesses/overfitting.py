@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from latentkit.doctor.examination import Examination
 from latentkit.doctor.findings import Evidence, Remedy
 from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
 from latentkit.evaluation.neighbours import squared_distance_blocks
 
-__all__ = ["memorisation", "overfitting"]
+__all__ = ["effective_number", "memorisation", "overfitting"]
 
 #: Share of what the model explains of rows of its fit that it may miss of others, and probability with which a row of
 #: the fit may score higher than one held out. Both must be beyond: a few odd rows among few lower a mean alone.
@@ -60,6 +61,15 @@ def overfitting(examination: Examination) -> Sign:
     )
 
 
+def effective_number(neighbours: Tensor) -> float:
+    """Return how many different neighbours, equally frequent, would tell as much as these, shape (n,).
+
+    Samples with the same neighbour tell no more than one: pictures that are still blurred have a few rows in common.
+    """
+    shares = torch.bincount(neighbours).double() / len(neighbours)
+    return 1.0 / float(shares.square().sum())
+
+
 @check("memorisation", "overfitting", "Samples repeat rows of the fit")
 def memorisation(examination: Examination) -> Sign:
     """Are samples nearer to rows of the fit than to others, beyond what their numbers explain?"""
@@ -89,9 +99,7 @@ def memorisation(examination: Examination) -> Sign:
         Evidence(name="samples nearest to a held-out row, as a share", value=share),
         Evidence(name="share that chance gives", value=expected),
     )
-    # Samples with the same neighbour tell no more than one: pictures that are still blurred have a few rows in common.
-    shares = nearest.unique(return_counts=True)[1].double() / len(nearest)
-    error = math.sqrt(expected * (1.0 - expected) * float(shares.square().sum())) / expected
+    error = math.sqrt(expected * (1.0 - expected) / effective_number(nearest)) / expected
     is_sure = 1.0 - share / expected > SURE * error
     if not evidence[0].is_ill or not is_sure:
         return healthy(*evidence)
