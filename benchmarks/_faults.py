@@ -255,7 +255,7 @@ def _averages(data: Data) -> Patient | None:
 
 @fault("generator deaf to z", "sample quality", "mode-collapse")
 def _deaf(data: Data) -> Patient:
-    estimator = fitted(data, kind=GAN, max_epochs=4)
+    estimator = fitted(data, kind=GAN, max_epochs=4, likelihood="auto")  # it has none
     with torch.no_grad():
         next(iter(estimator.model_.decoder.parameters())).mul_(0.01)
     return Patient(estimator, data.train)

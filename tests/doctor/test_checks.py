@@ -115,7 +115,7 @@ def test_a_far_row_does_not_decide_a_trial() -> None:
 
 
 def test_steps_that_were_too_large_explain_a_collapse(rows) -> None:
-    thrown = VAE(**{**SETTINGS, "learning_rate": 1.0, "max_epochs": 5}, random_state=0).fit(rows)
+    thrown = VAE(**{**SETTINGS, "learning_rate": 0.5, "max_epochs": 2}, random_state=0).fit(rows)
     (finding,) = diagnose(thrown, rows, only=["posterior-collapse"]).findings
     assert finding.remedy.settings == {"learning_rate": "auto", "gradient_clip": 1.0}
 

@@ -430,14 +430,17 @@ class Examination:
 
     def _optimised(self, part: Part) -> Amortisation:
         passes = 3.0 * 2 * OPTIMISING_STEPS + 2 * JUDGING_DRAWS
+        # where even the fewest rows would take very long, each has fewer steps, which find a part of the gap
+        share = min(1.0, 4.0 * BUDGET / (passes * self.cost * FEWEST_ROWS))
+        n_steps, n_draws = (max(most // 4, round(share * most)) for most in (OPTIMISING_STEPS, JUDGING_DRAWS))
         x = self.x(self.storage(part, OPTIMISED_ROWS, passes=passes))
         with torch.no_grad():
             start = cast(DiagonalGaussian, self.model.encode(x))
         batch = Batch(x)
         with isolated_rng(derive_seed(self.seed, "doctor", "refine"), self.device):
-            best = refine(self.model, batch, start, n_steps=OPTIMISING_STEPS, step_size=0.05)
-            best = refine(self.model, batch, best, n_steps=OPTIMISING_STEPS, step_size=0.01)
-        noise = self.noise(JUDGING_DRAWS, *start.mean.shape, purpose="judging").to(x.device)
+            best = refine(self.model, batch, start, n_steps=n_steps, step_size=0.05)
+            best = refine(self.model, batch, best, n_steps=n_steps, step_size=0.01)
+        noise = self.noise(n_draws, *start.mean.shape, purpose="judging").to(x.device)
         weights = [self._log_weights(x, q, noise) for q in (start, best)]
         first, second = (each.mean(0).double().cpu() for each in weights)
         tight = torch.maximum(log_mean_exp(weights[0]), log_mean_exp(weights[1])).double().cpu()
