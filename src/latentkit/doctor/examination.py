@@ -581,6 +581,13 @@ class Examination:
     @cached_property
     def n_steps(self) -> int:
         """Steps of a trial: as many as seconds allow."""
+        n_steps = int(min(MOST_STEPS, TRIAL_SECONDS / max(self._step_seconds, 1e-6)))
+        if n_steps < FEWEST_STEPS:
+            raise NotCheckable(f"a step of training takes {self._step_seconds:.1f} s here, too long to try some.")
+        return n_steps
+
+    @cached_property
+    def _step_seconds(self) -> float:
         _, learnt, _, plan = self._workshop
         step = training_step(copy.deepcopy(self.model), self.objective(), plan)
         batch = learnt.batch(slice(0, plan.batch_size))
@@ -591,10 +598,9 @@ class Examination:
                 start = time.perf_counter()
                 step(batch, 1.0)
                 seconds = min(seconds, time.perf_counter() - start)
-        n_steps = int(min(MOST_STEPS, TRIAL_SECONDS / max(seconds, 1e-6)))
-        if n_steps < FEWEST_STEPS:
-            raise NotCheckable(f"a step of training takes {seconds:.1f} s here, too long to try some.")
-        return n_steps
+                if seconds > TRIAL_SECONDS / 2:
+                    break
+        return seconds
 
     def _try(self, learning_rate: float, batch_size: int, fresh: bool) -> Trial:
         twin, learnt, _, plan = self._workshop

@@ -37,8 +37,9 @@ def posterior_collapse(examination: Examination) -> Sign:
     limit = HEARD * min(structure, 10.0)
     evidence = [
         Evidence(name="what the own z is worth beside that of another row, nats", value=gain, limit=limit, ill="below"),
-        Evidence(name="what a linear model of as many latents finds, nats", value=structure),
     ]
+    if math.isfinite(structure):
+        evidence.append(Evidence(name="what a linear model of as many latents finds, nats", value=structure))
     mean, log_var = examination.posterior(examination.judged)
     n_latent = mean.shape[1]
     if log_var is not None:
@@ -54,8 +55,8 @@ def posterior_collapse(examination: Examination) -> Sign:
     return Sign(
         evidence=tuple(evidence),
         severity="serious",
-        explanation="The decoder gives the same result whatever z is, so that the model has learnt each feature by "
-        "itself: samples are averages, latent vectors tell nothing, and scores miss what ties features together.",
+        explanation="The decoder gives the same result whatever z is: the model has learnt the data without it. Latent "
+        "vectors tell nothing, reconstructions are not those of their rows, and scores miss what only z ties together.",
         remedy=_let_z_speak(examination),
     )
 
