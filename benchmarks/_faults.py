@@ -263,15 +263,20 @@ def _deaf(data: Data) -> Patient:
 
 @fault("rate of 0.3", "optimisation", "learning-rate-high")
 def _wild(data: Data) -> Patient:
-    for rate in (0.3, 0.1, 0.03):
-        with contextlib.suppress(DivergenceError):  # the fit itself names those that are far too high
-            return Patient(fitted(data, learning_rate=rate, max_epochs=15), data.train)
-    raise AssertionError("training survives one of these")
+    return _at_first_rate_of(data, 0.3, 0.1, 0.03)
 
 
 @fault("rate of 1e-5", "optimisation", "learning-rate-low")
 def _timid(data: Data) -> Patient:
-    return Patient(fitted(data, learning_rate=1e-5, max_epochs=15), data.train)
+    return _at_first_rate_of(data, 1e-5, 3e-5, 1e-4)
+
+
+def _at_first_rate_of(data: Data, *rates: float) -> Patient:
+    """The first of these rates at which the fit itself does not give up and say so."""
+    for rate in rates:
+        with contextlib.suppress(DivergenceError):
+            return Patient(fitted(data, learning_rate=rate, max_epochs=15), data.train)
+    raise AssertionError("training survives one of these")
 
 
 @fault("two epochs", "optimisation", "stopped-early")

@@ -429,6 +429,7 @@ class Examination:
         return self._amortisation[part]
 
     def _optimised(self, part: Part) -> Amortisation:
+        self.need_rows(part)
         passes = 3.0 * 2 * OPTIMISING_STEPS + 2 * JUDGING_DRAWS
         # where even the fewest rows would take very long, each has fewer steps, which find a part of the gap
         share = min(1.0, 4.0 * BUDGET / (passes * self.cost * FEWEST_ROWS))
