@@ -52,6 +52,10 @@ WORDS: dict[str, dict[str, str]] = {
         "tune": "Settings for binarised MNIST found by {1} pruned trials: ELBO on other rows, mean over {0} seeds",
         "tuned": "{0:.2f} nats, better in {1}; a trial takes {2} s beside training",
         "untuned": "random search without pruning, same time: {0:.2f} nats",
+        "doctor": "`latentkit doctor`: planted faults named, on {0} sets; healthy models accused, on {1}",
+        "diagnosed": "{0} of {1}; {2} of {3}",
+        "doctor_time": "The same for a default fit to {0:,} images (threads: {1})",
+        "mended": "What `--fix` makes of {0} ill models: way to the figure of a healthy one, at least",
         "startup": "`latentkit --help`, `import latentkit`",
         "synthesis": "New rows of {0}: error of columns, of pairs; {1} of a learner trained on them; "
         "AUC that tells them from real rows",
@@ -124,6 +128,10 @@ WORDS: dict[str, dict[str, str]] = {
         "tune": "用 {1} 次带剪枝的试验为二值化 MNIST 寻找设置：其他行上的 ELBO，{0} 个种子的平均",
         "tuned": "{0:.2f} 纳特，其中 {1} 个种子更好；每次试验在训练之外用时 {2} 秒",
         "untuned": "同样时间、不剪枝的随机搜索：{0:.2f} 纳特",
+        "doctor": "`latentkit doctor`：植入 {0} 个数据集上模型的故障被说中的数目；{1} 个数据集上被误诊的健康模型",
+        "diagnosed": "{0} / {1}；{2} / {3}",
+        "doctor_time": "诊断用 {0:,} 张图像默认训练的模型所需时间（线程数：{1}）",
+        "mended": "`--fix` 治疗 {0} 个有病的模型：朝健康模型的指标至少走完的路程",
         "startup": "`latentkit --help`、`import latentkit`",
         "synthesis": "{0} 的合成行：列误差、列对误差；用其训练的学习器的 {1}；与真实行的区分 AUC",
         "synthesized": "{0} %、{1} %；{2}；{3}，用时 {4:.0f} 秒",
@@ -235,6 +243,7 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
         what = words["tune"].format(len(seeds), seeds[0]["tune"]["complete"] + seeds[0]["tune"]["pruned"])
         tuned = words["tuned"].format(means[0], wins, figures["tune"]["overhead"]["median_seconds"])
         rows.append((what, tuned, words["untuned"].format(means[1])))
+    rows += of_doctor(words, found)
     rows += of_texts(words, found)
     if "startup" in figures:
         row = figures["startup"]
@@ -244,6 +253,29 @@ def table(words: dict[str, str], found: dict[str, Any]) -> str:
     note = "" if machine is None else words["machine"].format(**machine) + "\n"
     lines = [words["head"], "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
     return "\n".join(lines) + "\n\n" + note
+
+
+def of_doctor(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Rows about diagnoses and remedies."""
+    if "doctor" not in found:
+        return []
+    figures = found["doctor"]["figures"]
+    rows: list[tuple[str, str, str]] = []
+    faults, healthy = (
+        [rows for name, rows in figures.items() if name.startswith(part)] for part in ("faults", "healthy")
+    )
+    if faults and healthy:
+        planted, well = ([row for each in part for row in each.values()] for part in (faults, healthy))
+        named, accused = sum(row["is_found"] for row in planted), sum(bool(row["accused"]) for row in well)
+        what = words["doctor"].format(len(faults), len(healthy))
+        rows.append((what, words["diagnosed"].format(named, len(planted), accused, len(well)), ""))
+    if row := figures.get("time mnist"):
+        what = words["doctor_time"].format(row["rows"], found["doctor"]["machine"]["threads"])
+        rows.append((what, words["odd_seconds"].format(row["seconds"]), ""))
+    if mended := figures.get("mend digits"):
+        least = min(row["share_of_the_way"] for row in mended.values())
+        rows.append((words["mended"].format(len(mended)), f"{least:.0%}", ""))
+    return rows
 
 
 def of_tables(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -21,7 +21,7 @@ START, USE, EXPLORE = "From data to a model", "Use a model", "Explore and contro
 
 #: The commands, in the order of the help page; each registers itself when its module is imported.
 COMMANDS = (
-    *("demo", "check", "models", "fit", "tune", "report"),
+    *("demo", "check", "models", "fit", "tune", "doctor", "report"),
     *("info", "sample", "reconstruct", "encode", "decode", "score", "detect", "recover"),
     *("compress", "decompress", "inspect", "evaluate", "compare"),
     *("interpolate", "traverse", "edit", "explain"),

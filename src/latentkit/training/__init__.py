@@ -5,7 +5,7 @@ from latentkit.training.checkpoints import Checkpoint, read_checkpoint, write_ch
 from latentkit.training.engine import Engine, choose_engine, pick_device
 from latentkit.training.feed import Feed
 from latentkit.training.interruption import Interruption
-from latentkit.training.loop import PRIVACY_KEY, Trainer, TrainingStep, mean_objective, training_step
+from latentkit.training.loop import PRIVACY_KEY, Trainer, TrainingStep, mean_objective, objective_values, training_step
 from latentkit.training.optimizers import build_optimizer, optimizer_names
 from latentkit.training.plan import EpochEnd, EpochRecord, TrainingPlan, TrainingResult
 from latentkit.training.privacy import Privacy, PrivacySpent, calibrate, draw_key
@@ -37,6 +37,7 @@ __all__ = [
     "is_redrawn",
     "make_reporter",
     "mean_objective",
+    "objective_values",
     "optimizer_names",
     "pick_device",
     "read_checkpoint",

@@ -26,7 +26,7 @@ from latentkit.training.private_step import PrivateStep
 from latentkit.training.progress import Reporter, Silent, Status
 from latentkit.training.schedules import Schedule, schedules, warm_up
 
-__all__ = ["PRIVACY_KEY", "Trainer", "TrainingStep", "mean_objective", "training_step"]
+__all__ = ["PRIVACY_KEY", "Trainer", "TrainingStep", "mean_objective", "objective_values", "training_step"]
 
 #: Steps between looks at the loss. At each one the state is kept in memory, so that a divergence loses little.
 CHECK_EVERY = 100
@@ -532,11 +532,17 @@ class Trainer:
 
 
 def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_size: int) -> float:
-    """Return the mean of an objective over a feed at full KL weight, in nats, without gradients.
+    """Return the mean of :func:`objective_values`, nats."""
+    return float(objective_values(model, objective, feed, batch_size=batch_size).mean())
 
-    What is drawn anew of the examples is drawn alike at every call. Examples of about one length go together.
+
+def objective_values(model: nn.Module, objective: Objective, feed: Feed, *, batch_size: int) -> torch.Tensor:
+    """Return an objective of each example of a feed at full KL weight, nats, without gradients, shape (n,), on the CPU.
+
+    What is drawn anew of the examples is drawn alike at every call, and the order is the same. Examples of about one
+    length go together.
     """
-    total = 0.0
+    values = []
     order = None if feed.lengths is None else feed.lengths.argsort(stable=True)
     with torch.no_grad():
         for start in range(0, len(feed), batch_size):
@@ -544,8 +550,8 @@ def mean_objective(model: nn.Module, objective: Objective, feed: Feed, *, batch_
             some = feed.batch(rows if order is None else order[rows].to(feed.storage.device))
             batch = feed.augmented(some, seed=0, keys=("judge", start))
             terms = objective(cast(LatentVariableModel, model), batch)
-            total += terms.objective.sum(dtype=torch.float64).item()
-    return total / len(feed)
+            values.append(terms.objective.double())
+    return torch.cat(values).cpu()
 
 
 def _generative_parameters(model: nn.Module) -> list[nn.Parameter]:
