@@ -183,6 +183,14 @@ def test_pictures_of_one_latent_are_blurred() -> None:
     assert found(vae, images, "blur")
 
 
+def test_a_generator_that_makes_one_thing_is_found(rows) -> None:
+    gan = GAN(2, max_epochs=1, random_state=0).fit(rows)
+    next(iter(gan.model_.decoder.parameters())).data.mul_(0.01)
+    finding = diagnose(gan, rows, only=["mode-collapse"])["mode-collapse"]
+    assert finding.severity == "serious"
+    assert finding.measure.value < 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Autoencoder, VQVAE, GAN])
 def test_members_say_which_checks_do_not_suit_them(kind, rows) -> None:
