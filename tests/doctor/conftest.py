@@ -40,6 +40,18 @@ def well(rows: np.ndarray) -> VAE:
     return VAE(**SETTINGS, random_state=0).fit(rows)
 
 
+@pytest.fixture(scope="session")
+def heavy(rows: np.ndarray) -> VAE:
+    """A model whose KL term was far too heavy; nobody may change it."""
+    return VAE(**SETTINGS, beta=300.0, random_state=3).fit(rows)
+
+
+@pytest.fixture(scope="session")
+def holed(rows: np.ndarray) -> VAE:
+    """A model whose prior draws where no data lie; nobody may change it."""
+    return VAE(**SETTINGS, beta=0.01, ex_post="none", random_state=0).fit(rows)
+
+
 @pytest.fixture
 def twin(well: VAE) -> VAE:
     """A copy of the healthy model, to be made ill."""

@@ -14,8 +14,8 @@ from latentkit.estimators import AnomalyDetector
 from tests.doctor.conftest import SETTINGS
 
 
-def test_a_heavy_kl_term_is_taken_back_and_the_same_rows_are_held_out(rows, tmp_path) -> None:
-    vae = VAE(**SETTINGS, beta=300.0, random_state=3).fit(rows)
+def test_a_heavy_kl_term_is_taken_back_and_the_same_rows_are_held_out(heavy, rows, tmp_path) -> None:
+    vae = heavy
     diagnosis = diagnose(vae, rows, only=["posterior-collapse"])
     mending = mend(vae, rows, diagnosis=diagnosis, run=tmp_path / "run")
     (treated,) = mending.treated
@@ -29,8 +29,8 @@ def test_a_heavy_kl_term_is_taken_back_and_the_same_rows_are_held_out(rows, tmp_
     json.dumps(mending.to_dict(), allow_nan=False)
 
 
-def test_a_hole_of_the_prior_is_filled_without_training(rows, tmp_path) -> None:
-    vae = VAE(**SETTINGS, beta=0.01, ex_post="none", random_state=0).fit(rows)
+def test_a_hole_of_the_prior_is_filled_without_training(holed, rows, tmp_path) -> None:
+    vae = holed
     diagnosis = diagnose(vae, rows, only=["prior-hole"])
     mending = mend(vae, rows, diagnosis=diagnosis, run=tmp_path / "run")
     assert not mending.has_retrained
@@ -45,12 +45,11 @@ def test_a_healthy_model_has_nothing_to_mend(well, rows) -> None:
         mend(well, rows, diagnosis=diagnose(well, rows, only=["posterior-collapse"]))
 
 
-def test_models_with_conditions_are_told_what_to_set(rows) -> None:
+def test_models_with_conditions_are_told_what_to_set(heavy, rows) -> None:
     vae = VAE(**{**SETTINGS, "max_epochs": 2}, random_state=0).fit(rows, condition=(rows[:, 0] > 0).astype(int))
     diagnosis = diagnose(vae, rows, only=["posterior-collapse"])
-    ill = VAE(**SETTINGS, beta=300.0, random_state=0).fit(rows)
     with pytest.raises(UnsupportedOperationError, match="beta=1.0"):
-        mend(vae, rows, diagnosis=diagnose(ill, rows, only=["posterior-collapse"]))
+        mend(vae, rows, diagnosis=diagnose(heavy, rows, only=["posterior-collapse"]))
     assert diagnosis.n_train > 0
 
 

@@ -31,6 +31,8 @@ LEAST_FINE = 0.09
 FINE = 0.2
 #: Share of real rows, beside that of held-out ones, that samples come near to at least.
 LEAST_COVERED = 0.4
+#: How far samples must lie from each other, beside real rows.
+LEAST_SPREAD = 0.3
 #: Numbers of an example that are compared, and rows.
 N_COMPARED, MOST_COMPARED = 32, 1000
 
@@ -181,7 +183,9 @@ def mode_collapse(examination: Examination) -> Sign:
     real, others, samples = known[:n].double(), known[n : 2 * n].double(), examination.samples[:n].flatten(1).double()
     floor, found = (density_coverage(real, each) for each in (others, samples))
     share = found.coverage / max(floor.coverage, 1e-9)
+    spread = float((samples.var(0).sum() / real.var(0).sum().clamp_min(1e-12)).sqrt())
     evidence = (
+        Evidence(name="spread of samples against that of real rows", value=spread, limit=LEAST_SPREAD, ill="below"),
         Evidence(
             name="coverage of real rows by samples, against that by others",
             value=share,
@@ -191,11 +195,12 @@ def mode_collapse(examination: Examination) -> Sign:
         Evidence(name="coverage by samples", value=found.coverage),
         Evidence(name="coverage by other real rows: the floor", value=floor.coverage),
     )
-    if not evidence[0].is_ill:
+    # a single picture, the mean, lies within reach of most others where there are many pixels: coverage is not enough
+    if not any(each.is_ill for each in evidence):
         return healthy(*evidence)
     return Sign(
         evidence=evidence,
-        severity="serious" if share < 0.5 * LEAST_COVERED else "moderate",
+        severity="serious" if evidence[0].is_ill or share < 0.5 * LEAST_COVERED else "moderate",
         explanation="Samples come near to a part of the data only: the generator keeps to what the discriminator takes "
         "for real.",
         remedy=Remedy(
