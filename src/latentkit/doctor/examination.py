@@ -463,9 +463,9 @@ class Examination:
         r"""Weight of the KL term at which the encoder's posteriors of rows of the fit are at rest.
 
         .. math:: \beta = \frac{\langle g, k \rangle}{\langle k, k \rangle}, \quad
-                  g = \Big(\sum_i \mu_{ij} \frac{\partial \log p}{\partial \mu_{ij}},
-                  \sum_i \frac{\partial \log p}{\partial \log \sigma^2_{ij}}\Big)_j, \quad
-                  k = \Big(\sum_i \mu_{ij}^2, \sum_i \tfrac12 (\sigma_{ij}^2 - 1)\Big)_j
+                  g = \left(\sum_i \mu_{ij} \frac{\partial \log p}{\partial \mu_{ij}},
+                  \sum_i \frac{\partial \log p}{\partial \log \sigma^2_{ij}}\right)_j, \quad
+                  k = \left(\sum_i \mu_{ij}^2, \sum_i \frac{1}{2} (\sigma_{ij}^2 - 1)\right)_j
 
         A last layer of an encoder can scale its means and shift its log-variances; where training with the weight beta
         has ended, neither gains, so that the gradients of both terms balance along these directions. Dimensions that
