@@ -81,7 +81,7 @@ def healthy(data: Data, only: str) -> dict[str, Any]:
             continue
         patient = make(data)
         diagnosis, seconds = examined(patient)
-        accused = [each.name for each in diagnosis.findings if each.severity != "mild"]
+        accused = [each.name for each in diagnosis.grave]
         remarks = [each.name for each in diagnosis.findings if each.severity == "mild"]
         rows[label] = {"accused": accused, "remarks": remarks, "seconds": round(seconds, 1)}
         print(f"{data.name:<14}{'ACCUSED' if accused else 'ok':<8}{label:<32}{accused} {remarks} ({seconds:.0f} s)")

@@ -14,6 +14,7 @@ from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Json, Run, SkipBad
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import naming
+from latentkit.cli.settings import as_options, in_words
 from latentkit.core.errors import InvalidParameterError, RunError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ __all__ = ["doctor"]
 
 #: How findings are marked, and in which colour.
 MARKS = {"serious": ("!!", "bold red"), "moderate": ("! ", "bold yellow"), "mild": ("i ", "bold cyan")}
-#: Columns of the page, at most.
-WIDTH = 80
 
 
 @command(
@@ -132,7 +131,7 @@ def _tell(diagnosis: Diagnosis, printer: Printer, title: str) -> None:
     """Print a diagnosis: the verdict, the findings, what is healthy, what could not be checked."""
     from latentkit.doctor.findings import PROBLEMS
 
-    style = "bold red" if diagnosis.is_serious else "bold yellow" if _is_ill(diagnosis) else "bold green"
+    style = "bold red" if diagnosis.is_serious else "bold yellow" if diagnosis.grave else "bold green"
     printer.line(f"{title}: {diagnosis.verdict}", style=style)
     rows = f"{diagnosis.n_train:,} rows of the fit, {diagnosis.n_held_out:,} held out"
     printer.line(f"{rows}; {diagnosis.seconds:.0f} s", style="dim")
@@ -164,10 +163,6 @@ def _tell(diagnosis: Diagnosis, printer: Printer, title: str) -> None:
         )
 
 
-def _is_ill(diagnosis: Diagnosis) -> bool:
-    return any(finding.severity != "mild" for finding in diagnosis.findings)
-
-
 def _tell_finding(finding: Finding, printer: Printer) -> None:
     mark, style = MARKS[finding.severity]
     printer.line()
@@ -178,28 +173,12 @@ def _tell_finding(finding: Finding, printer: Printer) -> None:
     _indented(printer, finding.explanation)
     _indented(printer, f"Remedy: {finding.remedy.words}", style="green")
     if finding.remedy.settings:
-        settings = " ".join(f"--set {name}={_typed(value)}" for name, value in finding.remedy.settings.items())
-        _indented(printer, f"That is: {settings}", style="dim green", hang=5)
-
-
-def _typed(value: Any) -> str:
-    """A setting as it is typed."""
-    import json
-
-    if value is None:
-        return "null"
-    return value if isinstance(value, str) else json.dumps(value).replace(" ", "")
+        _indented(printer, f"That is: {as_options(finding.remedy.settings)}", style="dim green", hang=5)
 
 
 def _indented(printer: Printer, text: str, *, style: str = "", hang: int = 3) -> None:
-    """Print a paragraph three columns to the right, within the page."""
-    import textwrap
-
-    width = min(WIDTH, max(40, printer.console.width))
-    for line in textwrap.wrap(
-        text, width, initial_indent="   ", subsequent_indent=" " * hang, break_on_hyphens=False, break_long_words=False
-    ):
-        printer.line(line, style=style)
+    """Print a paragraph three columns to the right."""
+    printer.paragraph(text, indent=3, hang=hang, style=style)
 
 
 def _mend(
@@ -207,16 +186,14 @@ def _mend(
 ) -> Mending:
     """Apply the remedies, and show the measures before and after."""
     from latentkit.doctor import mend
-    from latentkit.estimators.runs import RunWriter, save
+    from latentkit.estimators.runs import RunWriter
 
     RunWriter(output)  # refuses a place that is taken before anything is trained
     printer.line()
     printer.line("Mending", style="bold")
     with naming(known), _told(printer) as tell:
         mending = mend(opened.estimator, known, diagnosis=diagnosis, held_out=unseen, run=output, progress=tell)
-    if not mending.has_retrained:
-        save(mending.estimator, output, data=opened.config.get("data"))  # which a training has written already
-    changed = " ".join(f"{name}={_typed(value)}" for name, value in mending.settings.items())
+    changed = " ".join(f"{name}={in_words(value)}" for name, value in mending.settings.items())
     way = "trained again" if mending.has_retrained else "the trained model stays"
     _indented(printer, f"{changed}; {way}")
     for treated in mending.treated:

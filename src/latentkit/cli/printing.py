@@ -88,14 +88,26 @@ class Printer:
             table.add_row(Text("\n".join(f"  {line}" for line in name), style="cyan"), *map(Text, others))
         self.console.print(table)
 
-    def paragraph(self, text: str, *, indent: int = 0) -> None:
-        """Print a text, folded between words, its later lines further in."""
+    def paragraph(self, text: str, *, indent: int = 0, hang: int | None = None, style: str | None = None) -> None:
+        """Print a text, folded between words.
+
+        Args:
+            text: In one line.
+            indent: Columns before the first line.
+            hang: Columns before the later ones; None for twice as many.
+            style: Of the letters; None for that of a remark.
+        """
         from textwrap import fill
 
-        style = "yellow" if text.startswith("warning") else "dim"
-        width = max(40, min(self.console.width, MAX_WIDTH))
+        if style is None:
+            style = "yellow" if text.startswith("warning") else "dim"
         folded = fill(
-            text, width, initial_indent=" " * indent, subsequent_indent=" " * (2 * indent), break_on_hyphens=False
+            text,
+            max(40, min(self.console.width, MAX_WIDTH)),
+            initial_indent=" " * indent,
+            subsequent_indent=" " * (2 * indent if hang is None else hang),
+            break_on_hyphens=False,
+            break_long_words=False,
         )
         self.console.print(folded, style=style, markup=False, soft_wrap=True)
 

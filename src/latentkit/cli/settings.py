@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -10,7 +11,17 @@ from typing import Any
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import parse_duration, suggestion
 
-__all__ = ["Preset", "combine", "nearest_setting", "parse_settings", "parse_value", "setting_names", "with_epsilon"]
+__all__ = [
+    "Preset",
+    "as_options",
+    "combine",
+    "in_words",
+    "nearest_setting",
+    "parse_settings",
+    "parse_value",
+    "setting_names",
+    "with_epsilon",
+]
 
 
 class Preset(StrEnum):
@@ -135,6 +146,40 @@ def parse_value(text: str, value: str) -> Any:
             f"--set {text}: the value is no YAML. Quote it for the shell, as in --set 'encoder=[500, 500]'."
         ) from error
     return _numbers(parsed)
+
+
+def in_words(value: Any) -> str:
+    """Return a value as :func:`parse_value` takes it, numbers with four figures that count.
+
+    Example:
+        >>> [in_words(value) for value in ((64, 32), 0.00012345, "flow", None)]
+        ['[64,32]', '0.0001234', 'flow', 'null']
+    """
+    import json
+
+    if isinstance(value, tuple):
+        return "[" + ",".join(map(in_words, value)) + "]"
+    if isinstance(value, float):
+        value = float(f"{value:.4g}")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def as_options(settings: Mapping[str, Any]) -> str:
+    """Return settings as they are typed, from which :func:`parse_settings` makes them again.
+
+    Example:
+        >>> as_options({"beta": 1.0, "likelihood_options": {"variance": "shared"}})
+        '--set beta=1.0 --set likelihood_options.variance=shared'
+    """
+    words = []
+    for name, value in settings.items():
+        inner = (
+            {f"{name}.{key}": item for key, item in value.items()}
+            if value and isinstance(value, dict)
+            else {name: value}
+        )
+        words += [shlex.quote(f"{key}={in_words(item)}") for key, item in inner.items()]
+    return " ".join(f"--set {word}" for word in words)
 
 
 def _numbers(value: Any) -> Any:

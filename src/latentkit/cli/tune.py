@@ -33,7 +33,7 @@ from latentkit.cli.options import (
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import Reading, naming, parse_size, read_to_learn
 from latentkit.cli.searching import parse_search
-from latentkit.cli.settings import parse_settings, setting_names
+from latentkit.cli.settings import as_options, in_words, parse_settings, setting_names
 from latentkit.cli.where import parse_columns, read_where
 from latentkit.core.errors import InvalidParameterError
 
@@ -400,7 +400,7 @@ def _tell(study: Study, dataset: Dataset, printer: Printer, order: Order) -> Non
         printer.document(document)
         return
     figure = f"{best.value:.5g} {study.unit}".rstrip()
-    words = ", ".join(f"{name}={_word(value)}" for name, value in study.best_params_.items())
+    words = ", ".join(f"{name}={in_words(value)}" for name, value in study.best_params_.items())
     rows = [
         ("best", f"{study.figure} {figure}, trial {best.number}"),
         ("how", best.how),
@@ -412,7 +412,7 @@ def _tell(study: Study, dataset: Dataset, printer: Printer, order: Order) -> Non
     ending = {"images": "png", "text": "txt"}.get(dataset.kind, "csv")
     kept = {name: value for name, value in order.settings.items() if name not in ("max_epochs", "max_time")}
     settings = {**kept, **study.best_params_}
-    chosen = " ".join(f"--set {_quoted(name, value)}" for name, value in settings.items())
+    chosen = as_options(settings)
     family = "" if order.model == "vae" else f" --model {order.model}"
     printer.commands(
         "next",
@@ -435,22 +435,3 @@ def _tell(study: Study, dataset: Dataset, printer: Printer, order: Order) -> Non
             "importances": dict(study.importances_),
         }
     )
-
-
-def _word(value: Any) -> str:
-    """A value as --set takes it."""
-    import json
-
-    if isinstance(value, tuple):
-        return "[" + ",".join(_word(item) for item in value) + "]"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _quoted(name: str, value: Any) -> str:
-    import shlex
-
-    if isinstance(value, dict):
-        return " --set ".join(_quoted(f"{name}.{inner}", item) for inner, item in value.items())
-    return shlex.quote(f"{name}={_word(value)}")

@@ -132,6 +132,9 @@ class Examination:
         if held_out is not None:
             rows["held out"] = self._encoded(held_out)
         self._rows = rows
+        self._posteriors: dict[Part, tuple[Tensor, Tensor | None]] = {}
+        self._scores: dict[Part, Tensor] = {}
+        self._amortisations: dict[Part, Amortisation] = {}
         self._trials: dict[tuple[float, int, bool], Trial] = {}
 
     def _encoded(self, data: Any) -> Tensor:
@@ -141,6 +144,17 @@ class Examination:
         return storage
 
     # What there is
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The settings of the estimator."""
+        return dict(self.estimator.get_params(deep=False))
+
+    @property
+    def asked_beta(self) -> float:
+        """Weight of the KL term that the estimator was given; 1 where it was given none."""
+        beta = self.parameters.get("beta", "auto")
+        return 1.0 if beta == "auto" else float(beta)
 
     @property
     def has_encoder(self) -> bool:
@@ -233,8 +247,7 @@ class Examination:
         """Floating-point operations of encoding, decoding and scoring one row, about."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        part: Part = "train" if self.n("train") else "held out"
-        x = self.x(cast(Tensor, self._rows[part])[:1])
+        x = self.x(next(rows for rows in self._rows.values() if rows is not None)[:1])
         # with gradients, one row costs nothing more, and the counter fails on parametrised layers without them
         with FlopCounterMode(display=False) as counter:
             latent = torch.zeros(1, self.specification.latent_dim, device=self.device)
@@ -281,14 +294,12 @@ class Examination:
 
     def posterior(self, part: Part) -> tuple[Tensor, Tensor | None]:
         """Means and log-variances of q(z given x) of some rows, shape (n, latent); None where posteriors are points."""
-        return self._posteriors[part] if part in self._posteriors else self._encode(part)
-
-    @cached_property
-    def _posteriors(self) -> dict[Part, tuple[Tensor, Tensor | None]]:
-        return {}
+        self.need_encoder()
+        if part not in self._posteriors:
+            self._posteriors[part] = self._encode(part)
+        return self._posteriors[part]
 
     def _encode(self, part: Part) -> tuple[Tensor, Tensor | None]:
-        self.need_encoder()
         latent = int(self.specification.latent_dim)
 
         def moments(x: Tensor) -> Tensor:
@@ -296,8 +307,7 @@ class Examination:
             return cast(Tensor, q.mean) if self.is_point else torch.cat([q.mean, q.log_var], dim=-1)
 
         both = self.map(moments, self.storage(part))
-        self._posteriors[part] = (both, None) if self.is_point else (both[:, :latent], both[:, latent:])
-        return self._posteriors[part]
+        return (both, None) if self.is_point else (both[:, :latent], both[:, latent:])
 
     def posterior_draws(self, part: Part) -> Tensor:
         """One draw of z for each of these rows, shape (n, latent); the code itself where posteriors are points."""
@@ -314,10 +324,6 @@ class Examination:
         return kl_per_dimension(DiagonalGaussian(mean.double(), log_var.double()), prior).mean(0)
 
     # Scores
-
-    @cached_property
-    def _scores(self) -> dict[Part, Tensor]:
-        return {}
 
     def scores(self, part: Part) -> Tensor:
         """ELBO of some rows, or the log-likelihood of the reconstruction where codes are points; nats, shape (n,)."""
@@ -358,6 +364,11 @@ class Examination:
         return fit(z), fit(other)
 
     @property
+    def known(self) -> Part:
+        """The part that the model knows: rows of the fit, else those held out where only they are enough."""
+        return "held out" if self.n("train") < FEWEST_ROWS <= self.n("held out") else "train"
+
+    @property
     def judged(self) -> Part:
         """The part that the model is judged by: rows held out, else those that it learnt."""
         return "held out" if self.n("held out") >= FEWEST_ROWS else "train"
@@ -372,7 +383,7 @@ class Examination:
             return self.shuffled[1]
         family = copy.deepcopy(self.model.likelihood)
         with torch.no_grad():
-            known = self.x(self.storage("train" if self.n("train") else part))
+            known = self.x(self.storage(self.known))
             family.initialize(known)
             alone = family(family.initial_parameters(known).unsqueeze(0))
         return self.map(alone.log_prob, self.storage(part, passes=N_DRAWS)).double()
@@ -393,7 +404,7 @@ class Examination:
             return math.inf
         from sklearn.decomposition import PCA
 
-        known, seen = (torch.nan_to_num(self.numbers(part)).double() for part in (self._known, self.judged))
+        known, seen = (torch.nan_to_num(self.numbers(part)).double() for part in (self.known, self.judged))
         spread = known.std(0)
         kept = spread > 1e-6
         if int(kept.sum()) < 2:
@@ -407,26 +418,18 @@ class Examination:
         alone = -0.5 * (seen.square() + math.log(2.0 * math.pi)).sum(1).mean()
         return float(pca.score(seen.numpy()) - alone)
 
-    @property
-    def _known(self) -> Part:
-        return "train" if self.n("train") >= FEWEST_ROWS else "held out"
-
     def area(self, positive: Tensor, negative: Tensor) -> tuple[float, float]:
         """Probability that a positive exceeds a negative, and its standard error."""
         return area_under_curve(positive.numpy(), negative.numpy())
 
     # Posteriors, optimised row by row
 
-    @cached_property
-    def _amortisation(self) -> dict[Part, Amortisation]:
-        return {}
-
     def amortisation(self, part: Part) -> Amortisation:
         """What the encoder leaves of the bound of some rows."""
         self.need_gaussian()
-        if part not in self._amortisation:
-            self._amortisation[part] = self._optimised(part)
-        return self._amortisation[part]
+        if part not in self._amortisations:
+            self._amortisations[part] = self._optimised(part)
+        return self._amortisations[part]
 
     def _optimised(self, part: Part) -> Amortisation:
         self.need_rows(part)
@@ -499,7 +502,7 @@ class Examination:
     @cached_property
     def prior_draws(self) -> Tensor:
         """Latent vectors as `sample` draws them, as many as there are posterior draws, shape (n, latent)."""
-        n = len(self.storage("train" if self.n("train") >= FEWEST_ROWS else "held out"))
+        n = len(self.storage(self.known))
         source = self.estimator._prior_module(None, "auto")()  # noqa: SLF001 (of our own)
         return sample_latents(source, n, generator=generator(self.seed, "doctor", "prior")).cpu().float()
 
@@ -521,7 +524,7 @@ class Examination:
         """Examples of posterior draws of rows of the fit (else of held-out ones), in model units, shape (n, *event)."""
         if self.schema.kind == "text":
             raise NotCheckable("reconstructions of texts are judged by: latentkit evaluate.")
-        return self.made(self.posterior_draws(self._known), "rebuilt")
+        return self.made(self.posterior_draws(self.known), "rebuilt")
 
     # Training
 

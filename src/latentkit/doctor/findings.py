@@ -206,11 +206,15 @@ class Diagnosis:
         Raises:
             KeyError: If there was no such check.
         """
-        outcomes: list[Outcome] = [*self.findings, *self.healthy, *self.unchecked]
-        for outcome in outcomes:
+        for outcome in self.outcomes:
             if outcome.name == name:
                 return outcome
         raise KeyError(name)
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What became of all checks."""
+        return (*self.findings, *self.healthy, *self.unchecked)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,8 +224,12 @@ class Diagnosis:
     @property
     def checked(self) -> tuple[str, ...]:
         """Names of all checks that were asked for, those that could not be made among them."""
-        outcomes: list[Outcome] = [*self.findings, *self.healthy, *self.unchecked]
-        return tuple(outcome.name for outcome in outcomes)
+        return tuple(outcome.name for outcome in self.outcomes)
+
+    @property
+    def grave(self) -> tuple[Finding, ...]:
+        """Findings that are more than remarks, the most severe first."""
+        return tuple(finding for finding in self.findings if finding.severity != "mild")
 
     @property
     def is_serious(self) -> bool:
@@ -234,7 +242,7 @@ class Diagnosis:
         n_checks = len(self.findings) + len(self.healthy)
         if not n_checks:
             return "Nothing could be checked."
-        grave = [finding for finding in self.findings if finding.severity != "mild"]
+        grave = self.grave
         if not grave:
             minor = f", {_count(len(self.findings), 'remark')}" if self.findings else ""
             return f"Healthy: {_count(n_checks, 'check')}{minor}."

@@ -11,10 +11,10 @@ from typing import Any
 from sklearn.base import clone
 
 from latentkit.core.errors import UnsupportedOperationError
+from latentkit.data import Dataset
 from latentkit.doctor.diagnosing import diagnose
 from latentkit.doctor.findings import SEVERITIES, Diagnosis, Finding, Unchecked, readable
 from latentkit.estimators.runs import save
-from latentkit.training.progress import make_reporter
 
 __all__ = ["Mending", "Treated", "mend"]
 
@@ -164,13 +164,9 @@ def _retrained(estimator: Any, X: Any, y: Any, settings: dict[str, Any], run: st
 
 
 def _with_prior(estimator: Any, X: Any, y: Any, settings: dict[str, Any], run: str | PathLike[str] | None) -> Any:
-    mended = copy.copy(estimator).set_params(**settings)
-    dataset = mended._take(X, y, reset=False)  # noqa: SLF001 (of our own)
-    storage = mended.schema_.encode(dataset.data)
-    mended._check_ex_post()  # noqa: SLF001 (of our own)
-    mended._fit_ex_post(storage, dataset, make_reporter(mended.verbose))  # noqa: SLF001 (of our own)
+    mended = copy.copy(estimator).set_params(**settings).fit_prior(X, y)
     if run is not None:
-        save(mended, run)
+        save(mended, run, data=X if isinstance(X, Dataset) else None)
     return mended
 
 

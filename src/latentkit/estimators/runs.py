@@ -189,16 +189,13 @@ class RunWriter:
             self.checkpoint_path.unlink(missing_ok=True)  # it holds what the noise was drawn from
 
 
-def save(
-    estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Dataset | Mapping[str, Any] | None = None
-) -> Path:
+def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Dataset | None = None) -> Path:
     """Write a fitted estimator as a run folder and return its path.
 
     Args:
         estimator: A fitted estimator.
         folder: Where to.
-        data: What it was fitted on, of which the run then tells where it was and how it was read, or what another run
-            of the same data keeps of that; None tells nothing.
+        data: What it was fitted on, of which the run then tells where it was and how it was read; None tells nothing.
 
     Raises:
         StorageError: If it cannot be written; a run that was there keeps its weights until the new ones are whole.
@@ -207,7 +204,7 @@ def save(
     writer = RunWriter(target, overwrite=True)
     config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
     if data is not None:
-        config["data"] = dict(data) if isinstance(data, Mapping) else _describe_data(data)
+        config["data"] = _describe_data(data)
     with staged(target) as stage:
         write_json(stage / ENVIRONMENT, environment())
         write_fitted(stage, estimator, config)

@@ -11,7 +11,7 @@ from latentkit.distributions import Gaussian
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
 from latentkit.doctor.illnesses.optimisation import ADDED, added_by_steps
-from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, learnt_variance, settings_for
 
 __all__ = ["miscalibrated_likelihood", "scaled_objective", "wrong_likelihood"]
 
@@ -89,13 +89,11 @@ def miscalibrated_likelihood(examination: Examination) -> Sign:
     )
     if not any(each.is_ill for each in evidence):
         return healthy(*evidence)
-    options = dict(getattr(examination.estimator, "likelihood_options", None) or {})
     wanted: dict[str, Any] = {}
     words = "Hold rows out and keep the best state, so that the spread is not that of rows known by heart."
     if isinstance(p, Gaussian):
-        is_image = examination.schema.kind == "images"
-        options = {name: value for name, value in options.items() if name != "stddev"}
-        wanted["likelihood_options"] = {**options, "variance": "shared" if is_image else "feature"}
+        variance = "shared" if examination.schema.kind == "images" else "feature"
+        wanted["likelihood_options"] = learnt_variance(examination.parameters.get("likelihood_options"), variance)
         wanted["likelihood"] = "gaussian"
         words = "Let the model learn the standard deviation: likelihood_options={'variance': 'shared'}."
     is_bad = evidence[0].value > 1.5 * MISSTATED or not evidence[0].is_ill
@@ -127,13 +125,12 @@ def _of_gaussian(p: Gaussian, x: torch.Tensor) -> list[Evidence]:
 def scaled_objective(examination: Examination) -> Sign:
     """At which weight of the KL term are the posteriors at rest?"""
     examination.need_gaussian()
-    parameters = examination.estimator.get_params(deep=False)
+    parameters = examination.parameters
     if parameters.get("objective", "elbo") not in ("elbo", "semi_amortized"):
         raise NotCheckable(f"the objective {parameters['objective']!r} weighs parts of the divergence by itself.")
     if (parameters.get("objective_options") or {}).get("capacity") is not None:
         raise NotCheckable("with a capacity the weight of the KL term is no constant.")
-    asked = parameters.get("beta", "auto")
-    given = 1.0 if asked == "auto" else float(asked)
+    given = examination.asked_beta
     measured = examination.effective_beta
     is_silent = math.isnan(measured)
     beta = given if is_silent else measured
@@ -161,6 +158,6 @@ def scaled_objective(examination: Examination) -> Sign:
         "mean over latent dimensions.",
         remedy=Remedy(
             words="Use beta=1, and sum the log-likelihood over features and the KL over latent dimensions.",
-            settings=settings_for(examination, {"beta": "auto" if asked != "auto" else asked}),
+            settings=settings_for(examination, {"beta": "auto"}),
         ),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from latentkit.doctor.examination import Amortisation, Examination, NotCheckable
+from latentkit.doctor.examination import SURE, Amortisation, Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Remedy
 from latentkit.doctor.illnesses.optimisation import AHEAD, gain_of_smaller_steps, smaller_steps
-from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, kept_apart, learnt_variance, settings_for
 from latentkit.evaluation import active_units, mutual_information
 
 __all__ = ["amortisation_gap", "narrow_posterior", "overfitted_encoder", "posterior_collapse"]
@@ -24,8 +24,6 @@ LEFT, LEFT_BY_FAMILY, LEFT_UNSEEN = 0.15, 0.2, 0.08
 NOTABLE = 1.0
 #: Probability with which a row that the encoder has not seen may have a larger gap than one that it has.
 LARGER = 0.75
-#: Standard errors by which a difference of means must differ from zero.
-SURE = 3.0
 
 
 @check("posterior-collapse", "inference", "Posterior collapse: z says nothing about x")
@@ -62,16 +60,15 @@ def posterior_collapse(examination: Examination) -> Sign:
 
 
 def _let_z_speak(examination: Examination) -> Remedy:
-    parameters = examination.estimator.get_params(deep=False)
-    beta, options = parameters.get("beta", "auto"), parameters.get("likelihood_options") or {}
+    parameters, beta = examination.parameters, examination.asked_beta
+    options = parameters.get("likelihood_options") or {}
     wanted: dict[str, Any] = {}
     causes = []
-    if beta != "auto" and float(beta) > 1.0:
+    if beta > 1.0:
         wanted["beta"] = 1.0
-        causes.append(f"weigh the KL term by 1 instead of {float(beta):g}")
+        causes.append(f"weigh the KL term by 1 instead of {beta:g}")
     if options.get("variance") == "fixed":
-        kept = {name: value for name, value in options.items() if name != "stddev"}
-        wanted["likelihood_options"] = {**kept, "variance": "shared"}
+        wanted["likelihood_options"] = learnt_variance(options)
         causes.append("let the model learn the variance of the data around the decoder's mean")
     if not causes and _overshoots(examination):
         wanted |= smaller_steps(examination)
@@ -98,8 +95,7 @@ def _overshoots(examination: Examination) -> bool:
 def amortisation_gap(examination: Examination) -> Sign:
     """How much better are posteriors that are optimised row by row?"""
     _need_elbo(examination)
-    part = "train" if examination.n("train") else "held out"
-    found = examination.amortisation(part)  # type: ignore[arg-type]
+    found = examination.amortisation(examination.known)
     worth = _worth(examination, found)
     median = float(found.gap.median())
     share = median / worth
@@ -148,10 +144,7 @@ def overfitted_encoder(examination: Examination) -> Sign:
     )
     if not (evidence[0].is_ill and evidence[1].is_ill and area - 0.5 > SURE * error):
         return healthy(*evidence)
-    wanted = {"dropout": 0.2, "weight_decay": 1e-3, "validation_fraction": 0.1, "patience": "auto", "encoder": "auto"}
-    parameters = examination.estimator.get_params(deep=False)
-    if parameters.get("validation_fraction", 0.0):
-        del wanted["validation_fraction"]
+    wanted = kept_apart(examination, {"dropout": 0.2, "weight_decay": 1e-3, "encoder": "auto"})
     return Sign(
         evidence=evidence,
         severity="serious" if more / worth > 3.0 * LEFT_UNSEEN else "moderate",
@@ -168,7 +161,7 @@ def overfitted_encoder(examination: Examination) -> Sign:
 def narrow_posterior(examination: Examination) -> Sign:
     """Does even the best posterior of the family leave a gap to the importance bound?"""
     _need_elbo(examination)
-    found = examination.amortisation("train" if examination.n("train") else "held out")
+    found = examination.amortisation(examination.known)
     if examination.specification.latent_dim < 2:
         raise NotCheckable("one latent dimension has no correlations.")
     gap = float((found.tight - found.optimised).mean())
@@ -199,7 +192,7 @@ def narrow_posterior(examination: Examination) -> Sign:
 def _need_elbo(examination: Examination) -> None:
     """Raises: NotCheckable, where encoders learn something else than the posterior with the best ELBO."""
     examination.need_encoder()
-    objective = examination.estimator.get_params(deep=False).get("objective", "elbo")
+    objective = examination.parameters.get("objective", "elbo")
     if objective not in ("elbo", "stl", "semi_amortized"):
         raise NotCheckable(f"the encoder of the objective {objective!r} does not look for the best ELBO.")
 

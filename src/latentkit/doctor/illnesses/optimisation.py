@@ -100,7 +100,7 @@ def gain_of_smaller_steps(examination: Examination) -> float:
 
 def smaller_steps(examination: Examination) -> dict[str, Any]:
     """Settings with which steps are smaller."""
-    automatic = examination.estimator.get_params(deep=False).get("learning_rate") == "auto"
+    automatic = examination.parameters.get("learning_rate") == "auto"
     return {
         "learning_rate": 0.1 * examination.plan.learning_rate if automatic else "auto",
         "gradient_clip": 1.0,
@@ -126,9 +126,7 @@ def _gain(examination: Examination, difference: float, trials: tuple[Trial, ...]
     best = max(examination.untried.value, *(trial.value for trial in trials))
     to_find = examination.structure if math.isfinite(examination.structure) else 0.0
     # an objective with a heavy KL term rises by as many times the nats
-    beta = examination.estimator.get_params(deep=False).get("beta", "auto")
-    weight = 1.0 if beta == "auto" else max(1.0, float(beta))
-    return difference / weight / max(1.0, best - baseline, 0.3 * to_find)
+    return difference / max(1.0, examination.asked_beta) / max(1.0, best - baseline, 0.3 * to_find)
 
 
 @check("learning-rate-low", "optimisation", "The learning rate is too low")
@@ -146,7 +144,7 @@ def learning_rate_low(examination: Examination) -> Sign:
     )
     if not all(each.is_ill for each in evidence[:2]) or not faster.is_above(examination.untried):
         return healthy(*evidence)
-    automatic = examination.estimator.get_params(deep=False).get("learning_rate") == "auto"
+    automatic = examination.parameters.get("learning_rate") == "auto"
     return Sign(
         evidence=evidence,
         severity="serious" if added > 3.0 * ADDED else "moderate",
@@ -174,7 +172,7 @@ def stopped_early(examination: Examination) -> Sign:
     )
     if not evidence[0].is_ill or not same.is_above(examination.untried):
         return healthy(*evidence)
-    parameters = examination.estimator.get_params(deep=False)
+    parameters = examination.parameters
     wanted: dict[str, Any] = {"patience": "auto" if parameters.get("patience") != "auto" else 100}
     if parameters.get("max_time") is not None:
         wanted |= {"max_time": None}
@@ -294,8 +292,7 @@ def dead_codes(examination: Examination) -> Sign:
     """How many codes do the rows need?"""
     if not examination.is_discrete:
         raise NotCheckable("it is for vector-quantised members.")
-    part = "train" if examination.n("train") else "held out"
-    codes = examination.map(examination.model.codes, examination.storage(part))  # type: ignore[arg-type]
+    codes = examination.map(examination.model.codes, examination.storage(examination.known))
     n_codes = int(examination.estimator.n_codes_)
     used = codebook_perplexity(codes, n_codes)
     evidence = (
@@ -324,7 +321,7 @@ def extreme_variances(examination: Examination) -> Sign:
     examination.need_encoder()
     if examination.is_point:
         raise NotCheckable("codes are points.")
-    _, log_var = examination.posterior("train" if examination.n("train") else "held out")
+    _, log_var = examination.posterior(examination.known)
     assert log_var is not None, "posteriors have a spread"
     share = float((log_var < NARROW).float().mean())
     evidence = [

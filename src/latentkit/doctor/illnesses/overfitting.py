@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from latentkit.doctor.examination import Examination
+from latentkit.doctor.examination import SURE, Examination
 from latentkit.doctor.findings import Evidence, Remedy
-from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, kept_apart, settings_for
 from latentkit.evaluation.neighbours import squared_distance_blocks
 
 __all__ = ["effective_number", "memorisation", "overfitting"]
@@ -19,8 +19,6 @@ __all__ = ["effective_number", "memorisation", "overfitting"]
 LOST, TOLD_APART = 0.4, 0.7
 #: Least share of the samples beside held-out rows that is to be expected of them.
 LEAST_NEAR = 0.6
-#: Standard errors.
-SURE = 3.0
 #: Nearest neighbours among held-out rows that must be expected for a ratio to be told.
 EXPECTED = 12.0
 #: Rows that neighbours are looked for among, and numbers of a row, at most.
@@ -46,9 +44,7 @@ def overfitting(examination: Examination) -> Sign:
     is_sure = lost > SURE * error and area - 0.5 > SURE * area_error
     if not (evidence[0].is_ill and evidence[1].is_ill and is_sure):
         return healthy(*evidence)
-    wanted = {"validation_fraction": 0.1, "patience": "auto", "dropout": 0.2, "weight_decay": 1e-3}
-    if examination.estimator.get_params(deep=False).get("validation_fraction", 0.0):
-        del wanted["validation_fraction"]
+    wanted = {"dropout": 0.2, "weight_decay": 1e-3, "encoder": "auto", "decoder": "auto"}
     return Sign(
         evidence=evidence,
         severity="serious" if lost / worth > 2.0 * LOST or area > 0.9 else "moderate",
@@ -56,7 +52,7 @@ def overfitting(examination: Examination) -> Sign:
         "the figures of the training are no forecast, and whoever has a row can tell whether it was among them.",
         remedy=Remedy(
             words="Hold rows out and stop where they do best; smaller networks, dropout, weight decay, or more rows.",
-            settings=settings_for(examination, {**wanted, "encoder": "auto", "decoder": "auto"}),
+            settings=settings_for(examination, kept_apart(examination, wanted)),
         ),
     )
 

@@ -10,7 +10,7 @@ from latentkit.core.registry import Registry
 from latentkit.doctor.examination import Examination, NotCheckable
 from latentkit.doctor.findings import Evidence, Finding, Healthy, Outcome, Problem, Remedy, Severity, Unchecked
 
-__all__ = ["Check", "Sign", "check", "checks", "healthy", "settings_for"]
+__all__ = ["Check", "Sign", "check", "checks", "healthy", "kept_apart", "learnt_variance", "settings_for"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,5 +89,18 @@ def healthy(*evidence: Evidence) -> Sign:
 
 def settings_for(examination: Examination, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that the estimator knows, and that are not what they shall be already."""
-    known = examination.estimator.get_params(deep=False)
+    known = examination.parameters
     return {name: value for name, value in wanted.items() if name in known and known[name] != value}
+
+
+def learnt_variance(options: Mapping[str, Any] | None, variance: str = "shared") -> dict[str, Any]:
+    """Options of a Gaussian likelihood as they are, but with a variance that the model learns."""
+    kept = {name: value for name, value in (options or {}).items() if name != "stddev"}
+    return {**kept, "variance": variance}
+
+
+def kept_apart(examination: Examination, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that hold rows out to stop by, as far as the estimator does not do so already, and others."""
+    holds_out = examination.parameters.get("validation_fraction", 0.0)
+    held_out = {} if holds_out else {"validation_fraction": 0.1}
+    return {**held_out, "patience": "auto", **wanted}

@@ -120,15 +120,17 @@ def corruption_curves(examination: Examination) -> tuple[Curve, ...]:
     kinds = ("noise", "blur", "missing") if examination.schema.kind == "images" else ("noise", "missing")
     variance = max(float(x.var(0).mean()), 1e-12)
     curves = []
+
+    def judged(seen: Tensor) -> tuple[float, float]:
+        with torch.no_grad():
+            error = float((examination.reconstruct(seen) - x).square().mean()) / variance
+            return float(examination.score(seen, 4).mean()), error
+
+    clean = judged(x)
     for kind in kinds:
-        scores, errors = [], []
-        for level in (0.0, *LEVELS[kind]):
-            seen = _corrupted(examination, x, kind, level) if level else x
-            with torch.no_grad():
-                scores.append(float(examination.score(seen, 4).mean()))
-                errors.append(float((examination.reconstruct(seen) - x).square().mean()) / variance)
-        levels = (0.0, *LEVELS[kind])
-        curves.append(Curve(corruption=kind, levels=levels, score=tuple(scores), error=tuple(errors)))
+        found = [clean, *(judged(_corrupted(examination, x, kind, level)) for level in LEVELS[kind])]
+        scores, errors = zip(*found, strict=True)
+        curves.append(Curve(corruption=kind, levels=(0.0, *LEVELS[kind]), score=scores, error=errors))
     return tuple(curves)
 
 

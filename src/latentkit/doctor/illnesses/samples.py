@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentkit.doctor.examination import Examination, NotCheckable
+from latentkit.doctor.examination import Examination, NotCheckable, Part
 from latentkit.doctor.findings import Evidence, Remedy
-from latentkit.doctor.illnesses.registry import Sign, check, healthy, settings_for
+from latentkit.doctor.illnesses.registry import Sign, check, healthy, learnt_variance, settings_for
 from latentkit.estimators.ex_post import ex_post_name
 from latentkit.evaluation import (
     PrincipalComponentFeatures,
@@ -43,8 +43,8 @@ def prior_hole(examination: Examination) -> Sign:
     examination.need_encoder()
     if examination.is_discrete:
         raise NotCheckable("codes are drawn from a prior that is learnt over them.")
-    part = "train" if examination.n("train") else "held out"
-    z, drawn = examination.posterior_draws(part), examination.prior_draws  # type: ignore[arg-type]
+    part = examination.known
+    z, drawn = examination.posterior_draws(part), examination.prior_draws
     n = min(len(z), len(drawn), MOST_COMPARED)
     z, drawn = z[:n], drawn[:n]
     if z.shape[1] > N_COMPARED:
@@ -90,14 +90,13 @@ def prior_hole(examination: Examination) -> Sign:
     )
 
 
-def _most_informative(examination: Examination, part: Any) -> Tensor:
+def _most_informative(examination: Examination, part: Part) -> Tensor:
     return examination.kl(part).topk(N_COMPARED).indices
 
 
 def _distances(examination: Examination) -> tuple[float, float, float]:
     """Frechet distances of samples, of reconstructions and of other real rows from real rows."""
-    known = examination.numbers("train" if examination.n("train") else "held out")
-    known = torch.nan_to_num(known)
+    known = torch.nan_to_num(examination.numbers(examination.known))
     spread = known.std(0).clamp_min(1e-3)
     scale = torch.ones_like(spread) if examination.schema.kind == "images" else spread
     components = PrincipalComponentFeatures(known / scale, n_features=N_COMPARED, seed=examination.seed)
@@ -144,20 +143,19 @@ def blur(examination: Examination) -> Sign:
     )
     if not evidence[0].is_ill:
         return healthy(*evidence)
-    parameters = examination.estimator.get_params(deep=False)
+    parameters, beta = examination.parameters, examination.asked_beta
     options = parameters.get("likelihood_options") or {}
     wanted: dict[str, Any] = {}
     causes = []
     if options.get("variance") == "fixed":
-        wanted["likelihood_options"] = {**{k: v for k, v in options.items() if k != "stddev"}, "variance": "shared"}
+        wanted["likelihood_options"] = learnt_variance(options)
         causes.append("let the model learn the standard deviation (sigma-VAE)")
     elif parameters.get("likelihood", "auto") not in ("auto", "discretized_logistic"):
         wanted |= {"likelihood": "auto", "likelihood_options": None}
         causes.append("use the likelihood for pixels, likelihood='auto'")
-    beta = parameters.get("beta", "auto")
-    if beta != "auto" and float(beta) > 1.0:
+    if beta > 1.0:
         wanted["beta"] = 1.0
-        causes.append(f"weigh the KL term by 1 instead of {float(beta):g}")
+        causes.append(f"weigh the KL term by 1 instead of {beta:g}")
     mean, _ = examination.posterior(examination.judged)
     if not causes and isinstance(parameters.get("latent_dim"), int) and bool(active_units(mean.flatten(1)).all()):
         wanted["latent_dim"] = "auto"
@@ -178,7 +176,7 @@ def mode_collapse(examination: Examination) -> Sign:
     examination.need_numbers()
     if not examination.is_adversarial:
         raise NotCheckable("it is for adversarial members; likelihoods punish what is left out.")
-    known = examination.numbers("train" if examination.n("train") else "held out")
+    known = examination.numbers(examination.known)
     n = min(len(known), len(examination.samples)) // 2
     real, others, samples = known[:n].double(), known[n : 2 * n].double(), examination.samples[:n].flatten(1).double()
     floor, found = (density_coverage(real, each) for each in (others, samples))
