@@ -364,7 +364,7 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
         {"schedule": "cosin"},
         {"decoder": "conv"},
         {"beta": -1.0},
-        {"free_bits": 0.1, "posterior": "full"},
+        {"free_bits": 0.1, "objective": "iwae"},
     ],
 )
 def test_a_wrong_setting_does_not_cost_the_run_that_is_there(tmp_path: Path, settings: dict[str, Any]) -> None:

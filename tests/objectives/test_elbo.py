@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from latentkit.core.errors import UnsupportedOperationError
 from latentkit.core.protocols import Batch
 from latentkit.distributions import BernoulliLikelihood, DiagonalGaussian, StandardNormalPrior
 from latentkit.objectives import Dreg, Elbo, Iwae, Stl
@@ -69,9 +68,14 @@ def test_capacity_is_what_each_example_is_asked_to_spend() -> None:
     torch.testing.assert_close(nothing.objective, Elbo(beta=10.0)(model, Batch(x)).objective)
 
 
-def test_free_bits_need_dimensions_that_split(linear_gaussian) -> None:
-    with pytest.raises(UnsupportedOperationError, match="free_bits=0"):
-        Elbo(free_bits=0.1)(linear_gaussian(full=True), Batch(torch.zeros(2, 5, dtype=DOUBLE)))
+def test_free_bits_of_a_divergence_that_does_not_split_are_those_of_all_dimensions(linear_gaussian) -> None:
+    model, x = linear_gaussian(full=True), Batch(torch.linspace(-2.0, 2.0, 10, dtype=DOUBLE).reshape(2, 5))
+    plain, n_latent = Elbo()(model, x), model.encode(x.x).mean.shape[-1]
+    nats = float(plain.kl.detach().mean()) / n_latent
+    below, above = (Elbo(free_bits=share * nats)(model, x) for share in (0.9, 1.1))
+    torch.testing.assert_close(below.log_likelihood - below.objective, plain.kl)
+    torch.testing.assert_close(above.kl, plain.kl)
+    torch.testing.assert_close(above.log_likelihood - above.objective, torch.full_like(plain.kl, 1.1 * nats * n_latent))
 
 
 GOLDEN = {

@@ -131,10 +131,10 @@ def test_a_trial_that_diverges_counts_and_says_why():
 
 
 def test_a_combination_that_cannot_be_is_a_failed_trial():
-    search = {"free_bits": Choice((0.0, 0.1)), "prior": Choice(("normal", "mixture"))}
+    search = {"free_bits": Choice((0.0, 0.1)), "objective": Choice(("elbo", "iwae"))}
     found = small(quick(max_epochs=1), trials=4, search=search, sampler="grid", pruner="none")
     failed = [trial for trial in found.trials_ if trial.state == "failed"]
-    assert [trial.point for trial in failed] == [{"free_bits": 0.1, "prior": "mixture"}]
+    assert [trial.point for trial in failed] == [{"free_bits": 0.1, "objective": "iwae"}]
     assert "free" in failed[0].why
 
 

@@ -139,9 +139,14 @@ def kl_per_dimension(q: Posterior, p: Distribution) -> Tensor:
     if formula is None:
         raise UnsupportedOperationError(
             f"the divergence of {type(q).__name__} from {type(p).__name__} does not split into latent dimensions. "
-            "Use the 'diagonal' posterior with the 'normal' prior, or an option that does not need it (free_bits=0)."
+            "Use the 'diagonal' posterior with the 'normal' prior."
         )
     return formula(q, p)
+
+
+def kl_splits(q: Posterior, p: Distribution) -> bool:
+    """Tell whether :func:`kl_per_part` has parts for these two."""
+    return (type(q), type(p)) in _PER_DIMENSION or (type(q), type(p)) in _GIVEN_DRAW
 
 
 def kl_per_part(q: Posterior, p: Distribution, *, z: Tensor | None = None) -> Tensor:

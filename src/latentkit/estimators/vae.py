@@ -79,8 +79,9 @@ class VAE(
         objective_options: Its further arguments, such as ``{"capacity": 25.0}`` or ``{"version": "ii"}``.
         beta: Weight of the objective's KL term, or of the part that it weighs; 1 is the bound, above 1 the beta-VAE.
             ``"auto"`` is the objective's own: 1, and 6 for ``"beta_tc"``, 0.5 for ``"ciwae"``.
-        free_bits: Nats of KL that each latent dimension has for free. ``"auto"`` is 0.5 for tables of mixed kinds and 8
-            over all dimensions for texts, whose decoders could do without z, and 0 for other data and with `epsilon`.
+        free_bits: Nats of KL that each latent dimension has for free; where the KL does not split into dimensions, as
+            with a learnt prior, those of all of them together. ``"auto"`` is 0.5 for tables of mixed kinds and 8 over
+            all dimensions for texts, whose decoders could do without z, and 0 for other data and with `epsilon`.
         n_importance: Draws per example of the importance-weighted objectives; ``"auto"`` is 5 or 8.
         kl_schedule: ``"linear"`` warm-up of the KL term, ``"cyclical"`` or ``"constant"``.
         kl_warm_up: Share of training over which a linear warm-up rises.

@@ -10,7 +10,7 @@ import torch
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_real
 from latentkit.core.protocols import Batch, LatentVariableModel, Phase, Terms
-from latentkit.distributions import kl_divergence, kl_per_part
+from latentkit.distributions import kl_divergence, kl_per_part, kl_splits
 from latentkit.objectives.phases import given, log_likelihood, objectives, single_phase
 
 __all__ = ["Elbo"]
@@ -31,7 +31,8 @@ class Elbo:
     over latent dimensions j (over layers, where the posterior has layers) and the examples b of the minibatch: a
     dimension whose *batch-mean* divergence is below `free_bits` counts as `free_bits` and is not pushed further down.
     Each example carries its own KL_j for the dimensions above the floor and the constant for the others, so that the
-    mean over the batch is the formula.
+    mean over the batch is the formula. A divergence that does not split, as from a learnt prior, has the floors of all
+    latent dimensions together.
 
     With a capacity C the divergence of each example is asked to be a number instead of small:
 
@@ -41,8 +42,7 @@ class Elbo:
 
     Args:
         beta: Weight of the divergence, at least 0; 1 is the bound, above 1 the beta-VAE.
-        free_bits: Nats of divergence that each latent dimension, or layer, has for free, at least 0. It needs a
-            divergence that splits (diagonal posterior and standard normal prior, or the layers of a ladder).
+        free_bits: Nats of divergence that each latent dimension, or layer, has for free, at least 0.
         capacity: Nats of divergence C that each example is asked to have, at least 0; None for no such target. It goes
             with a large beta, and not with free bits.
 
@@ -83,10 +83,13 @@ class Elbo:
         z = posterior.rsample()
         fit = log_likelihood(model, z, batch)
         if self.free_bits:
-            elements = kl_per_part(posterior, prior, z=z)
+            floor = self.free_bits
+            if kl_splits(posterior, prior):
+                elements = kl_per_part(posterior, prior, z=z)
+            else:
+                elements, floor = kl_divergence(posterior, prior, z=z).unsqueeze(-1), floor * z.shape[-1]
             kl = elements.sum(-1)
-            above = elements.mean(0) > self.free_bits
-            penalty = torch.where(above, elements, self.free_bits).sum(-1)
+            penalty = torch.where(elements.mean(0) > floor, elements, floor).sum(-1)
         else:
             kl = penalty = kl_divergence(posterior, prior, z=z)
         if self.capacity is not None:
