@@ -325,6 +325,11 @@ def test_fitting_again_forgets_the_first_data() -> None:
         (lambda v: v.score(rows(3), n_importance=0), InvalidParameterError, "n_importance .* at least 1; got 0"),
         (lambda v: v.interpolate(rows()[0], rows()[1], steps=1), InvalidParameterError, "steps .* at least 2; got 1"),
         (
+            lambda v: v.interpolate(rows()[0], rows()[1], temperature=0.5),
+            InvalidParameterError,
+            "temperature=0.5 is for texts, and this model was fitted to rows",
+        ),
+        (
             lambda v: v.interpolate(rows()[0], rows()[1], path="line"),
             InvalidParameterError,
             "path .* Did you mean 'linear",

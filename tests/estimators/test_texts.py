@@ -123,11 +123,22 @@ def test_ways_and_edits_are_texts(fitted: VAE) -> None:
     assert len(way) == 5
     assert way[0].startswith("the")
     assert way[-1].startswith("i")
+    plain = fitted.interpolate("the cat is big", "i like soup with rice", steps=3, temperature=0.0)
+    assert [plain[0], plain[2]] == list(fitted.reconstruct(["the cat is big", "i like soup with rice"]))
     direction = fitted.attribute_direction(TEXTS, LABELS)
     assert direction.score > 0.9
     moved = [fitted.edit(["the cat is big"], direction, strength=float(strength))[0] for strength in (0, 10, 40, 80)]
     assert moved[0].startswith("the")
     assert any(text.startswith("i") for text in moved)
+
+
+def test_texts_on_a_way_differ_by_z_alone(fitted: VAE) -> None:
+    how = {"steps": 6, "temperature": 1.5}
+    still = [fitted.interpolate("the cat is big", "the cat is big", random_state=seed, **how) for seed in range(8)]
+    assert all(len(set(way)) == 1 for way in still)
+    assert len({way[0] for way in still}) > 1
+    way = fitted.interpolate("the cat is big", "i like soup", random_state=3, **how)
+    assert list(way) == list(fitted.interpolate("the cat is big", "i like soup", random_state=3, **how))
 
 
 def test_a_run_holds_it_all(fitted: VAE, tmp_path: Path) -> None:

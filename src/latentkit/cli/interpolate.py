@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from latentkit.cli.application import EXPLORE, command
 from latentkit.cli.opening import open_run
-from latentkit.cli.options import ArrayName, Data, Json, Labels, LatentPath, OptionalOutput, Run, SkipBad, Steps
+from latentkit.cli.options import ArrayName, Data, Json, Labels, LatentPath, OptionalOutput, Run, Seed, SkipBad, Steps
 from latentkit.cli.outputs import STDOUT, check_output, choose_output, is_picture, pictures, write_blocks, write_data
 from latentkit.cli.printing import Printer
 from latentkit.cli.reading import as_examples, choose_rows, parse_rows
@@ -40,6 +40,17 @@ def interpolate(
     path: Annotated[
         LatentPath, typer.Option("--path", help="Along the sphere on which codes lie, or straight.")
     ] = LatentPath.spherical,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            metavar="T",
+            help="Of texts: below 1 plainer, 0 the likeliest tokens. [default: 0.7]",
+            min=0.0,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Seed = None,
     labels: Labels = None,
     array: ArrayName = None,
     skip_bad: SkipBad = False,
@@ -50,10 +61,13 @@ def interpolate(
     output = choose_output(output, opened.schema)
     check_output(output, schema=opened.schema)
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
+    how: dict[str, Any] = {"steps": steps, "path": path.value}
+    if opened.schema.kind == "text" or temperature is not None:
+        how |= {"temperature": temperature, "random_state": seed}
     if other is not None:
         if opened.schema.kind != "text":
             raise InvalidParameterError(f"{other!r}: two texts are for a model of texts. Use --from and --to.")
-        result = opened.estimator.interpolate(data, other, steps=steps, path=path.value)
+        result = opened.estimator.interpolate(data, other, **how)
         files = write_data(result, output, opened.schema)
         printer.written(f"{steps} steps from one text to the other", files)
         printer.document({"from": data, "to": other, "steps": steps, "path": path.value, "files": files})
@@ -62,7 +76,7 @@ def interpolate(
     [first] = parse_rows("--from", str(start), len(examples))
     [last] = parse_rows("--to", str(end), len(examples))
     ends = (choose_rows(examples, [row]) for row in (first, last))
-    result = opened.estimator.interpolate(*ends, steps=steps, path=path.value)
+    result = opened.estimator.interpolate(*ends, **how)
     if is_picture(output):
         files = write_blocks([pictures(result, opened.schema)], output, columns=steps)
     else:

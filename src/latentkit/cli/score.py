@@ -47,7 +47,7 @@ def score(
             "--importance",
             "-k",
             metavar="K",
-            help="Importance samples; more are tighter and slower. [default: 64]",
+            help="Importance samples; more are tighter and slower. [default: 64; of texts 16]",
             show_default=False,
             min=1,
         ),

@@ -13,10 +13,11 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from latentkit.core.errors import DataError
+from latentkit.core.errors import DataError, InvalidParameterError
 from latentkit.core.parameters import check_choice, check_real
+from latentkit.distributions import Drawing
 from latentkit.estimators.inputs import attribute_values
-from latentkit.estimators.randomness import python_random_kept
+from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.evaluation import LikelihoodEstimate
 from latentkit.models import map_batches
 from latentkit.tasks import (
@@ -25,10 +26,14 @@ from latentkit.tasks import (
     edit,
     encode,
     interpolate,
+    interpolate_texts,
     reconstruct,
 )
 
-__all__ = ["EncodingTasks"]
+__all__ = ["WAY_TEMPERATURE", "EncodingTasks"]
+
+#: Temperature of the tokens of texts on a way: sentences, and not the same one many times over.
+WAY_TEMPERATURE = 0.7
 
 
 class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # type: ignore[misc]
@@ -81,7 +86,17 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # 
 
     # Explore and control
 
-    def interpolate(self, a: Any, b: Any, *, steps: int = 9, path: Literal["spherical", "linear"] = "spherical") -> Any:
+    @python_random_kept()
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        *,
+        steps: int = 9,
+        path: Literal["spherical", "linear"] = "spherical",
+        temperature: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Any:
         """Return `steps` examples on the way from `a` to `b` through the latent space, both ends included.
 
         Args:
@@ -89,13 +104,31 @@ class EncodingTasks(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):  # 
             b: Another.
             steps: Number of examples, at least 2.
             path: ``"spherical"`` keeps to the radii at which posteriors lie; ``"linear"`` goes straight.
+            temperature: Of texts: that of their tokens, see :class:`~latentkit.distributions.Drawing`; None is 0.7, and
+                0 takes the most probable ones, as :meth:`reconstruct` does, which may run in circles. All steps are
+                drawn with the same random numbers, so that a text changes with z alone.
+            random_state: Seed of these; None uses the estimator's own.
+        Raises:
+            InvalidParameterError: If a temperature is given for what are no texts, or an option cannot be.
         """
         check_is_fitted(self)
+        is_text = self.schema_.kind == "text"
+        if temperature is not None and not is_text:
+            raise InvalidParameterError(
+                f"temperature={temperature!r} is for texts, and this model was fitted to {self.schema_.kind}. Leave it "
+                "out."
+            )
         first, last = self._one_latent(a), self._one_latent(b)
         dtype = torch.promote_types(first.dtype, last.dtype)
         model = self._model(dtype)
+        first, last = first.to(self._device, dtype), last.to(self._device, dtype)
         with torch.inference_mode():
-            x = interpolate(model, first.to(self._device, dtype), last.to(self._device, dtype), steps=steps, path=path)
+            if is_text:
+                drawing = Drawing(temperature=WAY_TEMPERATURE if temperature is None else temperature)
+                seed = draw_seed(self.random_state if random_state is None else random_state)
+                x = interpolate_texts(model, first, last, drawing, steps=steps, path=path, seed=seed)
+            else:
+                x = interpolate(model, first, last, steps=steps, path=path)
         return self.schema_.decode(x.reshape(-1, *self.specification_.event_shape).cpu())
 
     @python_random_kept()

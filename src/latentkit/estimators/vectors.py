@@ -50,7 +50,7 @@ from latentkit.training.progress import Reporter
 __all__ = ["VectorTasks"]
 
 #: Importance samples of a bound, where no number is given.
-N_IMPORTANCE = 64
+N_IMPORTANCE, N_IMPORTANCE_OF_TEXTS = 64, 16
 #: Rows of a table whose completions are drawn at once.
 CELL_ROWS = 1024
 #: Rows that are drawn to count the shares of columns, at least and at most.
@@ -85,7 +85,7 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
         Args:
             X: Data like those of fit.
             n_importance: Number of importance samples K; K = 1 is the ELBO, and the bound tightens as K grows. None
-                takes 64.
+                takes 64, and 16 for texts, which take longer.
             prior: p(z) of the bound: the one of training, ``"model"``, or the one that was fitted afterwards, by its
                 name, such as ``"mixture"``, from which :meth:`sample` draws; given a condition, p(z given it).
             precision: Of the networks' products; ``"auto"`` is that of training, and always full for float64 data.
@@ -100,7 +100,8 @@ class VectorTasks(EncodingTasks, VectorPriors, ArchiveTasks):
             Burda et al., 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
         """
         check_is_fitted(self)
-        n_draws = check_integer("n_importance", N_IMPORTANCE if n_importance is None else n_importance, low=1)
+        usual = N_IMPORTANCE_OF_TEXTS if self.schema_.kind == "text" else N_IMPORTANCE
+        n_draws = check_integer("n_importance", usual if n_importance is None else n_importance, low=1)
         check_choice("prior", prior, self._prior_names())
         is_point = self.specification_.is_deterministic
         if is_point and (n_importance is not None or prior != "model"):

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentkit.distributions import Drawing
+from latentkit.estimators.encoding import WAY_TEMPERATURE
 from latentkit.report import text_figures
 from latentkit.report.choosing import examples, pairs_of_classes
 from latentkit.report.images import by_class_method
@@ -19,7 +21,7 @@ from latentkit.report.marking import differing, plain
 from latentkit.report.page import Block, Method, Note, Section, TextLine, TextList, Texts
 from latentkit.report.subject import Subject
 from latentkit.report.wording import count, first_of, number
-from latentkit.tasks import interpolate, traverse
+from latentkit.tasks import interpolate_texts, traverse
 
 __all__ = ["parts"]
 
@@ -202,12 +204,12 @@ def _interpolations(subject: Subject) -> Section:
     if subject.sample is None:
         blocks: list[Block] = [needs_data(say("Ways between texts"))]
         return Section(key="interpolations", heading=heading, lead=lead, blocks=blocks, short=say("Ways"))
-    means = subject.posterior[0].to(subject.device)
+    means, drawing = subject.posterior[0].to(subject.device), Drawing(temperature=WAY_TEMPERATURE)
     lists = []
     for ends in pairs_of_classes(subject, N_WAYS):
         first, last = (place for place in ends)
         with torch.inference_mode():
-            x = interpolate(subject.model, means[[first]], means[[last]], steps=WAY_STEPS)
+            x = interpolate_texts(subject.model, means[[first]], means[[last]], drawing, steps=WAY_STEPS)
         start, end = subject.seen(np.array(ends))
         lines = [
             TextLine(pieces=plain(start), label=say("from {name}", name=_name(subject, first))),
@@ -227,10 +229,11 @@ def _interpolations(subject: Subject) -> Section:
             Method(
                 say("Ways between two texts"),
                 say(
-                    "{steps} steps on a spherical path between two {latents} (White, 2016), the most "
-                    "probable token each time. The pairs were chosen by the run's seed, of different classes "
-                    "where there are labels.",
+                    "{steps} steps on a spherical path between two {latents} (White, 2016), drawn at temperature "
+                    "{temperature:g} with the same random numbers each, so that a text changes with z alone. The "
+                    "pairs were chosen by the run's seed, of different classes where there are labels.",
                     steps=WAY_STEPS,
+                    temperature=WAY_TEMPERATURE,
                     latents=latents_of(subject, many=True),
                 ),
             )

@@ -17,6 +17,7 @@ from latentkit.tasks.exploration import (
     attribute_direction,
     edit,
     interpolate,
+    interpolate_texts,
     latent_path,
     traverse,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "infill",
     "integrated_gradients",
     "interpolate",
+    "interpolate_texts",
     "latent_gradients",
     "latent_path",
     "margin_offsets",

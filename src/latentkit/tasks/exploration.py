@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
@@ -12,12 +12,22 @@ from torch import Tensor
 from latentkit.core.errors import InvalidParameterError
 from latentkit.core.parameters import check_choice, check_integer, check_real
 from latentkit.core.protocols import LatentVariableModel
+from latentkit.core.seeds import generator
+from latentkit.distributions import Drawing, Tokens
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AttributeDirection", "attribute_direction", "edit", "interpolate", "latent_path", "traverse"]
+__all__ = [
+    "AttributeDirection",
+    "attribute_direction",
+    "edit",
+    "interpolate",
+    "interpolate_texts",
+    "latent_path",
+    "traverse",
+]
 
 _SMALL_ANGLE = 1e-4
 
@@ -70,6 +80,43 @@ def interpolate(
     """
     with torch.no_grad():
         return model.decode(latent_path(z_a, z_b, steps=steps, path=path)).mean
+
+
+def interpolate_texts(
+    model: LatentVariableModel,
+    z_a: Tensor,
+    z_b: Tensor,
+    drawing: Drawing,
+    *,
+    steps: int = 9,
+    path: Literal["spherical", "linear"] = "spherical",
+    seed: int = 0,
+) -> Tensor:
+    """Texts on the way from one to another, each drawn with the same random numbers, so that they change with z alone.
+
+    The most probable token each time (temperature 0) makes plain texts that may run in circles; a draw does not.
+
+    Args:
+        model: Model that was fitted to texts.
+        z_a: Start, shape (batch, latent).
+        z_b: End, shape of `z_a`.
+        drawing: How each token is chosen.
+        steps: Number of texts, both ends included, at least 2.
+        path: See :func:`latent_path`.
+        seed: Of the random numbers.
+
+    Returns:
+        Tokens, shape (steps, batch, max_length).
+
+    Raises:
+        InvalidParameterError: If an option has a value that it cannot have or the shapes differ.
+    """
+    way = latent_path(z_a, z_b, steps=steps, path=path)
+    with torch.no_grad():
+        steps_of_way = [cast("Tokens", model.decode(z)) for z in way]
+        return torch.stack(
+            [texts.drawn(drawing, generator=generator(seed, "way", device=way.device)) for texts in steps_of_way]
+        )
 
 
 def latent_path(
