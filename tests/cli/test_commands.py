@@ -162,6 +162,27 @@ def test_a_conditional_model_samples_what_it_is_given(latentkit, images_file, tm
     assert np.array_equal(load(run).sample(4, condition="0"), np.load(tmp_path / "0.npy"))
 
 
+def test_a_conditional_model_is_given_the_labels_of_the_data(latentkit, images_file, tmp_path) -> None:
+    run = tmp_path / "run"
+    settings = ("--set", "max_epochs=4", "--set", "latent_dim=2", "--set", "encoder=[8]", "--set", "decoder=[8]")
+    assert latentkit("fit", images_file, "-o", run, "--conditional", *ALONE, *settings).code == 0
+    with np.load(images_file) as file:
+        X, y = file["x"], file["y"]
+        np.savez(tmp_path / "bare.npz", x=X)
+    vae = load(run).given([str(label) for label in y])
+    assert latentkit("encode", run, images_file, "-o", tmp_path / "z.npy").code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), vae.transform(X), atol=1e-5)
+    document = _json(latentkit("score", run, images_file, "-k", 4, "-o", tmp_path / "s.csv", "--json"))
+    assert document["mean_log_likelihood_nats"] == pytest.approx(vae.score(X, n_importance=4), abs=1e-3)
+    found = _json(latentkit("evaluate", run, images_file, "-k", 4, "--json"))
+    told = found["figures"]["log p(x)"]
+    assert told["value"] == pytest.approx(document["mean_log_likelihood_nats"], abs=1e-3)
+    assert latentkit("reconstruct", run, images_file, "-n", 3, "-o", tmp_path / "r.png").code == 0
+    bare = latentkit("encode", run, tmp_path / "bare.npz", "-o", tmp_path / "bare.npy")
+    assert "it is asked without them. Name them with --labels" in bare.err
+    assert not np.allclose(np.load(tmp_path / "bare.npy"), np.load(tmp_path / "z.npy"))
+
+
 def test_conditions_that_cannot_be_are_refused(latentkit, images_run, tmp_path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("a,b\n1,2\n2,3\n4,5\n")

@@ -86,8 +86,8 @@ def compare(
         known, source = _rows_of_fit(list(opened.values()), train, printer), data
     from latentkit.estimators import compare_models
 
-    models = {name: each.estimator for name, each in opened.items()}
-    with naming(dataset):
+    models = {name: each.given_labels(dataset, printer) for name, each in opened.items()}
+    with naming(dataset), printer.waiting(f"evaluating {len(models)} models"):
         found = compare_models(
             models,
             dataset,

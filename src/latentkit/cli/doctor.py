@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,8 +75,10 @@ def doctor(
         )
     from latentkit.doctor import diagnose
 
-    with _told(printer) as tell:
-        diagnosis = diagnose(opened.estimator, known, held_out=unseen, progress=tell)
+    with printer.waiting("looking") as tell:
+        diagnosis = diagnose(
+            opened.estimator, known, held_out=unseen, progress=lambda name: tell(f"looking for {name}")
+        )
     _tell(diagnosis, printer, str(run))
     values: dict[str, Any] = {"run": run, **diagnosis.to_dict()}
     if fix and any(finding.remedy.is_applicable for finding in diagnosis.findings):
@@ -115,16 +115,6 @@ def _read(
         printer.note("warning: the data of the fit are not where they were; say where with --train")
     unseen = None if data is None else opened.read(data, printer, array=array, skip_bad=skip_bad)
     return known, unseen
-
-
-@contextmanager
-def _told(printer: Printer) -> Iterator[Callable[[str], None] | None]:
-    """A line on standard error that says what is being looked at; None where nobody is there to see it move."""
-    if not printer.aside.is_terminal:
-        yield None
-        return
-    with printer.aside.status("looking") as status:
-        yield lambda name: status.update(f"looking for {name}")
 
 
 def _tell(diagnosis: Diagnosis, printer: Printer, title: str) -> None:
@@ -191,8 +181,15 @@ def _mend(
     RunWriter(output)  # refuses a place that is taken before anything is trained
     printer.line()
     printer.line("Mending", style="bold")
-    with naming(known), _told(printer) as tell:
-        mending = mend(opened.estimator, known, diagnosis=diagnosis, held_out=unseen, run=output, progress=tell)
+    with naming(known), printer.waiting("mending") as tell:
+        mending = mend(
+            opened.estimator,
+            known,
+            diagnosis=diagnosis,
+            held_out=unseen,
+            run=output,
+            progress=lambda name: tell(f"looking for {name}"),
+        )
     changed = " ".join(f"{name}={in_words(value)}" for name, value in mending.settings.items())
     way = "trained again" if mending.has_retrained else "the trained model stays"
     _indented(printer, f"{changed}; {way}")

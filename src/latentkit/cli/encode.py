@@ -32,8 +32,8 @@ def encode(
     printer = Printer(as_json=as_json, to_stderr=output == STDOUT)
     opened = open_run(run, unseen=unseen)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
-    with naming(dataset):
-        z = opened.estimator.transform(dataset)
+    with naming(dataset), printer.waiting(f"encoding {dataset.n:,} examples"):
+        z = opened.given_labels(dataset, printer).transform(dataset)
     files = write_table({f"z{dim}": z[:, dim] for dim in range(z.shape[1])}, output)
     printer.written(f"{len(z)} latent vectors of {z.shape[1]} dimensions", files)
     printer.document({"n": len(z), "latent_dim": z.shape[1], "files": files})

@@ -91,8 +91,8 @@ def evaluate(
         opened = open_run(run)
         dataset = opened.read(data, printer, array=array)
         source, known = rows_of_fit(opened, train, printer)
-        with naming(dataset):
-            evaluation = opened.estimator.evaluate(
+        with naming(dataset), printer.waiting(f"evaluating on {dataset.n:,} examples"):
+            evaluation = opened.given_labels(dataset, printer).evaluate(
                 dataset,
                 train=known,
                 n_importance=importance,

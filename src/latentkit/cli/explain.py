@@ -50,7 +50,7 @@ def explain(
     printer = Printer(as_json=as_json)
     opened = open_run(run)
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
-    with naming(dataset):
+    with naming(dataset), printer.waiting("looking at what latent dimensions mean"):
         found = opened.estimator.explain_latents(
             dataset,
             _names(dataset),

@@ -15,7 +15,7 @@ from latentkit.cli.detectors import (
     wants_detector,
 )
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import naming
+from latentkit.cli.reading import labels_of, naming
 from latentkit.core.errors import InvalidParameterError, TrainingInterrupted
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def label_names(dataset: Dataset) -> list[str]:
             "--conditional gives the labels to the model, and these data have none. Name them with --labels, or put "
             "the images of each class into a folder of its own."
         )
-    names = dataset.label_names
-    return [str(code) if names is None else names[code] for code in dataset.labels]
+    return labels_of(dataset)
 
 
 def wants_report(estimator: Any, report: bool | None) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentkit.cli.columns import Unseen
 from latentkit.cli.printing import Printer
-from latentkit.cli.reading import Reading, naming, read_data
+from latentkit.cli.reading import Reading, labels_of, naming, read_data
 from latentkit.core.errors import InvalidParameterError, RunError
 
 if TYPE_CHECKING:
@@ -75,6 +75,23 @@ class OpenedRun:
                 raise
         # These data have no such column or member: they may hold the same numbers under other names.
         return self._shaped(read_data(source, wanted.without_names(), printer))
+
+    def given_labels(self, dataset: Dataset, printer: Printer, *, n: int | None = None) -> VAE:
+        """The estimator, given the labels of the data (of the first n) where its fit was given labels.
+
+        Where the data have none it stays as it is, and that is told.
+        """
+        schema = self.estimator.condition_schema_
+        if schema is None:
+            return self.estimator
+        labels = labels_of(dataset)
+        if not labels or len(schema.attributes) != 1:
+            printer.note(
+                "warning: this model was given labels in its fit, and these data have none: it is asked without them. "
+                "Name them with --labels."
+            )
+            return self.estimator
+        return self.estimator.given(labels[:n])
 
     def pieces(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,19 @@ class Printer:
             break_long_words=False,
         )
         self.console.print(folded, style=style, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show a line that moves, on standard error, until the block ends; nothing where nobody sees it move.
+
+        Yields:
+            What shows another text.
+        """
+        if self.quiet or not self.aside.is_terminal:
+            yield lambda text: None
+            return
+        with self.aside.status(text) as status:
+            yield status.update
 
     def commands(self, title: str, lines: Sequence[str]) -> None:
         """Print command lines to paste."""

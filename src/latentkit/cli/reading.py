@@ -24,6 +24,7 @@ __all__ = [
     "as_examples",
     "choose_rows",
     "naming",
+    "labels_of",
     "parse_condition",
     "parse_rows",
     "parse_size",
@@ -182,6 +183,12 @@ def as_array(dataset: Dataset, schema: ArraySchema) -> np.ndarray[Any, Any]:
 
     expected = schema.feature_names if is_frame(dataset.data) else None
     return to_array(dataset.data, expected=expected, source=dataset.source)
+
+
+def labels_of(dataset: Dataset) -> list[str]:
+    """The label of each example, as a text; none where the data have no labels."""
+    names = dataset.label_names
+    return [str(code) if names is None else names[code] for code in (() if dataset.labels is None else dataset.labels)]
 
 
 def parse_condition(texts: Sequence[str] | None) -> str | dict[str, str] | None:

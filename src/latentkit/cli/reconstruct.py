@@ -49,13 +49,13 @@ def reconstruct(
     dataset = opened.read(data, printer, labels=labels, array=array, skip_bad=skip_bad)
     if is_picture(output):
         shown = as_array(dataset, opened.schema)[:n]
-        result = opened.estimator.reconstruct(shown)
+        result = opened.given_labels(dataset, printer, n=n).reconstruct(shown)
         files = write_blocks([pictures(shown, opened.schema), pictures(result, opened.schema)], output)
         printer.written(f"{len(shown)} originals above their reconstructions", files)
         printer.document({"n": len(shown), "files": files})
         return
-    with naming(dataset):
-        result = opened.estimator.reconstruct(dataset)
+    with naming(dataset), printer.waiting(f"reconstructing {dataset.n:,} examples"):
+        result = opened.given_labels(dataset, printer).reconstruct(dataset)
     files = write_data(result, output, opened.schema)
     printer.written(f"{dataset.n} reconstructions", files)
     printer.document({"n": dataset.n, "files": files})

@@ -189,7 +189,7 @@ def _recover_table(
     """Fill the missing cells of a table, and those that a mask hides, and write it as it was otherwise."""
     import numpy as np
 
-    with naming(dataset):
+    with naming(dataset), printer.waiting(f"filling {dataset.n:,} rows"):
         holes = opened.schema.missing(dataset.data)
         observed = None if mask is None else np.load(mask, allow_pickle=False)
         filled = opened.estimator.recover(dataset, observed, n_draws=n_draws, result=result.value, reference=reference)

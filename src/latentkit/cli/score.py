@@ -83,8 +83,8 @@ def score(
             f"-o {output}: --cells writes the tokens of texts, which this format cannot hold. Choose one of: "
             f"{', '.join(MIXED)}."
         )
-    with naming(dataset):
-        estimate = opened.estimator.log_likelihood(dataset, n_importance=importance)
+    with naming(dataset), printer.waiting(f"scoring {dataset.n:,} examples"):
+        estimate = opened.given_labels(dataset, printer).log_likelihood(dataset, n_importance=importance)
         if is_text:
             columns, figures = _text_columns(opened, dataset, estimate)
             oddest = _score_tokens(opened, dataset, columns) if cells else []
