@@ -82,7 +82,7 @@ WORDS: dict[str, dict[str, str]] = {
         "bound": "the model's own bound: {0}",
         "ptb": "Sentences of Penn Treebank, test NLL (K = 500), {0:.0f} min; under the mixture; KL; active units",
         "ptb_peer": "texar, VAE-LSTM: 102.1, on a GPU",
-        "yelp": "Review sentences (Yelp), NLL (K = 500), {1} epochs; under the mixture; KL; active units",
+        "yelp": "Review sentences (Yelp), NLL (K = 500), {1} epochs, {2:g} nats free; under the mixture; KL; active units",
         "language_model": "the same decoder without z: {0}",
         "told": "{0:.2f} nats; {1:.2f}; {2:.1f}; {3}",
         "edit": "Review sentences rewritten as the opposite: share, by a classifier; BLEU to the source",
@@ -157,7 +157,7 @@ WORDS: dict[str, dict[str, str]] = {
         "bound": "模型自身的界：{0}",
         "ptb": "Penn Treebank 句子，测试 NLL（K = 500），{0:.0f} 分钟；混合先验下；KL；活跃维数",
         "ptb_peer": "texar VAE-LSTM：102.1（GPU）",
-        "yelp": "Yelp 评论句子，NLL（K = 500），{1} 轮；混合先验下；KL；活跃维数",
+        "yelp": "Yelp 评论句子，NLL（K = 500），{1} 轮，{2:g} 纳特免费；混合先验下；KL；活跃维数",
         "language_model": "同一解码器、不用 z：{0}",
         "told": "{0:.2f} 纳特；{1:.2f}；{2:.1f}；{3}",
         "edit": "把评论句子改写为相反情感：分类器判定的比例；与原句的 BLEU",
@@ -374,7 +374,8 @@ def of_texts(words: dict[str, str], found: dict[str, Any]) -> list[tuple[str, st
             plain = row[name].get("language_model")
             peers = [] if plain is None else [words["language_model"].format(f"{plain['nll']:.2f}")]
             peers += [words["ptb_peer"]] if name == "ptb" else []
-            rows.append((words[name].format(ours["seconds"] / 60, ours["epochs"]), told, "; ".join(peers)))
+            free = ours.get("free_bits", 0.0) * ours.get("latent_dim", 0)
+            rows.append((words[name].format(ours["seconds"] / 60, ours["epochs"], free), told, "; ".join(peers)))
     if "edit" in row:
         best = row["edit"]["margin 2"]
         rows.append((words["edit"], words["edited"].format(best["flipped"], best["bleu_to_source"]), ""))
