@@ -12,7 +12,8 @@ from latentkit.nn.softmax import Sampled, log_softmax_of
 
 @pytest.mark.parametrize("alive", [1, 14, 1 << 20])
 def test_values_and_gradients_are_torchs(alive: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "_ALIVE", alive)
+    for name in ("_ALIVE", "_AT_ONCE"):
+        monkeypatch.setattr(softmax, name, alive)
     random = torch.Generator().manual_seed(0)
     given = [torch.randn(shape, generator=random, dtype=torch.float64) for shape in ((9, 4), (7, 4), (7,))]
     targets, weights = torch.randint(0, 7, (9,), generator=random), torch.randn(9, generator=random).double()

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 __all__ = ["Sampled", "log_softmax_of"]
 
-#: Logits that are alive at once: 128 MiB of single precision.
-_ALIVE = 1 << 25
+#: Logits that may be in memory as a whole (128 MiB of single precision), and those that are there at once where they
+#: may not: fewer, which stay in a processor's cache.
+_ALIVE, _AT_ONCE = 1 << 25, 1 << 23
 
 
 def log_softmax_of(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -136,5 +137,5 @@ def _wide(value: Tensor) -> Tensor:
 
 
 def _chunks(n: int, n_classes: int) -> list[slice]:
-    step = max(1, _ALIVE // n_classes)
+    step = max(1, _AT_ONCE // n_classes)
     return [slice(start, start + step) for start in range(0, n, step)]
