@@ -82,7 +82,7 @@ WORDS: dict[str, dict[str, str]] = {
         "bound": "the model's own bound: {0}",
         "ptb": "Sentences of Penn Treebank, test NLL (K = 500), {0:.0f} min; under the mixture; KL; active units",
         "ptb_peer": "texar, VAE-LSTM: 102.1, on a GPU",
-        "yelp": "Review sentences (Yelp), NLL (K = 500), {1} epochs, {2:g} nats free; under the mixture; KL; active units",
+        "yelp": "Sentences of Yelp, NLL (K = 500), {1} epochs, {2:g} nats free; under the mixture; KL; active units",
         "language_model": "the same decoder without z: {0}",
         "told": "{0:.2f} nats; {1:.2f}; {2:.1f}; {3}",
         "edit": "Review sentences rewritten as the opposite: share, by a classifier; BLEU to the source",
