@@ -1,10 +1,11 @@
 """Does the doctor find planted illnesses, and leave healthy models in peace? What do its remedies do, and how long?
 
-    python benchmarks/doctor.py [--parts faults healthy mend time] [--sets digits mnist wine] [--only collapse]
+    python benchmarks/doctor.py [--parts faults healthy mend time gallery] [--sets digits mnist wine] [--only collapse]
 
 Each fault is planted in a model of its own on each set; it counts as found if a finding has its name. A healthy model
 is accused if there is a finding that is more than mild. The limits of the checks were chosen on other sets
 (`--sets fashion pendigits omniglot breast_cancer`), whose figures are not stored. See `_faults.py` for what is planted.
+`gallery` looks at the runs that `gallery.py` has left in runs/gallery, and is left out where there are none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from _faults import CALIBRATION, FAULTS, FINAL, HEALTHY, SETS, Data, Patient, fitted
 from _measuring import store
 
-PARTS = ("faults", "healthy", "mend", "time")
+PARTS = ("faults", "healthy", "mend", "time", "gallery")
 
 
 def main() -> None:
@@ -33,6 +34,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     is_final = not given.dry and not given.only and not set(given.sets) & set(CALIBRATION)
     for part in given.parts:
+        if part == "gallery":
+            gallery(given.only, is_stored=is_final)
+            continue
         for name in given.sets:
             if part == "faults" and name == "frey":
                 continue  # three sets for faults, four for healthy models
@@ -79,17 +83,37 @@ def healthy(data: Data, only: str) -> dict[str, Any]:
     for label, make in HEALTHY.items():
         if only not in label:
             continue
-        patient = make(data)
-        diagnosis, seconds = examined(patient)
-        accused = [each.name for each in diagnosis.grave]
-        remarks = [each.name for each in diagnosis.findings if each.severity == "mild"]
-        rows[label] = {"accused": accused, "remarks": remarks, "seconds": round(seconds, 1)}
-        print(f"{data.name:<14}{'ACCUSED' if accused else 'ok':<8}{label:<32}{accused} {remarks} ({seconds:.0f} s)")
-        for outcome in (*diagnosis.findings, *diagnosis.healthy):
-            measure = outcome.measure
-            mark = " <<<" if measure.is_ill else ""
-            print(f"    {outcome.name:<26}{measure.value:>12.4g}  limit {measure.limit}{mark}", flush=True)
+        rows[label] = accused(data.name, label, make(data))
     return rows
+
+
+def gallery(only: str, *, is_stored: bool) -> None:
+    """Which findings the runs of the gallery have, whose training was as short as their captions say."""
+    from gallery import RUNS, SETS, load
+
+    from latentkit import load as load_run
+
+    rows: dict[str, Any] = {}
+    for name in SETS:
+        for run in sorted(RUNS.glob(f"*-{name}")):
+            if only in run.name:
+                images, _ = load(name)
+                rows[run.name] = accused(name, run.name, Patient(load_run(run), images))
+    if is_stored and rows:
+        store("doctor", {"gallery": rows}, merge=True)
+
+
+def accused(data: str, label: str, patient: Patient) -> dict[str, Any]:
+    """What is found on a model that ought to be in peace."""
+    diagnosis, seconds = examined(patient)
+    findings = [each.name for each in diagnosis.grave]
+    remarks = [each.name for each in diagnosis.findings if each.severity == "mild"]
+    print(f"{data:<14}{'ACCUSED' if findings else 'ok':<8}{label:<32}{findings} {remarks} ({seconds:.0f} s)")
+    for outcome in (*diagnosis.findings, *diagnosis.healthy):
+        measure = outcome.measure
+        mark = " <<<" if measure.is_ill else ""
+        print(f"    {outcome.name:<26}{measure.value:>12.4g}  limit {measure.limit}{mark}", flush=True)
+    return {"accused": findings, "remarks": remarks, "seconds": round(seconds, 1)}
 
 
 def examined(patient: Patient) -> tuple[Any, float]:
