@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from latentkit import GAN, VAE, VQVAE, Autoencoder
+from latentkit import GAN, VAE, VQVAE, Autoencoder, Generator
 from latentkit.doctor import Finding, Healthy, Unchecked, checks, diagnose
 from latentkit.doctor.examination import Examination, Trial
 from latentkit.doctor.illnesses.overfitting import effective_number
-from latentkit.doctor.illnesses.samples import power_ratio
+from latentkit.doctor.illnesses.samples import LEAST_COVERED, coverages, power_ratio
+from latentkit.evaluation import density_coverage
 from tests.doctor.conftest import SETTINGS, make_rows
 
 
@@ -188,6 +189,25 @@ def test_a_generator_that_makes_one_thing_is_found(rows) -> None:
     finding = diagnose(gan, rows, only=["mode-collapse"])["mode-collapse"]
     assert finding.severity == "serious"
     assert finding.measure.value < 0.1
+
+
+def test_grain_is_no_mode_left_out() -> None:
+    random = torch.Generator().manual_seed(0)
+    plane = torch.linalg.qr(torch.randn(64, 2, generator=random, dtype=torch.float64)).Q.mT
+    real, others, third = (torch.randn(3, 1000, 2, generator=random, dtype=torch.float64) @ plane).unbind()
+    grainy = third + 0.05 * torch.randn(1000, 64, generator=random, dtype=torch.float64)
+    assert density_coverage(real, grainy).coverage < 0.1  # in all directions none comes near
+    floor, found, _ = coverages(real, others, grainy)
+    assert found > 0.9 * floor > 0.8
+    left = coverages(real, others, third[third @ plane[0] > 1])[1]
+    assert left < LEAST_COVERED * floor
+
+
+def test_a_generator_of_given_vectors_is_not_trained_anew(rows) -> None:
+    given = np.random.default_rng(0).normal(size=(len(rows), 3))
+    for model in (Generator(max_epochs=1).fit(rows, z=given), Generator(max_epochs=1).fit(rows)):
+        reasons = {outcome.name: outcome.reason for outcome in diagnose(model, rows).unchecked}
+        assert "latent vector for each row" in reasons["learning-rate-high"]
 
 
 @pytest.mark.slow

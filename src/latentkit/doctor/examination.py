@@ -534,6 +534,8 @@ class Examination:
         self.need_rows("train")
         if self.is_adversarial:
             raise NotCheckable("the players of an adversarial training depend on steps that the run does not keep.")
+        if not self.has_encoder:
+            raise NotCheckable("training took a latent vector for each row, and they are not here.")
         if self.estimator.condition_schema_ is not None:
             raise NotCheckable("this model was trained with conditions, and they are not here.")
         if getattr(self.estimator, "privacy_", None) is not None:

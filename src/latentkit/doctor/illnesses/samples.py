@@ -19,7 +19,7 @@ from latentkit.evaluation import (
     two_sample_auc,
 )
 
-__all__ = ["blur", "mode_collapse", "power_ratio", "prior_hole"]
+__all__ = ["blur", "coverages", "mode_collapse", "power_ratio", "prior_hole"]
 
 #: Probability with which a classifier may tell latent vectors of the data from those of the prior.
 TOLD_APART = 0.8
@@ -30,7 +30,9 @@ LEAST_FINE = 0.09
 #: Cycles a pixel from which on structure is fine; 0.5 is the finest.
 FINE = 0.2
 #: Share of real rows, beside that of held-out ones, that samples come near to at least.
-LEAST_COVERED = 0.4
+LEAST_COVERED = 0.5
+#: Share of the variance of real rows that the directions hold in which coverage is taken.
+COVERED_VARIANCE = 0.5
 #: How far samples must lie from each other, beside real rows.
 LEAST_SPREAD = 0.3
 #: Numbers of an example that are compared, and rows.
@@ -170,6 +172,18 @@ def blur(examination: Examination) -> Sign:
     )
 
 
+def coverages(real: Tensor, *sets: Tensor) -> tuple[float, ...]:
+    """Coverage of real rows by each set in the directions that hold half of their variance, and how many these are.
+
+    Grain keeps samples away from all real rows, but lies across what these differ in most; modes left out do not.
+    """
+    _, values, axes = torch.linalg.svd(real - real.mean(0), full_matrices=False)
+    held = values.square().cumsum(0)
+    n_axes = int((held < COVERED_VARIANCE * held[-1]).sum()) + 1
+    real, *sets_there = (each @ axes[:n_axes].mT for each in (real, *sets))
+    return (*(density_coverage(real, each).coverage for each in sets_there), n_axes)
+
+
 @check("mode-collapse", "sample quality", "Samples leave out a part of the data")
 def mode_collapse(examination: Examination) -> Sign:
     """How much of the data do samples come near to?"""
@@ -179,26 +193,29 @@ def mode_collapse(examination: Examination) -> Sign:
     known = examination.numbers(examination.known)
     n = min(len(known), len(examination.samples)) // 2
     real, others, samples = known[:n].double(), known[n : 2 * n].double(), examination.samples[:n].flatten(1).double()
-    floor, found = (density_coverage(real, each) for each in (others, samples))
-    share = found.coverage / max(floor.coverage, 1e-9)
-    spread = float((samples.var(0).sum() / real.var(0).sum().clamp_min(1e-12)).sqrt())
-    evidence = (
-        Evidence(name="spread of samples against that of real rows", value=spread, limit=LEAST_SPREAD, ill="below"),
-        Evidence(
-            name="coverage of real rows by samples, against that by others",
-            value=share,
-            limit=LEAST_COVERED,
-            ill="below",
-        ),
-        Evidence(name="coverage by samples", value=found.coverage),
-        Evidence(name="coverage by other real rows: the floor", value=floor.coverage),
+    floor, found, n_axes = coverages(real, others, samples)
+    share = found / max(floor, 1e-9)
+    spread = Evidence(
+        name="spread of samples against that of real rows",
+        value=float((samples.var(0).sum() / real.var(0).sum().clamp_min(1e-12)).sqrt()),
+        limit=LEAST_SPREAD,
+        ill="below",
     )
-    # a single picture, the mean, lies within reach of most others where there are many pixels: coverage is not enough
-    if not any(each.is_ill for each in evidence):
+    covered = Evidence(
+        name="coverage of real rows by samples, against that by others", value=share, limit=LEAST_COVERED, ill="below"
+    )
+    evidence = (
+        *sorted((spread, covered), key=lambda each: not each.is_ill),
+        Evidence(name="coverage by samples", value=found),
+        Evidence(name="coverage by other real rows: the floor", value=floor),
+        Evidence(name="principal components that coverage is taken in", value=n_axes),
+    )
+    # a single picture, the mean, may lie within reach of many: coverage is not enough
+    if not (spread.is_ill or covered.is_ill):
         return healthy(*evidence)
     return Sign(
         evidence=evidence,
-        severity="serious" if evidence[0].is_ill or share < 0.5 * LEAST_COVERED else "moderate",
+        severity="serious" if spread.is_ill or share < 0.5 * LEAST_COVERED else "moderate",
         explanation="Samples come near to a part of the data only: the generator keeps to what the discriminator takes "
         "for real.",
         remedy=Remedy(
