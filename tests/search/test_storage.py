@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -207,6 +208,26 @@ def test_folders_of_others_are_left_alone(tmp_path):
     with pytest.raises(StudyError, match="is a file"):
         StudyFolder(tmp_path / "notes.txt")
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_study_that_another_process_is_just_beginning_is_waited_for(tmp_path):
+    found = []
+    beginner = StudyFolder(tmp_path)
+    with beginner.alone():
+        (tmp_path / JOURNAL).touch()
+        second = threading.Thread(target=lambda: found.append(StudyFolder(tmp_path)))
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        beginner.settle(dict.fromkeys(("estimator", "data"), "any"))
+    second.join()
+    assert found[0].known()["data"] == "any"
+
+
+def test_what_a_kill_in_the_first_moment_leaves_is_no_strange_file(tmp_path):
+    (tmp_path / ".locks").mkdir()
+    (tmp_path / ".study.json.abc.json").touch()
+    assert StudyFolder(tmp_path).known() is None
 
 
 def test_an_interrupted_trial_does_not_count(tmp_path):

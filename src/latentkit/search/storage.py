@@ -18,7 +18,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,13 +87,14 @@ class StudyFolder:
         self.worker = uuid.uuid4().hex
         if path.exists() and not path.is_dir():
             raise StudyError(f"{path} is a file, not a folder. Choose another place for the study.")
-        if path.exists() and not (path / STUDY).exists():
-            others = [file.name for file in path.iterdir() if file.name != LOCKS]
-            if others:
-                raise StudyError(f"{path} holds other files, no study. Choose an empty folder.")
+        self._lock = self._named("study")
+        if self._is_strange():
+            begun = nullcontext() if not (path / LOCKS).is_dir() else self._lock  # maybe by a process in this moment
+            with begun:
+                if self._is_strange():
+                    raise StudyError(f"{path} holds other files, no study. Choose an empty folder.")
         with storage_errors(path):
             (path / LOCKS).mkdir(parents=True, exist_ok=True)
-        self._lock = self._named("study")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -182,6 +183,13 @@ class StudyFolder:
                 shutil.rmtree(place, ignore_errors=True)
         for place in self.path.glob(".old-*"):
             shutil.rmtree(place, ignore_errors=True)
+
+    def _is_strange(self) -> bool:
+        """Whether there are files, but no study."""
+        if not self.path.exists() or (self.path / STUDY).exists():
+            return False
+        ours = (LOCKS, f".{STUDY}.")  # with what a process that was killed in its first moment left of study.json
+        return not all(file.name.startswith(ours) for file in self.path.iterdir())
 
     def _named(self, name: str) -> FileLock:
         from filelock import FileLock
