@@ -101,7 +101,7 @@ def text_quality(
         samples: Texts to judge, at least 10; some thousand for figures that can be compared.
         train: Texts that the model was fitted on, at least 10: all of them, for copies are looked for among all.
         held_out: Real texts that it has not seen, at least 10.
-        max_texts: Of each set, but for the search for copies. 10,000 headlines take about a minute on two cores.
+        max_texts: Of each set, but for the search for copies.
         seed: Decides which texts, and the language models.
 
     Returns:
