@@ -108,7 +108,7 @@ def accused(data: str, label: str, patient: Patient) -> dict[str, Any]:
     diagnosis, seconds = examined(patient)
     findings = [each.name for each in diagnosis.grave]
     remarks = [each.name for each in diagnosis.findings if each.severity == "mild"]
-    print(f"{data:<14}{'ACCUSED' if findings else 'ok':<8}{label:<32}{findings} {remarks} ({seconds:.0f} s)")
+    print(f"{data:<16}{'ACCUSED' if findings else 'ok':<8}{label:<32}{findings} {remarks} ({seconds:.0f} s)")
     for outcome in (*diagnosis.findings, *diagnosis.healthy):
         measure = outcome.measure
         mark = " <<<" if measure.is_ill else ""

@@ -63,7 +63,18 @@ def test_an_encoder_with_wrong_weights_leaves_a_gap(twin, rows) -> None:
 def test_the_effective_beta_is_the_one_of_training(well, rows) -> None:
     doubled = VAE(**SETTINGS, beta=2.0, random_state=0).fit(rows)
     for beta, vae in ((1.0, well), (2.0, doubled)):
-        assert Examination(vae, rows).effective_beta == pytest.approx(beta, rel=0.3)
+        balance = Examination(vae, rows).balance
+        assert balance.beta == pytest.approx(beta, rel=0.3)
+        assert balance.cosine > 0.9
+
+
+def test_gradients_that_no_weight_balances_accuse_nobody(twin, rows) -> None:
+    last = twin.model_.encoder.linears[-1]
+    last.weight.data[: twin.latent_dim_].mul_(3.0)  # means that reconstruct better when they shrink
+    assert Examination(twin, rows).balance.beta < -1.0
+    outcome = diagnose(twin, rows, only=["scaled-objective"])["scaled-objective"]
+    assert isinstance(outcome, Unchecked)
+    assert "not come to rest" in outcome.reason
 
 
 def test_a_weight_that_hides_in_the_variance_is_found(twin, rows) -> None:

@@ -57,6 +57,19 @@ class NotCheckable(UnsupportedOperationError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """How the gradients of reconstruction and KL term balance.
+
+    Attributes:
+        beta: Weight of the KL term that balances them best.
+        cosine: Of the angle between the two; 1 where that weight balances them wholly.
+    """
+
+    beta: float
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Amortisation:
     """What the encoder's posteriors leave of the bound of each row, nats, shape (rows,).
 
@@ -462,7 +475,7 @@ class Examination:
             return torch.cat(rows)
 
     @cached_property
-    def effective_beta(self) -> float:
+    def balance(self) -> Balance:
         r"""Weight of the KL term at which the encoder's posteriors of rows of the fit are at rest.
 
         .. math:: \beta = \frac{\langle g, k \rangle}{\langle k, k \rangle}, \quad
@@ -471,8 +484,8 @@ class Examination:
                   k = \left(\sum_i \mu_{ij}^2, \sum_i \frac{1}{2} (\sigma_{ij}^2 - 1)\right)_j
 
         A last layer of an encoder can scale its means and shift its log-variances; where training with the weight beta
-        has ended, neither gains, so that the gradients of both terms balance along these directions. Dimensions that
-        carry nothing are left out; NaN where all carry nothing.
+        has ended, neither gains, so that the gradients of both terms balance along these directions. The cosine of the
+        angle between g and k is then 1. Dimensions that carry nothing are left out; NaN where all carry nothing.
         """
         self.need_gaussian()
         storage = self.storage("train", 512, passes=3.0 * N_DRAWS)
@@ -491,7 +504,10 @@ class Examination:
         active = self.kl("train").to(mean.device) > 0.05
         fit_slopes = torch.cat([(mean * slopes[0]).sum(0)[active], slopes[1].sum(0)[active]]).double()
         kl_slopes = torch.cat([mean.square().sum(0)[active], (0.5 * (log_var.exp() - 1.0)).sum(0)[active]]).double()
-        return float(fit_slopes @ kl_slopes / kl_slopes.square().sum()) if bool(active.any()) else math.nan
+        if not bool(active.any()):
+            return Balance(beta=math.nan, cosine=math.nan)
+        product, length = float(fit_slopes @ kl_slopes), float(kl_slopes.norm())
+        return Balance(beta=product / length**2, cosine=product / (length * float(fit_slopes.norm())))
 
     # What the model makes
 

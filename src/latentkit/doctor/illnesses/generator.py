@@ -21,6 +21,8 @@ MISSTATED = 2.0
 LEAST_COVERAGE = 0.75
 #: Factor by which the KL term may weigh more or less than in the bound, without and with intent.
 MISWEIGHED, MISWEIGHED_MUCH = 3.0, 10.0
+#: Below this a weight is as good as none.
+LEAST_WEIGHT = 1e-3
 #: Draws from which an interval is made.
 N_RANKED = 39
 
@@ -130,28 +132,32 @@ def scaled_objective(examination: Examination) -> Sign:
         raise NotCheckable(f"the objective {parameters['objective']!r} weighs parts of the divergence by itself.")
     if (parameters.get("objective_options") or {}).get("capacity") is not None:
         raise NotCheckable("with a capacity the weight of the KL term is no constant.")
-    given = examination.asked_beta
-    measured = examination.effective_beta
-    is_silent = math.isnan(measured)
-    beta = given if is_silent else measured
+    given, balance = examination.asked_beta, examination.balance
+    is_silent, is_restless = math.isnan(balance.beta), balance.beta < -1.0 / MISWEIGHED
+    is_told = not (is_silent or is_restless)
+    beta = max(balance.beta, 0.0) if is_told else given
     if parameters.get("free_bits", 0.0) not in (0.0, "auto") or given == 0.0:
         raise NotCheckable("free bits, or a KL term that is dropped, leave the weight without a meaning.")
     if is_silent and given == 1.0:
         raise NotCheckable("no latent dimension carries anything, by which a weight could be told.")
-    off = max(beta, 1.0 / max(beta, 1e-9))
-    evidence = (
+    if is_restless and given == 1.0:
+        raise NotCheckable("no weight balances the gradients of the two terms: training has not come to rest.")
+    off = max(beta, 1.0 / max(beta, LEAST_WEIGHT))
+    evidence = [
         Evidence(name="weight of the KL term against that of the bound, either way", value=off, limit=MISWEIGHED),
-        Evidence(name="effective beta" if not is_silent else "beta, as asked for", value=beta),
+        Evidence(name="effective beta" if is_told else "beta, as asked for", value=beta),
         Evidence(name="beta that was asked for", value=given),
-    )
+    ]
+    if is_told:
+        evidence.append(Evidence(name="cosine of the gradients that it balances, 1 at rest", value=balance.cosine))
     if not evidence[0].is_ill:
         return healthy(*evidence)
     if given == 1.0 and added_by_steps(examination) > ADDED:
         raise NotCheckable("training has not come to rest, where gradients would tell the weight.")
     side = "more" if beta > 1.0 else "less"
-    is_meant = not is_silent and abs(math.log(max(beta, 1e-9) / given)) < math.log(2.0) and off < MISWEIGHED_MUCH
+    is_meant = is_told and abs(math.log(max(beta, LEAST_WEIGHT) / given)) < math.log(2.0) and off < MISWEIGHED_MUCH
     return Sign(
-        evidence=evidence,
+        evidence=tuple(evidence),
         severity="mild" if is_meant else "serious" if off > MISWEIGHED_MUCH else "moderate",
         explanation=f"The posteriors rest where the KL term weighs {beta:.3g} times what it does in the bound, {side} "
         "than it should. A mean over features in place of a sum does that (by the number of features), and so does a "
