@@ -77,6 +77,13 @@ def test_gradients_that_no_weight_balances_accuse_nobody(twin, rows) -> None:
     assert "not come to rest" in outcome.reason
 
 
+def test_a_decoder_that_hears_nothing_of_z_has_a_weight_of_zero(twin, rows) -> None:
+    for parameter in twin.model_.decoder.parameters():
+        parameter.data.zero_()
+    balance = Examination(twin, rows).balance
+    assert (balance.beta, balance.cosine) == (0.0, 0.0)
+
+
 def test_a_weight_that_hides_in_the_variance_is_found(twin, rows) -> None:
     twin.model_.likelihood.raw_log_stddev.data.add_(math.log(3.0))
     diagnosis = diagnose(twin, rows, only=["miscalibrated-likelihood"])

@@ -210,6 +210,12 @@ def test_folders_of_others_are_left_alone(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_name_that_begins_like_that_of_the_locks_is_strange(tmp_path):
+    (tmp_path / ".locks-of-mine").touch()
+    with pytest.raises(StudyError, match="holds other files"):
+        StudyFolder(tmp_path)
+
+
 def test_a_study_that_another_process_is_just_beginning_is_waited_for(tmp_path):
     found = []
     beginner = StudyFolder(tmp_path)

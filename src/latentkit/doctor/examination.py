@@ -62,7 +62,7 @@ class Balance:
 
     Attributes:
         beta: Weight of the KL term that balances them best.
-        cosine: Of the angle between the two; 1 where that weight balances them wholly.
+        cosine: Of the angle between the two; 1 where that weight balances them wholly, 0 where one of them is zero.
     """
 
     beta: float
@@ -506,8 +506,8 @@ class Examination:
         kl_slopes = torch.cat([mean.square().sum(0)[active], (0.5 * (log_var.exp() - 1.0)).sum(0)[active]]).double()
         if not bool(active.any()):
             return Balance(beta=math.nan, cosine=math.nan)
-        product, length = float(fit_slopes @ kl_slopes), float(kl_slopes.norm())
-        return Balance(beta=product / length**2, cosine=product / (length * float(fit_slopes.norm())))
+        beta = fit_slopes @ kl_slopes / kl_slopes.square().sum()
+        return Balance(beta=float(beta), cosine=float(torch.cosine_similarity(fit_slopes, kl_slopes, dim=0)))
 
     # What the model makes
 

@@ -89,8 +89,8 @@ class StudyFolder:
             raise StudyError(f"{path} is a file, not a folder. Choose another place for the study.")
         self._lock = self._named("study")
         if self._is_strange():
-            begun = nullcontext() if not (path / LOCKS).is_dir() else self._lock  # maybe by a process in this moment
-            with begun:
+            # where there are locks, another process may be just beginning the study
+            with self.alone() if (path / LOCKS).is_dir() else nullcontext():
                 if self._is_strange():
                     raise StudyError(f"{path} holds other files, no study. Choose an empty folder.")
         with storage_errors(path):
@@ -188,8 +188,9 @@ class StudyFolder:
         """Whether there are files, but no study."""
         if not self.path.exists() or (self.path / STUDY).exists():
             return False
-        ours = (LOCKS, f".{STUDY}.")  # with what a process that was killed in its first moment left of study.json
-        return not all(file.name.startswith(ours) for file in self.path.iterdir())
+        names = (file.name for file in self.path.iterdir())
+        # a process that was killed in its first moment may have left a part of study.json
+        return not all(name == LOCKS or name.startswith(f".{STUDY}.") for name in names)
 
     def _named(self, name: str) -> FileLock:
         from filelock import FileLock

@@ -155,7 +155,7 @@ def scaled_objective(examination: Examination) -> Sign:
     if given == 1.0 and added_by_steps(examination) > ADDED:
         raise NotCheckable("training has not come to rest, where gradients would tell the weight.")
     side = "more" if beta > 1.0 else "less"
-    is_meant = is_told and abs(math.log(max(beta, LEAST_WEIGHT) / given)) < math.log(2.0) and off < MISWEIGHED_MUCH
+    is_meant = is_told and off < MISWEIGHED_MUCH and abs(math.log(beta / given)) < math.log(2.0)
     return Sign(
         evidence=tuple(evidence),
         severity="mild" if is_meant else "serious" if off > MISWEIGHED_MUCH else "moderate",
