@@ -14,7 +14,7 @@ from latentkit import GAN, VAE, VQVAE, Autoencoder, Generator
 from latentkit.doctor import Finding, Healthy, Unchecked, checks, diagnose
 from latentkit.doctor.examination import Examination, Trial
 from latentkit.doctor.illnesses.overfitting import effective_number
-from latentkit.doctor.illnesses.samples import LEAST_COVERED, coverages, power_ratio
+from latentkit.doctor.illnesses.samples import LEAST_COVERED, main_directions, power_ratio
 from latentkit.evaluation import density_coverage
 from tests.doctor.conftest import SETTINGS, make_rows
 
@@ -215,9 +215,10 @@ def test_grain_is_no_mode_left_out() -> None:
     real, others, third = (torch.randn(3, 1000, 2, generator=random, dtype=torch.float64) @ plane).unbind()
     grainy = third + 0.05 * torch.randn(1000, 64, generator=random, dtype=torch.float64)
     assert density_coverage(real, grainy).coverage < 0.1  # in all directions none comes near
-    floor, found, _ = coverages(real, others, grainy)
+    axes = main_directions(real)
+    sets = (others, grainy, third[third @ plane[0] > 1])
+    floor, found, left = (density_coverage(real @ axes, each @ axes).coverage for each in sets)
     assert found > 0.9 * floor > 0.8
-    left = coverages(real, others, third[third @ plane[0] > 1])[1]
     assert left < LEAST_COVERED * floor
 
 

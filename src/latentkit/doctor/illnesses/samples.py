@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from latentkit.evaluation import (
     two_sample_auc,
 )
 
-__all__ = ["blur", "coverages", "mode_collapse", "power_ratio", "prior_hole"]
+__all__ = ["blur", "main_directions", "mode_collapse", "power_ratio", "prior_hole"]
 
 #: Probability with which a classifier may tell latent vectors of the data from those of the prior.
 TOLD_APART = 0.8
@@ -172,16 +172,15 @@ def blur(examination: Examination) -> Sign:
     )
 
 
-def coverages(real: Tensor, *sets: Tensor) -> tuple[float, ...]:
-    """Coverage of real rows by each set in the directions that hold half of their variance, and how many these are.
+def main_directions(rows: Tensor) -> Tensor:
+    """Return the principal directions that hold half of the variance of rows, shape (features, directions).
 
     Grain keeps samples away from all real rows, but lies across what these differ in most; modes left out do not.
     """
-    _, values, axes = torch.linalg.svd(real - real.mean(0), full_matrices=False)
+    _, values, axes = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     held = values.square().cumsum(0)
     n_axes = int((held < COVERED_VARIANCE * held[-1]).sum()) + 1
-    real, *sets_there = (each @ axes[:n_axes].mT for each in (real, *sets))
-    return (*(density_coverage(real, each).coverage for each in sets_there), n_axes)
+    return cast(Tensor, axes[:n_axes].mT)
 
 
 @check("mode-collapse", "sample quality", "Samples leave out a part of the data")
@@ -193,7 +192,8 @@ def mode_collapse(examination: Examination) -> Sign:
     known = examination.numbers(examination.known)
     n = min(len(known), len(examination.samples)) // 2
     real, others, samples = known[:n].double(), known[n : 2 * n].double(), examination.samples[:n].flatten(1).double()
-    floor, found, n_axes = coverages(real, others, samples)
+    axes = main_directions(real)
+    floor, found = (density_coverage(real @ axes, each @ axes).coverage for each in (others, samples))
     share = found / max(floor, 1e-9)
     spread = Evidence(
         name="spread of samples against that of real rows",
@@ -208,7 +208,7 @@ def mode_collapse(examination: Examination) -> Sign:
         *sorted((spread, covered), key=lambda each: not each.is_ill),
         Evidence(name="coverage by samples", value=found),
         Evidence(name="coverage by other real rows: the floor", value=floor),
-        Evidence(name="principal components that coverage is taken in", value=n_axes),
+        Evidence(name="principal components that coverage is taken in", value=axes.shape[1]),
     )
     # a single picture, the mean, may lie within reach of many: coverage is not enough
     if not (spread.is_ill or covered.is_ill):
