@@ -58,10 +58,10 @@ class Goal(StrEnum):
 class Sampler(StrEnum):
     """Who proposes trials."""
 
+    gp = "gp"
     tpe = "tpe"
     random = "random"
     grid = "grid"
-    gp = "gp"
     qmc = "qmc"
 
 
@@ -169,9 +169,9 @@ def tune(
         typer.Option(
             "--sampler",
             metavar="S",
-            help="Who proposes trials: tpe, random, grid, gp (a Gaussian process) or qmc (Sobol's points).",
+            help="Who proposes trials: gp (a Gaussian process), tpe, random, grid or qmc (Sobol's points).",
         ),
-    ] = Sampler.tpe,
+    ] = Sampler.gp,
     pruner: Annotated[
         Pruner,
         typer.Option(

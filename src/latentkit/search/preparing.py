@@ -51,7 +51,7 @@ def prepare(
     time: float | str | None = None,
     search: Mapping[str, Any] | None = None,
     only: bool = False,
-    sampler: Sampler = "tpe",
+    sampler: Sampler = "gp",
     pruner: Pruner = "auto",
     test_fraction: float = 0.1,
     folder: str | os.PathLike[str] | None = None,

@@ -25,6 +25,7 @@ from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.runs import save
 from latentkit.objectives import objectives
 from latentkit.search.goals import Judge, Measured
+from latentkit.search.proposing import propose
 from latentkit.search.space import Choice, Dimension, Goal, Space, Value, grid_values, settings_of
 from latentkit.search.storage import StudyFolder
 from latentkit.search.study import State, Study, Trial, write_trials
@@ -35,20 +36,22 @@ if TYPE_CHECKING:
 
 __all__ = ["PRUNERS", "SAMPLERS", "Pruner", "Sampler", "Search"]
 
-Sampler: TypeAlias = Literal["tpe", "random", "grid", "gp", "qmc"]
+Sampler: TypeAlias = Literal["gp", "tpe", "random", "grid", "qmc"]
 Pruner: TypeAlias = Literal["auto", "median", "hyperband", "halving", "none"]
-SAMPLERS: tuple[Sampler, ...] = ("tpe", "random", "grid", "gp", "qmc")
+SAMPLERS: tuple[Sampler, ...] = ("gp", "tpe", "random", "grid", "qmc")
 PRUNERS: tuple[Pruner, ...] = ("auto", "median", "hyperband", "halving", "none")
 
 #: Looks at a trial while it is trained.
 MARKS = 20
+#: Trials before the others teach TPE anything, and before a trial is ended early for another figure than the bound.
+N_STARTUP = 3
 #: Why a trial ended that does not count: another one takes its place.
 DIED, OUT_OF_TIME, INTERRUPTED = "the process died", "the time was over", "interrupted"
 _UNCOUNTED = (DIED, OUT_OF_TIME, INTERRUPTED)
 #: Name of the study in its journal.
 _NAME = "study"
 #: What trials are told of by attributes in the journal.
-_OUTCOME, _WORKER = "outcome", "worker"
+_OUTCOME, _WORKER, _AGAIN = "outcome", "worker", "again"
 
 
 class _OutOfTime(Exception):
@@ -141,16 +144,34 @@ class Search:
             counted = [t for t in found if t.state.name != "WAITING" and _why(t) not in _UNCOUNTED]
             if len(counted) >= min(self.trials, self._n_points):
                 return None
-            if self.sampler == "grid":
-                if not any(t.state.name == "WAITING" for t in found):
-                    self._study.enqueue_trial(self._next_of_grid([t.params for t in counted]))
-            elif not found and self.start:
-                self._study.enqueue_trial(self._as_stored(self.start))
+            if not any(t.state.name == "WAITING" for t in found):
+                point = self._chosen(counted, is_first=not found)
+                if point is not None:
+                    self._study.enqueue_trial(point)
             self._study.sampler = self._sampler(len(counted))
             trial = self._study.ask(_distributions(self.space))
             if self.place is not None:
                 trial.set_user_attr(_WORKER, self.place.worker)
             return trial
+
+    def _chosen(self, counted: Sequence[optuna.trial.FrozenTrial], *, is_first: bool) -> dict[str, Any] | None:
+        """Where the next trial stands; None to leave it to a sampler of Optuna."""
+        if self.sampler == "grid":
+            return self._next_of_grid([trial.params for trial in counted])
+        if is_first and self.start:
+            return self._as_stored(self.start)
+        known = [trial for trial in map(self._trial, counted) if trial.point.keys() == self.space.keys()]
+        if self.sampler != "gp" or not any(trial.value is not None for trial in known):
+            return None
+        return self._as_stored(
+            propose(
+                self.space,
+                known,
+                maximize=self._direction == "maximize",
+                is_bound=type(self.judge).is_bound,
+                seed=self._sampler_seed(len(counted)),
+            )
+        )
 
     def _bury(self) -> None:
         """Count trials of dead processes as failed, and have each of them tried once more."""
@@ -161,8 +182,8 @@ class Search:
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             if not self.place.is_at_work(trial.user_attrs.get(_WORKER)):
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                if not trial.system_attrs.get("fixed_params") or trial.number == 0:
-                    self._study.enqueue_trial(dict(trial.params))
+                if _AGAIN not in trial.user_attrs:
+                    self._study.enqueue_trial(dict(trial.params), user_attrs={_AGAIN: True})
 
     def _try(self, trial: optuna.Trial, start: float, deadline: float) -> None:
         """Train and judge one trial, and write what came of it."""
@@ -309,23 +330,24 @@ class Search:
         return study
 
     def _sampler(self, n_before: int) -> optuna.samplers.BaseSampler:
-        """The sampler of the next trial, seeded by its place: a study that is gone on with proposes what it would."""
+        """The sampler of Optuna for the next trial."""
         from optuna import samplers
 
-        seed = derive_seed(self.seed, "sampler", n_before) % 2**32
         match self.sampler:
-            case "random" | "grid":
-                return samplers.RandomSampler(seed=seed)
-            case "gp":
-                return samplers.GPSampler(seed=seed, n_startup_trials=self._n_startup)
+            case "tpe":
+                return samplers.TPESampler(
+                    seed=self._sampler_seed(n_before),
+                    n_startup_trials=max(N_STARTUP, min(10, self.trials // 4)),
+                    multivariate=True,
+                    constant_liar=self.place is not None,
+                )
             case "qmc":
                 return samplers.QMCSampler(seed=self.seed % 2**32)
-        return samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=self._n_startup,
-            multivariate=True,
-            constant_liar=self.place is not None,
-        )
+        return samplers.RandomSampler(seed=self._sampler_seed(n_before))
+
+    def _sampler_seed(self, n_before: int) -> int:
+        """By the place of the next trial: a study that is gone on with proposes what it would have."""
+        return derive_seed(self.seed, "sampler", n_before) % 2**32
 
     def _next_of_grid(self, taken: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A point of the grid that no trial stands at; their order is drawn by the seed."""
@@ -347,16 +369,12 @@ class Search:
             return math.inf
         return math.prod(len(grid_values(dimension)) for dimension in self.space.values())
 
-    @property
-    def _n_startup(self) -> int:
-        """Trials that are drawn at random before the others teach anything."""
-        return max(3, min(10, self.trials // 4))
-
     def _make_pruner(self) -> optuna.pruners.BasePruner:
         from optuna import pruners
 
-        # A bound tells of a bound; of other figures it tells which models are poor.
-        share = 50.0 if type(self.judge).is_bound or self.pruner == "median" else 75.0
+        # A bound tells of a bound, from the first trial on; of other figures it tells which models are poor.
+        is_bound = type(self.judge).is_bound
+        share = 50.0 if is_bound or self.pruner == "median" else 75.0
         match self.pruner:
             case "none":
                 return pruners.NopPruner()
@@ -364,7 +382,9 @@ class Search:
                 return pruners.HyperbandPruner(min_resource=2, max_resource=MARKS, reduction_factor=3)
             case "halving":
                 return pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3)
-        return pruners.PercentilePruner(share, n_startup_trials=3, n_warmup_steps=MARKS // 10)
+        return pruners.PercentilePruner(
+            share, n_startup_trials=1 if is_bound else N_STARTUP, n_warmup_steps=MARKS // 10
+        )
 
     # Where it lies
 

@@ -93,6 +93,25 @@ class Range:
             return False
         return not self.is_integer or (value == int(value) and (value - self.low) % self.step == 0)
 
+    def at(self, place: float) -> float:
+        """The value at a place between 0, the lower end, and 1, the upper one."""
+        low, high = self._ends
+        value = low + (high - low) * place
+        value = math.exp(value) if self.log else value
+        if self.is_integer:
+            most = (self.high - self.low) // self.step
+            return int(self.low + self.step * min(round((value - self.low) / self.step), most))
+        return min(max(value, self.low), self.high)
+
+    def place(self, value: float) -> float:
+        """Where a value stands between 0, the lower end, and 1, the upper one."""
+        low, high = self._ends
+        return ((math.log(value) if self.log else value) - low) / (high - low)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+
     def to_dict(self) -> dict[str, Any]:
         """The range as JSON values."""
         values = {"low": self.low, "high": self.high, "log": self.log, "is_integer": self.is_integer, "step": self.step}
@@ -135,6 +154,19 @@ class Choice:
         """A text for each value, by which a storage knows it."""
         return tuple(json.dumps(value) for value in self.values)
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the values are numbers, of which one lies between others."""
+        return all(_is_number(value) for value in self.values)
+
+    def at(self, place: float) -> Value:
+        """The value whose share of [0, 1] a place lies in."""
+        return self.values[min(int(place * len(self.values)), len(self.values) - 1)]
+
+    def place(self, value: Value) -> float:
+        """The middle of the share of [0, 1] that a value has."""
+        return (self.values.index(value) + 0.5) / len(self.values)
+
     def to_dict(self) -> dict[str, Any]:
         """The choice as JSON values."""
         return {"kind": "choice", "values": list(self.values)}
@@ -160,13 +192,7 @@ def grid_values(dimension: Dimension) -> list[Value]:
     """
     if isinstance(dimension, Choice):
         return list(dimension.values)
-    low, high = (math.log(end) if dimension.log else end for end in (dimension.low, dimension.high))
-    points = [low + (high - low) * i / (GRID_POINTS - 1) for i in range(GRID_POINTS)]
-    values = [math.exp(point) if dimension.log else point for point in points]
-    if dimension.is_integer:
-        first, step = dimension.low, dimension.step
-        return sorted({int(first + step * round((value - first) / step)) for value in values})
-    return [min(max(value, dimension.low), dimension.high) for value in values]
+    return sorted({dimension.at(i / (GRID_POINTS - 1)) for i in range(GRID_POINTS)})
 
 
 # What is recognised

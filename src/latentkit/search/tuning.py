@@ -28,7 +28,7 @@ def tune(
     time: float | str | None = None,
     search: Mapping[str, Any] | None = None,
     only: bool = False,
-    sampler: Sampler = "tpe",
+    sampler: Sampler = "gp",
     pruner: Pruner = "auto",
     test_fraction: float = 0.1,
     folder: str | os.PathLike[str] | None = None,
@@ -55,7 +55,7 @@ def tune(
             values, a :class:`Range` or :class:`Choice`, or None for what is recognised. ``width`` and ``depth`` size
             encoder and decoder alike.
         only: Whether nothing but `search` is searched.
-        sampler: ``"tpe"``, ``"random"``, ``"grid"``, ``"gp"`` (Gaussian process) or ``"qmc"`` (Sobol).
+        sampler: ``"gp"`` (Gaussian process), ``"tpe"``, ``"random"``, ``"grid"`` or ``"qmc"`` (Sobol).
         pruner: Who ends trials early: ``"median"``, ``"hyperband"``, ``"halving"`` or ``"none"``; ``"auto"`` is the
             median where the goal is a bound, and the last quarter for others, of which the bound tells less.
         test_fraction: Share of the rows that nothing looks at; 0 where test data lie elsewhere.
