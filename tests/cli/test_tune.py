@@ -73,7 +73,7 @@ def test_what_is_searched_is_printed_first(latentkit, tmp_path):
     done = latentkit("tune", "wine", "-o", tmp_path / "study", *loud, "--trials", 1)
     assert done.code == 0
     words = " ".join(done.out.split())
-    assert "bound on log p(x), by tpe; a trial takes 2 epochs at most" in words
+    assert "bound on log p(x), by gp; a trial takes 2 epochs at most" in words
     assert "latent_dim 1 to 13, whole, logarithmic (first 6)" in words
     assert "120 rows to learn from, 40 to judge by, 18 that nothing looks at" in words
     assert done.out.index("latent_dim") < done.out.index("1 trials")

@@ -103,7 +103,7 @@ def test_a_grid_is_searched_to_its_end_and_no_further():
 
 
 @pytest.mark.parametrize(
-    "sampler", ["qmc", *(pytest.param(sampler, marks=pytest.mark.slow) for sampler in ("tpe", "random", "gp"))]
+    "sampler", ["gp", "qmc", *(pytest.param(sampler, marks=pytest.mark.slow) for sampler in ("tpe", "random"))]
 )
 def test_every_sampler_searches(sampler):
     found = small(quick(max_epochs=1), trials=5, sampler=sampler)

@@ -142,3 +142,26 @@ def test_dimensions_come_back_from_json(dimension):
 def test_a_grid_keeps_to_the_steps():
     assert grid_values(Range(8, 48, is_integer=True, step=8)) == [8, 16, 24, 40, 48]
     assert all(value in Range(0.1, 0.3) for value in grid_values(Range(0.1, 0.3)))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "first", "last"),
+    [
+        (Range(1e-4, 1e-2, log=True), 1e-4, 1e-2),
+        (Range(-1.0, 3.0), -1.0, 3.0),
+        (Range(2, 65, log=True, is_integer=True), 2, 65),
+        (Range(8, 50, is_integer=True, step=8), 8, 48),
+        (Choice((3, 1, 2)), 3, 2),
+        (Choice(("a", (1, 2))), "a", (1, 2)),
+    ],
+)
+def test_places_and_values_stand_for_each_other(dimension, first, last):
+    values = [dimension.at(i / 100) for i in range(101)]
+    assert all(value in dimension for value in values)
+    assert [dimension.at(dimension.place(value)) for value in values] == [pytest.approx(value) for value in values]
+    assert [values[0], values[-1]] == [pytest.approx(first), pytest.approx(last)]
+
+
+@pytest.mark.parametrize(("values", "is_ordered"), [((64, 0.5), True), ((False, True), False), ((1, "normal"), False)])
+def test_numbers_are_in_an_order(values, is_ordered):
+    assert Choice(values).is_ordered == is_ordered

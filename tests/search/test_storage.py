@@ -80,6 +80,17 @@ def test_a_study_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
     assert kept == [(trial.point, trial.value) for trial in whole.trials_]
 
 
+def test_a_trial_that_died_is_tried_once_more_and_then_given_up(tmp_path):
+    ready = prepare(VAE(**VAE_OF_TESTS), X, search=SEARCH, only=True, trials=6, folder=tmp_path / "study")
+    points = []
+    for _ in range(3):
+        trial = ready._ask()
+        trial.set_user_attr("worker", "a-dead-one")
+        points.append(trial.params)
+    assert points[0] == points[1]
+    assert points[2] != points[0]
+
+
 def test_two_processes_share_a_study(tmp_path):
     folder = tmp_path / "study"
     process = in_a_process(go_on, folder, trials=5)

@@ -75,8 +75,9 @@ def tune(
         StudyVersionError: If it is of another version.
 
     References:
-        Akiba et al., 2019, Optuna, arXiv:1907.10902; Bergstra et al., 2011, Algorithms for Hyper-Parameter
-        Optimization (TPE); Li et al., 2018, Hyperband, arXiv:1603.06560.
+        Akiba et al., 2019, Optuna, arXiv:1907.10902; Snoek, Larochelle and Adams, 2012, Practical Bayesian
+        Optimization of Machine Learning Algorithms, arXiv:1206.2944; Bergstra et al., 2011, Algorithms for
+        Hyper-Parameter Optimization (TPE); Li et al., 2018, Hyperband, arXiv:1603.06560.
 
     Example:
         >>> from sklearn.datasets import load_wine
