@@ -162,6 +162,15 @@ def test_proposals_lie_in_the_space_and_repeat_themselves():
     assert all(trial.point[name] in dimension for trial in trials for name, dimension in SPACE.items())
 
 
+def test_no_point_is_tried_twice_while_there_are_others():
+    space = {"size": Range(1, 4, is_integer=True), "kind": Choice(("a", "b"))}
+    trials = [complete(0, 1.0, size=1, kind="a")]
+    for number in range(1, 10):
+        point = propose(space, trials, maximize=True, is_bound=True, seed=0)
+        trials.append(complete(number, 0.5 * number, **point))
+    assert len({tuple(trial.point.values()) for trial in trials[:8]}) == 8
+
+
 def test_equal_and_huge_figures_are_borne():
     point = {"rate": 1e-2, "size": 16, "batch": 64, "kind": "tanh"}
     equal = [complete(i, 1.0, **{**point, "size": 2 + i}) for i in range(3)]

@@ -107,7 +107,7 @@ def test_a_grid_is_searched_to_its_end_and_no_further():
 )
 def test_every_sampler_searches(sampler):
     found = small(quick(max_epochs=1), trials=5, sampler=sampler)
-    assert len({trial.point["learning_rate"] for trial in found.trials_}) == 5
+    assert len({tuple(trial.point.values()) for trial in found.trials_}) == 5
 
 
 @pytest.mark.slow
@@ -148,6 +148,14 @@ def test_importances_find_what_matters():
     found = small(quick(max_epochs=4), trials=8, search=search, sampler="random", pruner="none")
     assert found.importances_["learning_rate"] > 0.6
     assert sum(found.importances_.values()) == pytest.approx(1.0)
+
+
+def test_importances_count_trials_that_were_ended_early():
+    search = {"learning_rate": Choice((1e-2, 2e-2, 1e-7, 2e-7)), "dropout": (0.0, 0.01)}
+    found = small(quick(max_epochs=10, batch_size=32), trials=8, search=search, sampler="random", pruner="median")
+    assert found.count("pruned") >= 3
+    assert found.count("complete") <= 5
+    assert found.importances_["learning_rate"] > 0.6
 
 
 # Goals

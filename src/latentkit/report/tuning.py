@@ -262,8 +262,8 @@ def _importances(study: StudyLike) -> Section:
                 say("Importance"),
                 say(
                     "fANOVA (Hutter et al., 2014): share of the variance of the figure over the space that a setting "
-                    "explains by itself and with others, by a random forest over the complete trials. Few trials make "
-                    "it rough."
+                    "explains by itself and with others, by a random forest over the trials. One that was ended early "
+                    "counts with what is to be expected of it, where its curve tells that. Few trials make it rough."
                 ),
             )
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -40,7 +40,7 @@ def propose(space: Space, trials: Sequence[Trial], *, maximize: bool, is_bound: 
 
     .. math:: \mathrm{EI}(u) = s(u)\,[z\,\Phi(z) + \varphi(z)], \qquad z = (m(u) - t^*) / s(u)
 
-    among points of the whole space and others around the best. The process is one of
+    among points of the whole space and others around the best, where no trial stands yet. The process is one of
     :math:`t = -\log(1 + 5 d / \mathrm{median}(d))`, where :math:`d` is how far a trial is behind the best: how bad a
     model is tells little of where good ones are. The scales of lengths, one for each dimension, maximise the posterior.
 
@@ -57,15 +57,22 @@ def propose(space: Space, trials: Sequence[Trial], *, maximize: bool, is_bound: 
     """
     random = np.random.default_rng(seed)
     worths = expected_worths(trials, maximize=maximize, is_bound=is_bound)
-    process = _Process.learnt(_features(space, [trial.point for trial in trials]), _squashed(worths))
+    tried = _features(space, [trial.point for trial in trials])
+    process = _Process.learnt(tried, _squashed(worths))
+
+    def improvement(points: Sequence[Mapping[str, Value]]) -> Floats:
+        features = _features(space, points)
+        is_known = (features[:, None] == tried).all(axis=2).any(axis=1)
+        return np.where(is_known, -1.0, process.expected_improvement(features))
+
     best = np.array([_places(space, trials[i].point) for i in np.argsort(-worths)[:N_BEST]])
     places = np.concatenate([random.random((N_ANYWHERE, len(space))), _moved(best, STEPS[0], random)])
     for step in STEPS:
         points = [_point(space, row) for row in places]
-        order = np.argsort(-process.expected_improvement(_features(space, points)), kind="stable")[:N_BEST]
+        order = np.argsort(-improvement(points), kind="stable")[:N_BEST]
         places = np.concatenate([places[order], _moved(places[order], step, random)])
     points = [_point(space, row) for row in places]
-    return points[int(np.argmax(process.expected_improvement(_features(space, points))))]
+    return points[int(np.argmax(improvement(points)))]
 
 
 def expected_worths(trials: Sequence[Trial], *, maximize: bool, is_bound: bool) -> Floats:
@@ -135,7 +142,7 @@ class _Process(GaussianProcessRegressor):  # type: ignore[misc]
         return np.asarray(spread * (z * norm.cdf(z) + norm.pdf(z)))
 
 
-def _features(space: Space, points: Sequence[Any]) -> Floats:
+def _features(space: Space, points: Sequence[Mapping[str, Value]]) -> Floats:
     """Coordinates in [0, 1]: of ranges and of choices between numbers one each, of other choices one for each value."""
     columns: list[Sequence[float]] = []
     for name, dimension in space.items():
@@ -150,7 +157,7 @@ def _features(space: Space, points: Sequence[Any]) -> Floats:
     return np.array(columns, dtype=np.float64).T
 
 
-def _places(space: Space, point: Any) -> list[float]:
+def _places(space: Space, point: Mapping[str, Value]) -> list[float]:
     return [dimension.place(point[name]) for name, dimension in space.items()]
 
 

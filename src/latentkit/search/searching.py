@@ -25,7 +25,7 @@ from latentkit.estimators.fitting import TrainedEstimator
 from latentkit.estimators.runs import save
 from latentkit.objectives import objectives
 from latentkit.search.goals import Judge, Measured
-from latentkit.search.proposing import propose
+from latentkit.search.proposing import expected_worths, propose
 from latentkit.search.space import Choice, Dimension, Goal, Space, Value, grid_values, settings_of
 from latentkit.search.storage import StudyFolder
 from latentkit.search.study import State, Study, Trial, write_trials
@@ -405,6 +405,7 @@ class Search:
 
     def _described(self) -> Study:
         judge = type(self.judge)
+        trials = [self._trial(trial) for trial in self._study.get_trials(deepcopy=False)]
         study = Study(
             goal=self.goal,
             figure=judge.figure,
@@ -413,13 +414,13 @@ class Search:
             space=self.space,
             start=self.start,
             budget=self.budget,
-            trials_=[self._trial(trial) for trial in self._study.get_trials(deepcopy=False)],
+            trials_=trials,
             best_estimator_=None,
             best_params_={},
             validation_rows_=self.validation_rows,
             test_rows_=self.test_rows,
             folder=None if self.place is None else self.place.path,
-            importances_=self._importances(),
+            importances_=self._importances(trials),
         )
         best = study.best_trial_
         if best is None:
@@ -450,18 +451,29 @@ class Search:
             **known,
         )
 
-    def _importances(self) -> dict[str, float]:
-        """By a random forest over the complete trials (fANOVA); none where they are too few or all alike."""
+    def _importances(self, trials: Sequence[Trial]) -> dict[str, float]:
+        """By a random forest over the trials (fANOVA); none where they are too few or all alike.
+
+        Of those that were ended early it takes what is to be expected, where the figure is a bound as their curves are.
+        """
+        import optuna
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-        done = self._completed()
-        if len(done) < 4 or len({trial.value for trial in done}) < 2:
+        is_bound = type(self.judge).is_bound
+        told = [trial for trial in trials if trial.value is not None or (is_bound and trial.state == "pruned")]
+        if not any(trial.value is not None for trial in told):
             return {}
-        varied = [name for name in self.space if len({trial.params.get(name) for trial in done}) > 1]
-        if not varied:
+        worths = expected_worths(told, maximize=self._direction == "maximize", is_bound=is_bound)
+        varied = [name for name in self.space if len({trial.point[name] for trial in told}) > 1]
+        if len(told) < 4 or len(set(worths)) < 2 or not varied:
             return {}
+        distributions = _distributions(self.space)
+        study = optuna.create_study()
+        for trial, worth in zip(told, worths, strict=True):
+            stored = self._as_stored(trial.point)
+            study.add_trial(optuna.create_trial(params=stored, distributions=distributions, value=float(worth)))
         evaluator = FanovaImportanceEvaluator(seed=self.seed % 2**32)
-        found = get_param_importances(self._study, evaluator=evaluator, params=varied)
+        found = get_param_importances(study, evaluator=evaluator, params=varied)
         return {name: float(share) for name, share in found.items() if math.isfinite(share)}
 
 
