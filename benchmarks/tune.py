@@ -1,4 +1,4 @@
-"""What pruning and TPE are worth: ``tune`` against random search without pruning in the same time, on MNIST.
+"""What pruning and proposals are worth: ``tune`` against random search without pruning in the same time, on MNIST.
 
 python benchmarks/tune.py [--seed 0] [--seeds 10] [--trials 20] [--rows 20000] [--epochs 20] [--part overhead]
 
@@ -7,8 +7,8 @@ then has the seconds that this took, on as many threads, in the same rows and th
 epochs in both. The figure is the ELBO of the best model of each on 5,000 other training images: the validation rows
 would flatter the search that looked at more models. Test images are not touched. Images are binarised once, by chance.
 
-One seed takes about seven minutes on two threads, ten seeds 70; ``--seed N`` measures one and adds it to those that are
-stored. Overhead is what a trial in a folder takes beside training and judging, of models of one epoch.
+One seed takes about fifteen minutes on one thread; ``--seed N`` measures one and adds it to those that are stored.
+Overhead is what a trial in a folder takes beside training and judging, of models of one epoch.
 """
 
 from __future__ import annotations
