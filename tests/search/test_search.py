@@ -118,6 +118,12 @@ def test_every_pruner_prunes(pruner):
     assert found.count("pruned") >= 1
 
 
+def test_a_trial_that_waits_to_be_tried_once_more_is_not_yet_one():
+    ready = prepare(quick(), X, trials=4, search={"latent_dim": (1, 8)}, only=True)
+    ready._finish(ready._ask(), "failed", 0.0, {"why": "interrupted"})
+    assert [trial.state for trial in ready.result().trials_] == ["failed"]
+
+
 def test_the_time_ends_a_search():
     found = small(trials=10_000, time=1.0)
     assert 1 <= len(found.trials_) < 1000

@@ -405,7 +405,8 @@ class Search:
 
     def _described(self) -> Study:
         judge = type(self.judge)
-        trials = [self._trial(trial) for trial in self._study.get_trials(deepcopy=False)]
+        begun = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.name != "WAITING"]
+        trials = [self._trial(trial) for trial in begun]
         study = Study(
             goal=self.goal,
             figure=judge.figure,
