@@ -65,6 +65,14 @@ def test_without_data_the_rows_that_all_held_out_are_taken(latentkit: Command, p
     assert "2 runs on the same 15 rows" in shown.err
 
 
+def test_of_the_data_of_the_fit_the_rows_that_all_held_out_are_taken(latentkit: Command, place: Path) -> None:
+    line = ("compare", place / "short/vae", place / "long/vae", *SHORT)
+    shown = latentkit(*line, place / "train.npy", "--json")
+    assert "train.npy is the data of the fit: the figures are of the 15 that were held out" in shown.err
+    found, whole = json.loads(shown.out), json.loads(latentkit(*line, "--json").out)
+    assert found["pairs"][0]["difference"]["mean"] == whole["pairs"][0]["difference"]["mean"]
+
+
 def test_runs_of_other_data_are_left_out(latentkit: Command, place: Path, table_run: Path) -> None:
     line = ("compare", place / "short/vae", place / "long/vae", table_run, place / "test.npy", *SHORT)
     shown = latentkit(*line)

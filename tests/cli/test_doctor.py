@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from latentkit import VAE
 from latentkit.cli import main
 
 
@@ -53,7 +54,17 @@ def test_json_is_the_diagnosis_and_strict_is_an_exit_code(latentkit, ill_run, ro
     assert page.code == 1
     document = json.loads(page.out)
     assert "posterior-collapse" in [finding["name"] for finding in document["findings"]]
-    assert document["n_held_out"] == 600
+    assert (document["n_train"], document["n_held_out"]) == (540, 60)  # DATA are those of the fit
+    assert "is the data of the fit, of which the held-out rows are looked at" in page.err
+
+
+def test_data_that_may_have_been_learnt_are_not_taken_in_silence(latentkit, rows_file, tmp_path) -> None:
+    VAE(2, encoder=(4,), decoder=(4,), max_epochs=1, verbose=0).fit(np.load(rows_file)).save(tmp_path / "run")
+    page = latentkit("doctor", tmp_path / "run", rows_file)
+    assert "the run does not say where the data of its fit are; say where they are with --train" in page.err
+    assert f"if they were, give --train {rows_file} in place of it" in page.err
+    page = latentkit("doctor", tmp_path / "run", "--fix", "-o", tmp_path / "mended")
+    assert (page.code, "--fix fits again, and the run does not say where" in page.err) == (3, True)
 
 
 @pytest.mark.slow

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from latentkit.cli import main
+from latentkit.cli import figures, main
 from latentkit.estimators import evaluating
 from latentkit.evaluation import language_model
 from tests.cli.conftest import QUICK, Command
@@ -40,7 +41,7 @@ def test_figures_of_texts_are_printed_and_are_json(latentkit: Command, place: Pa
     shown = latentkit(*line)
     assert shown.code == 0, shown.err
     names = (
-        *("log p(x), nats", "perplexity of a word", "KL, nats", "mutual information, nats", "active dimensions"),
+        *("log p(x), nats", "perplexity of a word", "KL, nats", "mutual information,", "active dimensions"),
         *("tokens rebuilt, %", "BLEU of reconstructions", "distinct-1", "self-BLEU", "copied texts"),
     )
     for name in names:
@@ -52,6 +53,7 @@ def test_figures_of_texts_are_printed_and_are_json(latentkit: Command, place: Pa
     assert f"12 of 50 texts, drawn by the seed of {12 * 6} words" in found["figures"]["bits per byte"]["computed_with"]
     assert found["train"] == str(place / "train.txt")
     assert found["figures"]["copied texts"]["floor"] == 0.0
+    assert found["figures"]["mutual information"]["unit"] == "nats"
 
 
 def test_figures_of_images_and_numbers(
@@ -88,12 +90,38 @@ def test_texts_of_the_fit_that_are_gone(latentkit: Command, place: Path, tmp_pat
     line = ("evaluate", run, place / "test.txt", *SHORT)
     shown = latentkit(*line)
     assert shown.code == 0, shown.err
-    assert "the data of the fit are not where they were; without --train no samples are judged" in shown.err
+    assert f"the data of the fit are not where they were, at {tmp_path / 'gone.txt'}; without --train" in shown.err
     assert "copied texts" not in shown.out
     (tmp_path / "few.txt").write_text("\n".join(TEXTS[:20]), encoding="utf-8")
     shown = latentkit(*line, "--train", tmp_path / "few.txt")
     assert "few.txt has 20 texts, and the run was fitted on 50" in " ".join(shown.err.split())
     assert "copied texts" in shown.out
+
+
+def test_of_the_data_of_the_fit_the_held_out_rows_are_judged(
+    latentkit: Command, place: Path, images_run: Path, images_file: Path, table_file: Path, tmp_path: Path
+) -> None:
+    texts, run = place / "train.txt", tmp_path / "run"
+    line = ("fit", texts, "-o", run, *QUICK, "--set", "validation_fraction=0.2", "--set", "vocabulary=words")
+    assert latentkit(*line).code == 0
+    shown = latentkit("evaluate", run, shutil.copy(texts, tmp_path / "copy.txt"), *SHORT, "--json")
+    assert "copy.txt is the data of the fit: the figures are of the 10 that were held out" in shown.err
+    assert json.loads(shown.out)["n"] == 10
+    assert "among 40 of training" in json.loads(shown.out)["figures"]["copied texts"]["computed_with"]
+    shown = latentkit("evaluate", images_run, images_file, "-k", "2", "--samples", "20")
+    assert "is what was learnt from: the figures are better than on other data" in shown.err  # 6 are held out
+    assert shown.out.startswith("VAE, 60 images")
+    holes, copy = tmp_path / "holes.csv", tmp_path / "copy.csv"
+    for file in (holes, copy):
+        file.write_text(re.sub(r"^[-.0-9]+,", ",", table_file.read_text(), count=2, flags=re.MULTILINE))
+    assert latentkit("fit", holes, "-o", tmp_path / "filled", *QUICK, "--set", "validation_fraction=0.3").code == 0
+    shown = latentkit("evaluate", tmp_path / "filled", copy, "-k", "2", "--samples", "20", "--json")
+    assert json.loads(shown.out)["n"] == 12
+
+
+def test_columns_make_room_for_each_other() -> None:
+    rows = [("mutual information, nats", "≥ −0.01234", "−2.374e−4 to −1.235e−4", "", "higher"), ("KL", *4 * ("",))]
+    assert figures._widths([figures.HEADINGS, *rows]) == (29, 10, 22, 5, 6)
 
 
 @pytest.mark.parametrize(

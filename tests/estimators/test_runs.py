@@ -269,6 +269,16 @@ def test_a_loaded_estimator_can_be_saved_and_fitted_again(labelled: VAE, tmp_pat
     assert again.sample(2).shape == (2, 8, 8)
 
 
+def test_a_saved_run_says_where_the_data_were(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", rows())
+    small().fit(tmp_path / "x.npy").save(tmp_path / "run")
+    data = read_config(tmp_path / "run")["data"]
+    assert (data["examples"], data["reading"]["source"]) == (48, str(tmp_path / "x.npy"))
+    small().fit(rows()).save(tmp_path / "run")
+    data = read_config(tmp_path / "run")["data"]
+    assert data == {"source": "memory", "examples": 48, "kind": "rows", "reading": {}}
+
+
 def test_saving_over_a_run_replaces_all_of_it(tmp_path: Path) -> None:
     images = small().fit(pixels(20, 8, 8), run=tmp_path / "run")
     assert (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()

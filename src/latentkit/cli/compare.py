@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentkit.cli.application import command
 from latentkit.cli.figures import (
+    FEWEST,
     SAMPLES,
     Estimator,
     EstimatorName,
@@ -19,6 +19,9 @@ from latentkit.cli.figures import (
     Samples,
     Train,
     in_short,
+    parted,
+    unlearnt,
+    unlearnt_rows,
 )
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Json, PageLanguage
@@ -31,9 +34,6 @@ if TYPE_CHECKING:
     from latentkit.evaluation import ComparedPair, Comparison
 
 __all__ = ["compare"]
-
-#: Rows that no run has learnt, without which DATA must be given.
-FEWEST = 10
 
 
 @command(
@@ -84,6 +84,7 @@ def compare(
     else:
         dataset = first.read(data, printer, array=array)
         known, source = _rows_of_fit(list(opened.values()), train, printer), data
+        dataset, known = unlearnt(list(opened.values()), dataset, known, printer)
     from latentkit.estimators import compare_models
 
     models = {name: each.given_labels(dataset, printer) for name, each in opened.items()}
@@ -154,10 +155,6 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     Raises:
         DataError: If the runs were fitted on different data, or held out too few rows together.
     """
-    import numpy as np
-
-    from latentkit.data.table.frames import take_rows
-
     advice = "Give data that none of them has learnt: latentkit compare RUN RUN DATA"
     sources = {each.source for each in opened}
     source = next(iter(sources))
@@ -168,18 +165,11 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     n = whole.n
     if n != next(iter(sizes)):
         raise DataError(f"{source} has {n:,} rows, and the runs were fitted on {next(iter(sizes)):,}. {advice}")
-    held = set(range(n)).intersection(*(each.estimator.validation_rows(n).tolist() for each in opened))
-    if len(held) < FEWEST:
-        raise DataError(f"all runs together held out {len(held)} rows, and {FEWEST} are needed. {advice}")
-    rows = sorted(held)
-    others = np.setdiff1d(np.arange(n), rows).tolist()
+    rows = unlearnt_rows(opened, n)
+    if len(rows) < FEWEST:
+        raise DataError(f"all runs together held out {len(rows)} rows, and {FEWEST} are needed. {advice}")
     printer.note(f"on {len(rows):,} rows of {source} that no run has learnt")
-
-    def part(chosen: list[int]) -> Any:
-        labels = None if whole.labels is None else np.asarray(whole.labels)[chosen]
-        return replace(whole, data=take_rows(whole.data, chosen), labels=labels)
-
-    return part(rows), part(others), source
+    return *parted(whole, rows), source
 
 
 def _tell(found: Comparison, printer: Printer) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentkit.cli.application import START, command
+from latentkit.cli.figures import are_the_same
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Json, Run, SkipBad
 from latentkit.cli.printing import Printer
@@ -70,9 +71,7 @@ def doctor(
     opened = open_run(run)
     known, unseen = _read(opened, data, train, array, printer, skip_bad=skip_bad)
     if fix and known is None:
-        raise RunError(
-            f"--fix fits again, and the data of {run} are not where they were. Say where they are: --train DATA."
-        )
+        raise RunError(f"--fix fits again, and {opened.why_no_source}. Say where they are: --train DATA.")
     from latentkit.doctor import diagnose
 
     with printer.waiting("looking") as tell:
@@ -112,8 +111,16 @@ def _read(
             )
             known = None
     else:
-        printer.note("warning: the data of the fit are not where they were; say where with --train")
+        printer.note(f"warning: {opened.why_no_source}; say where they are with --train")
     unseen = None if data is None else opened.read(data, printer, array=array, skip_bad=skip_bad)
+    if known is not None and unseen is not None and are_the_same(opened, known, unseen):
+        printer.note(f"{data} is the data of the fit, of which the held-out rows are looked at")
+        unseen = None
+    elif known is None and unseen is not None and unseen.n == opened.schema.n_examples:
+        printer.note(
+            f"warning: {data} has as many rows as the fit took, and they are looked at as rows that were not learnt; "
+            f"if they were, give --train {data} in place of it"
+        )
     return known, unseen
 
 

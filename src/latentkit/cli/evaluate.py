@@ -20,6 +20,7 @@ from latentkit.cli.figures import (
     Train,
     rows_of_fit,
     tell_evaluation,
+    unlearnt,
 )
 from latentkit.cli.opening import open_run
 from latentkit.cli.options import ArrayName, Json, Run, Seed
@@ -91,6 +92,7 @@ def evaluate(
         opened = open_run(run)
         dataset = opened.read(data, printer, array=array)
         source, known = rows_of_fit(opened, train, printer)
+        dataset, known = unlearnt([opened], dataset, known, printer)
         with naming(dataset), printer.waiting(f"evaluating on {dataset.n:,} examples"):
             evaluation = opened.given_labels(dataset, printer).evaluate(
                 dataset,

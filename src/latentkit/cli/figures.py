@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -10,12 +11,14 @@ import typer
 
 from latentkit.cli.opening import OpenedRun
 from latentkit.cli.printing import Printer
+from latentkit.cli.reading import naming
 
 if TYPE_CHECKING:
     from latentkit.data import Dataset
     from latentkit.evaluation import Evaluation, Figure
 
 __all__ = [
+    "FEWEST",
     "SAMPLES",
     "Estimator",
     "EstimatorName",
@@ -23,16 +26,22 @@ __all__ = [
     "Rows",
     "Samples",
     "Train",
+    "are_the_same",
     "in_short",
     "interval_in_short",
+    "parted",
     "rows_of_fit",
     "tell_evaluation",
+    "unlearnt",
+    "unlearnt_rows",
 ]
 
-#: Columns of a table of figures, together 80 with the gaps.
-WIDTHS = (29, 9, 18, 8, 8)
+#: Headings of a table of figures, its width, and that of the gaps in it.
+HEADINGS, WIDTH, GAP = ("", "", "95 % interval", "floor", "better"), 80, 2
 #: New examples that are judged.
 SAMPLES = 5000
+#: Rows that no run has learnt, without which figures are of rows that were learnt, or other data must be given.
+FEWEST = 10
 
 
 class Estimator(StrEnum):
@@ -97,7 +106,7 @@ def rows_of_fit(opened: OpenedRun, train: str | None, printer: Printer) -> tuple
     """Read the data of the fit: where they are, and they; None where they are gone."""
     source = opened.source if train is None else train
     if source is None:
-        printer.note("warning: the data of the fit are not where they were; without --train no samples are judged")
+        printer.note(f"warning: {opened.why_no_source}; without --train no samples are judged")
         return None, None
     known = opened.read(source, printer, as_fitted=True)
     if known.n != opened.schema.n_examples:
@@ -108,6 +117,52 @@ def rows_of_fit(opened: OpenedRun, train: str | None, printer: Printer) -> tuple
     return source, known
 
 
+def unlearnt(
+    opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None, printer: Printer
+) -> tuple[Dataset, Dataset | None]:
+    """Return rows to judge by, and those of the fit: data that are those of the fit are parted into both."""
+    if known is None or any(run.schema.n_examples != known.n for run in opened):
+        return dataset, known
+    if not are_the_same(opened[0], dataset, known):
+        return dataset, known
+    rows = unlearnt_rows(opened, known.n)
+    if len(rows) < FEWEST:
+        printer.note(f"warning: {dataset.source} is what was learnt from: the figures are better than on other data")
+        return dataset, known
+    printer.note(f"{dataset.source} is the data of the fit: the figures are of the {len(rows):,} that were held out")
+    return parted(known, rows)
+
+
+def are_the_same(opened: OpenedRun, one: Dataset, other: Dataset) -> bool:
+    """Whether a run would take two sets of data for the same, row by row."""
+    import torch
+
+    if one.n != other.n:
+        return False
+    with naming(other):
+        known = opened.schema.encode(other.data)
+    with naming(one):
+        return torch.equal(opened.schema.encode(one.data), known)
+
+
+def unlearnt_rows(opened: Sequence[OpenedRun], n: int) -> list[int]:
+    """Rows that all runs held out, ascending, of the n that all of them were fitted on."""
+    return sorted(set(range(n)).intersection(*(run.estimator.validation_rows(n).tolist() for run in opened)))
+
+
+def parted(whole: Dataset, rows: Sequence[int]) -> tuple[Dataset, Dataset]:
+    """Some rows of data with their labels, and all others."""
+    import numpy as np
+
+    from latentkit.data.table.frames import take_rows
+
+    def part(chosen: Sequence[int]) -> Dataset:
+        labels = None if whole.labels is None else np.asarray(whole.labels)[chosen]
+        return replace(whole, data=take_rows(whole.data, chosen), labels=labels)
+
+    return part(rows), part(np.setdiff1d(np.arange(whole.n), rows).tolist())
+
+
 def tell_evaluation(found: Evaluation, printer: Printer) -> None:
     """Print all figures of a run as tables, and below them how each was found."""
     from latentkit.evaluation.evaluation import GROUPS
@@ -116,13 +171,15 @@ def tell_evaluation(found: Evaluation, printer: Printer) -> None:
     scored = "" if found.rows is None or len(found.rows) == found.n else f", {len(found.rows):,} of them scored"
     things = {"images": "images", "text": "texts"}.get(found.kind, "rows")
     printer.line(f"{found.model}, {found.n:,} {things}{scored}; {duration(found.seconds)}", style="dim")
+    widths = _widths([HEADINGS, *map(_cells, found.figures)])
     for group, heading in GROUPS.items():
         figures, missing = found.of_group(group)
         if not figures and not missing:
             continue
         printer.line()
         printer.line(heading, style="bold")
-        _tell_group(figures, printer)
+        if figures:
+            printer.grid(HEADINGS, map(_cells, figures), widths=widths)
         for lacking in missing:
             printer.paragraph(f"no {lacking.name}: {lacking.why}", indent=2)
     for warning in found.warnings:
@@ -134,23 +191,20 @@ def tell_evaluation(found: Evaluation, printer: Printer) -> None:
         printer.paragraph(f"{names}: {text}", indent=2)
 
 
-def _tell_group(figures: Sequence[Figure], printer: Printer) -> None:
-    if not figures:
-        return
-    printer.grid(
-        ("", "", "95 % interval", "floor", "better"),
-        [
-            (
-                f"{figure.name}, {figure.unit}" if figure.unit else figure.name,
-                in_short(figure),
-                interval_in_short(figure),
-                "" if figure.floor is None else _number(figure.floor),
-                {"neither": "", "nearer to the floor": "at floor"}.get(figure.better, figure.better),
-            )
-            for figure in figures
-        ],
-        widths=WIDTHS,
+def _cells(figure: Figure) -> tuple[str, ...]:
+    return (
+        f"{figure.name}, {figure.unit}" if figure.unit else figure.name,
+        in_short(figure),
+        interval_in_short(figure),
+        "" if figure.floor is None else _number(figure.floor),
+        {"neither": "", "nearer to the floor": "at floor"}.get(figure.better, figure.better),
     )
+
+
+def _widths(rows: Sequence[tuple[str, ...]]) -> tuple[int, ...]:
+    """Widths of columns that all tables of figures share: names have what the others leave."""
+    others = [max(map(len, column)) for column in zip(*rows, strict=True)][1:]
+    return WIDTH - sum(others) - GAP * len(others), *others
 
 
 def in_short(figure: Figure) -> str:

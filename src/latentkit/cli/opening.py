@@ -119,9 +119,23 @@ class OpenedRun:
     @property
     def source(self) -> str | None:
         """Where the data of the fit are; None where the run does not say, or they are there no more."""
-        recorded = (self.config.get("data", {}).get("reading") or {}).get("source")
+        recorded = self._recorded
         gone = recorded is not None and Path(recorded).is_absolute() and not Path(recorded).exists()
         return None if recorded == "-" or gone else recorded
+
+    @property
+    def why_no_source(self) -> str:
+        """Why the data of the fit cannot be read again, where they cannot."""
+        if self._recorded is None:
+            return "the run does not say where the data of its fit are"
+        if self._recorded == "-":
+            return "the data of the fit came from standard input"
+        return f"the data of the fit are not where they were, at {self._recorded}"
+
+    @property
+    def _recorded(self) -> str | None:
+        recorded: str | None = (self.config.get("data", {}).get("reading") or {}).get("source")
+        return recorded
 
     def _shaped(self, dataset: Dataset) -> Dataset:
         """The data in the shape of the model's; tables hold the pixels of images side by side."""

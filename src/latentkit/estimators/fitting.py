@@ -32,7 +32,7 @@ from latentkit.estimators.private import check_private_data, check_private_model
 from latentkit.estimators.randomness import draw_seed, python_random_kept
 from latentkit.estimators.registry import estimators, name_of
 from latentkit.estimators.resolving import default_batch_size, default_epochs, default_pace
-from latentkit.estimators.runs import RunWriter, save
+from latentkit.estimators.runs import RunWriter, describe_data, save
 from latentkit.models import Specification
 from latentkit.training import (
     Checkpoint,
@@ -78,6 +78,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         history_: One record per epoch.
         n_iter_: Epochs trained.
         engine_: How training was computed.
+        data_: What it was fitted on: where it was read, examples, kind; None of a run that does not tell.
         privacy_: What differential privacy training has spent; None where it was not private.
         n_features_in_: Numbers per example.
         coder_: What archives are written by; None before the first one.
@@ -174,6 +175,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
         dataset = self._take(X, y, reset=True)
         if self._is_private:
             check_private_data(dataset, condition)
+        self.data_ = describe_data(dataset)
         self.schema_ = self._learn_schema(dataset)
         storage = self.schema_.encode(dataset.data)
         self.n_features_in_ = int(np.prod(self.schema_.user_shape))

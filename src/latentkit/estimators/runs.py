@@ -161,7 +161,7 @@ class RunWriter:
             "seed": estimator.seed_,
             "engine": plan.engine.to_dict(),
         }
-        data = _describe_data(dataset)
+        data = describe_data(dataset)
         if self.resume:
             _check_same(self._config, estimator, data)
         self._config = {**describe(estimator), "data": data, "training": training}
@@ -195,7 +195,7 @@ def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Data
     Args:
         estimator: A fitted estimator.
         folder: Where to.
-        data: What it was fitted on, of which the run then tells where it was and how it was read; None tells nothing.
+        data: What the run tells that it was fitted on; None is what `fit` was given.
 
     Raises:
         StorageError: If it cannot be written; a run that was there keeps its weights until the new ones are whole.
@@ -203,8 +203,9 @@ def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Data
     target = Path(folder)
     writer = RunWriter(target, overwrite=True)
     config = {**describe(estimator), "training": {"seed": estimator.seed_, "engine": estimator.engine_.to_dict()}}
-    if data is not None:
-        config["data"] = _describe_data(data)
+    told = estimator.data_ if data is None else describe_data(data)
+    if told is not None:
+        config["data"] = told
     with staged(target) as stage:
         write_json(stage / ENVIRONMENT, environment())
         write_fitted(stage, estimator, config)
@@ -213,7 +214,8 @@ def save(estimator: BaseEstimator, folder: str | os.PathLike[str], *, data: Data
     return target
 
 
-def _describe_data(dataset: Dataset) -> dict[str, Any]:
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What a run tells of data: where they were, how many they are, and how they were read."""
     return {"source": dataset.source, "examples": dataset.n, "kind": dataset.kind, "reading": dict(dataset.reading)}
 
 
@@ -499,6 +501,7 @@ def _restore(
         sections.setdefault(section, {})[name] = tensor
     model.load_state_dict(sections["model"])
     estimator.model_ = model.eval()
+    estimator.data_ = config.get("data")
     estimator.seed_ = int(config["training"]["seed"])
     estimator.engine_ = Engine(**config["training"]["engine"])
     estimator.n_iter_, estimator.best_epoch_ = fitted["epochs"], fitted["best_epoch"]
