@@ -73,6 +73,15 @@ def test_of_the_data_of_the_fit_the_rows_that_all_held_out_are_taken(latentkit: 
     assert found["pairs"][0]["difference"]["mean"] == whole["pairs"][0]["difference"]["mean"]
 
 
+def test_rows_that_were_learnt_bring_a_warning(
+    latentkit: Command, images_run: Path, trained_run: Path, images_file: Path
+) -> None:
+    shown = latentkit("compare", images_run, trained_run, images_file, *SHORT)  # together they held out a few
+    assert shown.code == 0, shown.err
+    assert "warning: these images are those of fit" in shown.out
+    assert "2 runs on the same 60 rows" in shown.out
+
+
 def test_runs_of_other_data_are_left_out(latentkit: Command, place: Path, table_run: Path) -> None:
     line = ("compare", place / "short/vae", place / "long/vae", table_run, place / "test.npy", *SHORT)
     shown = latentkit(*line)

@@ -129,6 +129,15 @@ def test_a_loose_bound_is_called_one_and_a_tight_one_has_an_interval() -> None:
     assert figure.value == pytest.approx(own, abs=0.3)
 
 
+def test_rows_of_fit_are_told_from_others() -> None:
+    X, other = rows(60), rows(60, seed=7)
+    vae = small(max_epochs=1).fit(X)
+    found = vae.evaluate(X, train=X.copy(), parts=["latents"], random_state=0)
+    assert found.warnings[0].startswith("these rows are those of fit: figures of what was learnt are better")
+    for held_out in (X[:59], other):
+        assert vae.evaluate(held_out, train=X, parts=["latents"], random_state=0).warnings == ()
+
+
 def test_a_bernoulli_score_of_grey_values_is_no_probability() -> None:
     X = pixels(40, 8, 8)
     with pytest.warns(LikelihoodWarning):

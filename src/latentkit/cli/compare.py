@@ -186,6 +186,10 @@ def _tell(found: Comparison, printer: Printer) -> None:
     for name, why in found.left_out.items():
         printer.line()
         printer.paragraph(f"warning: {name} is left out: {why}")
+    for warning in first.warnings:
+        if all(warning in evaluation.warnings for evaluation in found.evaluations.values()):
+            printer.line()
+            printer.paragraph(f"warning: {warning}")
     _tell_missing(found, printer)
 
 

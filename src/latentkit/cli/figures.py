@@ -127,8 +127,7 @@ def unlearnt(
         return dataset, known
     rows = unlearnt_rows(opened, known.n)
     if len(rows) < FEWEST:
-        printer.note(f"warning: {dataset.source} is what was learnt from: the figures are better than on other data")
-        return dataset, known
+        return dataset, known  # which the figures warn of
     printer.note(f"{dataset.source} is the data of the fit: the figures are of the {len(rows):,} that were held out")
     return parted(known, rows)
 

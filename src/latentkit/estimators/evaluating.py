@@ -133,7 +133,7 @@ def evaluate_estimator(estimator: Any, X: Any, *, train: Any, parts: Sequence[st
         likelihood_of=seen.units.kind if has_scores else "",
         log_scale=seen.units.log_scale if has_scores else 0.0,
         n=seen.n,
-        warnings=tuple(_warnings(seen) if has_scores else ()),
+        warnings=tuple(_warnings(seen, has_scores=has_scores)),
         seconds=time.perf_counter() - begun,
     )
 
@@ -164,8 +164,15 @@ def _measured(part: Part, seen: Examination) -> Iterator[Figure | MissingFigure]
 # How probable the data are
 
 
-def _warnings(seen: Examination) -> Iterator[str]:
-    """What to heed before the likelihood is quoted."""
+def _warnings(seen: Examination, *, has_scores: bool) -> Iterator[str]:
+    """What to heed before figures are quoted."""
+    if seen.is_of_fit:
+        yield (
+            f"these {seen.noun}s are those of fit: figures of what was learnt are better than on others, and floors "
+            "and copies say nothing. Judge by others."
+        )
+    if not has_scores:
+        return
     estimate = seen.likelihood
     if seen.units.kind.startswith("Bernoulli score"):
         yield (

@@ -194,6 +194,14 @@ class Examination:
             return read(os.fspath(data), tables="numbers").data
         return self.schema.decode(self.schema.to_model(self.schema.encode(data)))
 
+    @property
+    def is_of_fit(self) -> bool:
+        """Whether the rows are those that the estimator was fitted on, one by one."""
+        if self.train is None or len(self.train) != self.n:
+            return False
+        known, _ = self.estimator._encode_input(self.train)  # noqa: SLF001 (its own part)
+        return torch.equal(self.storage, known.to(self.storage.dtype))
+
     @cached_property
     def order(self) -> Tensor:
         """All rows in random order."""
