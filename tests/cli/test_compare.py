@@ -68,7 +68,7 @@ def test_without_data_the_rows_that_all_held_out_are_taken(latentkit: Command, p
 def test_of_the_data_of_the_fit_the_rows_that_all_held_out_are_taken(latentkit: Command, place: Path) -> None:
     line = ("compare", place / "short/vae", place / "long/vae", *SHORT)
     shown = latentkit(*line, place / "train.npy", "--json")
-    assert "train.npy is the data of the fit: the figures are of the 15 that were held out" in shown.err
+    assert "train.npy has the data of the fit: the figures are of the 15 that were held out" in shown.err
     found, whole = json.loads(shown.out), json.loads(latentkit(*line, "--json").out)
     assert found["pairs"][0]["difference"]["mean"] == whole["pairs"][0]["difference"]["mean"]
 

@@ -55,7 +55,7 @@ def test_json_is_the_diagnosis_and_strict_is_an_exit_code(latentkit, ill_run, ro
     document = json.loads(page.out)
     assert "posterior-collapse" in [finding["name"] for finding in document["findings"]]
     assert (document["n_train"], document["n_held_out"]) == (540, 60)  # DATA are those of the fit
-    assert "is the data of the fit, of which the held-out rows are looked at" in page.err
+    assert "has the data of the fit: the 60 rows that were held out are looked at" in page.err
 
 
 def test_data_that_may_have_been_learnt_are_not_taken_in_silence(latentkit, rows_file, tmp_path) -> None:

@@ -105,7 +105,7 @@ def test_of_the_data_of_the_fit_the_held_out_rows_are_judged(
     line = ("fit", texts, "-o", run, *QUICK, "--set", "validation_fraction=0.2", "--set", "vocabulary=words")
     assert latentkit(*line).code == 0
     shown = latentkit("evaluate", run, shutil.copy(texts, tmp_path / "copy.txt"), *SHORT, "--json")
-    assert "copy.txt is the data of the fit: the figures are of the 10 that were held out" in shown.err
+    assert "copy.txt has the data of the fit: the figures are of the 10 that were held out" in shown.err
     assert json.loads(shown.out)["n"] == 10
     assert "among 40 of training" in json.loads(shown.out)["figures"]["copied texts"]["computed_with"]
     shown = latentkit("evaluate", images_run, images_file, "-k", "2", "--samples", "20")

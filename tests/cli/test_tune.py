@@ -68,6 +68,26 @@ def test_the_same_command_goes_on(study, latentkit):
     assert '<html lang="zh-CN">' in page
 
 
+def test_the_best_run_knows_which_rows_it_was_given(study, latentkit):
+    """178 rows, of which 18 are put aside; of the other 160 training holds out 40."""
+    by_test = latentkit("evaluate", study / "best", "wine", "-k", 2, "--samples", 20, "--json")
+    assert json.loads(by_test.out)["n"] == 18
+    assert "has the data of the fit: the figures are of the 18 that were held out" in by_test.err
+    assert "was fitted on" not in by_test.err  # other rows than those of the fit
+    found = json.loads(latentkit("doctor", study / "best", "--json").out)
+    assert (found["n_train"], found["n_held_out"]) == (120, 40)
+    found = json.loads(latentkit("doctor", study / "best", "wine", "--json").out)
+    assert (found["n_train"], found["n_held_out"]) == (120, 18)
+
+
+def test_rows_put_aside_are_those_of_the_study(study):
+    from latentkit.data.dataset import put_aside
+
+    rows = json.loads((study / "study.json").read_text())["rows"]
+    assert put_aside(178, 0.1, seed=0)[1].tolist() == rows["test"]
+    assert put_aside(12, 0.25, seed=0)[1].tolist() == [0, 3, 9]
+
+
 def test_what_is_searched_is_printed_first(latentkit, tmp_path):
     loud = [word for word in QUICK if word != "--quiet"]
     done = latentkit("tune", "wine", "-o", tmp_path / "study", *loud, "--trials", 1)
@@ -78,6 +98,7 @@ def test_what_is_searched_is_printed_first(latentkit, tmp_path):
     assert "120 rows to learn from, 40 to judge by, 18 that nothing looks at" in words
     assert done.out.index("latent_dim") < done.out.index("1 trials")
     assert "latentkit sample" in done.out
+    assert f"latentkit evaluate {tmp_path / 'study' / 'best'} wine" in done.out
     assert "--set prior=normal" in done.out
     assert "trial 0 complete" in done.err
 

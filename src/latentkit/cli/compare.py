@@ -18,10 +18,9 @@ from latentkit.cli.figures import (
     Rows,
     Samples,
     Train,
+    held_out,
     in_short,
-    parted,
     unlearnt,
-    unlearnt_rows,
 )
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Json, PageLanguage
@@ -159,17 +158,18 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     sources = {each.source for each in opened}
     source = next(iter(sources))
     sizes = {each.schema.n_examples for each in opened}
-    if len(sources) > 1 or source is None or len(sizes) > 1:
+    readings = {(each.reading.test_fraction, each.reading.test_seed) for each in opened}
+    if len(sources) > 1 or source is None or len(sizes) > 1 or len(readings) > 1:
         raise DataError(f"the runs were not fitted on the same data, or these are gone. {advice}")
     whole = opened[0].read(source, printer, as_fitted=True)
     n = whole.n
     if n != next(iter(sizes)):
         raise DataError(f"{source} has {n:,} rows, and the runs were fitted on {next(iter(sizes)):,}. {advice}")
-    rows = unlearnt_rows(opened, n)
+    rows = held_out(opened, n)
     if len(rows) < FEWEST:
         raise DataError(f"all runs together held out {len(rows)} rows, and {FEWEST} are needed. {advice}")
     printer.note(f"on {len(rows):,} rows of {source} that no run has learnt")
-    return *parted(whole, rows), source
+    return whole.take(rows), whole.take(sorted(set(range(n)).difference(rows))), source
 
 
 def _tell(found: Comparison, printer: Printer) -> None:

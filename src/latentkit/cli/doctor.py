@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentkit.cli.application import START, command
-from latentkit.cli.figures import are_the_same
+from latentkit.cli.figures import rows_not_learnt
 from latentkit.cli.opening import OpenedRun, open_run
 from latentkit.cli.options import ArrayName, Json, Run, SkipBad
 from latentkit.cli.printing import Printer
@@ -113,9 +113,11 @@ def _read(
     else:
         printer.note(f"warning: {opened.why_no_source}; say where they are with --train")
     unseen = None if data is None else opened.read(data, printer, array=array, skip_bad=skip_bad)
-    if known is not None and unseen is not None and are_the_same(opened, known, unseen):
-        printer.note(f"{data} is the data of the fit, of which the held-out rows are looked at")
-        unseen = None
+    rows = None if unseen is None else rows_not_learnt([opened], unseen, known)
+    if unseen is not None and rows is not None:
+        what = f"the {len(rows):,} rows that were held out are looked at" if rows else "and no rows were held out"
+        printer.note(f"{data} has the data of the fit: {what}")
+        unseen = unseen.take(rows) if rows else None
     elif known is None and unseen is not None and unseen.n == opened.schema.n_examples:
         printer.note(
             f"warning: {data} has as many rows as the fit took, and they are looked at as rows that were not learnt; "

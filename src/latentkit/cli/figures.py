@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -26,14 +25,13 @@ __all__ = [
     "Rows",
     "Samples",
     "Train",
-    "are_the_same",
+    "held_out",
     "in_short",
     "interval_in_short",
-    "parted",
+    "rows_not_learnt",
     "rows_of_fit",
     "tell_evaluation",
     "unlearnt",
-    "unlearnt_rows",
 ]
 
 #: Headings of a table of figures, its width, and that of the gaps in it.
@@ -120,19 +118,38 @@ def rows_of_fit(opened: OpenedRun, train: str | None, printer: Printer) -> tuple
 def unlearnt(
     opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None, printer: Printer
 ) -> tuple[Dataset, Dataset | None]:
-    """Return rows to judge by, and those of the fit: data that are those of the fit are parted into both."""
+    """Return rows to judge by, and those of the fit: DATA that hold those of the fit are parted into both."""
+    rows = rows_not_learnt(opened, dataset, known)
+    if rows is None or len(rows) < FEWEST or known is None:
+        return dataset, known
+    printer.note(f"{dataset.source} has the data of the fit: the figures are of the {len(rows):,} that were held out")
+    if known.n == dataset.n:
+        known = known.take(sorted(set(range(known.n)).difference(rows)))
+    return dataset.take(rows), known
+
+
+def rows_not_learnt(opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None) -> list[int] | None:
+    """Return which rows of DATA no run has learnt or was judged by; None of other data than those of the fit.
+
+    Of the very rows of the fit these are the ones that all runs held out; of all rows that a search was given, those
+    that it put aside.
+    """
     if known is None or any(run.schema.n_examples != known.n for run in opened):
-        return dataset, known
-    if not are_the_same(opened[0], dataset, known):
-        return dataset, known
-    rows = unlearnt_rows(opened, known.n)
-    if len(rows) < FEWEST:
-        return dataset, known  # which the figures warn of
-    printer.note(f"{dataset.source} is the data of the fit: the figures are of the {len(rows):,} that were held out")
-    return parted(known, rows)
+        return None
+    given, aside = opened[0].put_aside(dataset.n)
+    if any(run.put_aside(dataset.n) != (given, aside) for run in opened[1:]):
+        return None
+    if aside and len(given) == known.n and _are_the_same(opened[0], dataset.take(given), known):
+        return aside
+    return held_out(opened, known.n) if _are_the_same(opened[0], dataset, known) else None
 
 
-def are_the_same(opened: OpenedRun, one: Dataset, other: Dataset) -> bool:
+def held_out(opened: Sequence[OpenedRun], n: int) -> list[int]:
+    """Rows that all runs held out, ascending, of the n that all of them were fitted on."""
+    return sorted(set(range(n)).intersection(*(run.estimator.validation_rows(n).tolist() for run in opened)))
+
+
+def _are_the_same(opened: OpenedRun, one: Dataset, other: Dataset) -> bool:
     """Whether a run would take two sets of data for the same, row by row."""
     import torch
 
@@ -142,24 +159,6 @@ def are_the_same(opened: OpenedRun, one: Dataset, other: Dataset) -> bool:
         known = opened.schema.encode(other.data)
     with naming(one):
         return torch.equal(opened.schema.encode(one.data), known)
-
-
-def unlearnt_rows(opened: Sequence[OpenedRun], n: int) -> list[int]:
-    """Rows that all runs held out, ascending, of the n that all of them were fitted on."""
-    return sorted(set(range(n)).intersection(*(run.estimator.validation_rows(n).tolist() for run in opened)))
-
-
-def parted(whole: Dataset, rows: Sequence[int]) -> tuple[Dataset, Dataset]:
-    """Some rows of data with their labels, and all others."""
-    import numpy as np
-
-    from latentkit.data.table.frames import take_rows
-
-    def part(chosen: Sequence[int]) -> Dataset:
-        labels = None if whole.labels is None else np.asarray(whole.labels)[chosen]
-        return replace(whole, data=take_rows(whole.data, chosen), labels=labels)
-
-    return part(rows), part(np.setdiff1d(np.arange(whole.n), rows).tolist())
 
 
 def tell_evaluation(found: Evaluation, printer: Printer) -> None:

@@ -40,6 +40,11 @@ class OpenedRun:
         """How data become tensors."""
         return self.estimator.schema_
 
+    @property
+    def reading(self) -> Reading:
+        """How the data of the fit were read."""
+        return Reading.recorded(self.config)
+
     def read(
         self,
         source: str,
@@ -65,8 +70,7 @@ class OpenedRun:
             from latentkit.data import Dataset
 
             return Dataset([source], "DATA", "text")
-        recorded = Reading.recorded(self.config)
-        wanted = recorded.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
+        wanted = self.reading.for_model(self.schema, labels=labels, array=array, skip_bad=skip_bad)
         wanted = replace(wanted, is_later=not as_fitted)
         try:
             return self._shaped(read_data(source, wanted, printer))
@@ -108,13 +112,20 @@ class OpenedRun:
         path = Path(source).expanduser()
         if self.schema.kind in ("images", "text") or path.suffix.lower() != ".parquet" or not path.is_file() or array:
             return WholePieces(self.read(source, printer, labels=labels, array=array, skip_bad=skip_bad))
-        recorded = Reading.recorded(self.config).for_model(self.schema, labels=labels, array=None, skip_bad=False)
+        recorded = self.reading.for_model(self.schema, labels=labels, array=None, skip_bad=False)
         try:
             return ParquetPieces(path, self.schema.kind, recorded.labels, recorded.selection, self._shaped)
         except InvalidParameterError:
             if labels is not None:
                 raise
         return ParquetPieces(path, self.schema.kind, None, recorded.selection, self._shaped)
+
+    def put_aside(self, n: int) -> tuple[list[int], list[int]]:
+        """Which of n rows of a source a search gave to the fit, and which it put aside: all, and none, without one."""
+        from latentkit.data.dataset import put_aside
+
+        given, aside = put_aside(n, self.reading.test_fraction, self.reading.test_seed)
+        return given.tolist(), aside.tolist()
 
     @property
     def source(self) -> str | None:

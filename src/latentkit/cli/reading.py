@@ -51,6 +51,8 @@ class Reading:
         leave_out: Columns of a table that are no part of the data.
         text: Column of a table whose texts are the data; None where the table itself is.
         bad_text: What becomes of texts that are empty or no UTF-8: ``"refuse"``, ``"skip"`` or ``"replace"``.
+        test_fraction: Share of the rows that a search put aside, so that the fit was not given them.
+        test_seed: By which they were drawn.
         is_later: Whether these are other data than those of the fit: all rows of them, and without the columns that
             the fit left out where they are there.
     """
@@ -66,6 +68,8 @@ class Reading:
     leave_out: tuple[str, ...] = ()
     text: str | None = None
     bad_text: str = "refuse"
+    test_fraction: float = 0.0
+    test_seed: int = 0
     is_later: bool = False
 
     def describe(self) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class Reading:
 def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     """Read DATA, with a bar where many images are decoded, and print what was noted."""
     from latentkit.data import read
-    from latentkit.data.dataset import TABLES
+    from latentkit.data.dataset import TABLES, put_aside
     from latentkit.data.sources import recorded_source
 
     with ExitStack() as stack:
@@ -137,6 +141,8 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             text=reading.text,
             bad_text="skip" if reading.skip_bad and reading.bad_text == "refuse" else reading.bad_text,  # type: ignore[arg-type]
         )
+    if reading.test_fraction and not reading.is_later:
+        dataset = dataset.take(put_aside(dataset.n, reading.test_fraction, reading.test_seed)[0].tolist())
     return replace(dataset, reading={"source": recorded_source(source), **reading.describe()})
 
 

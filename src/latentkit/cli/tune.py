@@ -414,11 +414,13 @@ def _tell(study: Study, dataset: Dataset, printer: Printer, order: Order) -> Non
     settings = {**kept, **study.best_params_}
     chosen = as_options(settings)
     family = "" if order.model == "vae" else f" --model {order.model}"
+    source = dataset.reading.get("source", "DATA")
     printer.commands(
         "next",
         [
+            f"latentkit evaluate {folder / 'best'} {source}",  # which judges by the test rows
             f"latentkit sample {folder / 'best'} -n 64 -o samples.{ending}",
-            f"latentkit fit {dataset.reading.get('source', 'DATA')} -o run{family} --time 10m {chosen}",
+            f"latentkit fit {source} -o run{family} --time 10m {chosen}",
         ],
     )
     printer.document(

@@ -18,8 +18,9 @@ from sklearn.base import clone
 
 from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedOperationError
 from latentkit.core.parameters import check_choice, check_integer, check_real, parse_duration
-from latentkit.core.seeds import derive_seed, row_keys
+from latentkit.core.seeds import row_keys
 from latentkit.data import Dataset, read
+from latentkit.data.dataset import put_aside
 from latentkit.data.table.frames import take_rows
 from latentkit.estimators.describing import to_yaml
 from latentkit.estimators.fitting import TrainedEstimator
@@ -108,7 +109,9 @@ def prepare(
         rows = _split(
             dataset, odd_labels(y, dataset.n) if goal == "detect" and y is not None else None, test_fraction, seed
         )
-        learnt = _subset(dataset, rows.learnt)
+        learnt = dataset.take(rows.learnt.tolist())
+        if rows.odd is None:  # the run of a trial tells which rows it was given
+            learnt = replace(learnt, reading={**dataset.reading, "test_fraction": test_fraction, "test_seed": seed})
         _schema_of(template, learnt)
         goals[goal].check(template)
         if "validation_fraction" not in fixed:
@@ -183,9 +186,7 @@ class _Rows:
 
 def _split(dataset: Dataset, odd: NDArray[np.bool_] | None, test_fraction: float, seed: int) -> _Rows:
     """Put the test rows aside; of the others, those that are known to be odd are not learnt from."""
-    order = np.random.default_rng(derive_seed(seed, "test rows")).permutation(dataset.n)
-    n_test = round(test_fraction * dataset.n)
-    test, rest = np.sort(order[:n_test]), np.sort(order[n_test:])
+    rest, test = put_aside(dataset.n, test_fraction, seed)
     if odd is None:
         return _Rows(rest, test, None)
     known = rest[odd[rest]]
@@ -202,11 +203,6 @@ def _dataset(template: TrainedEstimator, X: Any, y: Any) -> Dataset:
     if isinstance(X, (str, os.PathLike)):
         X = read(os.fspath(X))
     return template._take(X, y, reset=True)  # noqa: SLF001 (of our own)
-
-
-def _subset(dataset: Dataset, rows: NDArray[np.int64]) -> Dataset:
-    labels = None if dataset.labels is None else dataset.labels[rows]
-    return replace(dataset, data=take_rows(dataset.data, rows.tolist()), labels=labels)
 
 
 def _schema_of(template: TrainedEstimator, dataset: Dataset) -> None:
