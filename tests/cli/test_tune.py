@@ -81,7 +81,7 @@ def test_the_best_run_knows_which_rows_it_was_given(study, latentkit):
 
 
 def test_rows_put_aside_are_those_of_the_study(study):
-    from latentkit.data.dataset import put_aside
+    from latentkit.data.parts import put_aside
 
     rows = json.loads((study / "study.json").read_text())["rows"]
     assert put_aside(178, 0.1, seed=0)[1].tolist() == rows["test"]

@@ -154,6 +154,8 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     Raises:
         DataError: If the runs were fitted on different data, or held out too few rows together.
     """
+    from latentkit.data.parts import take_examples
+
     advice = "Give data that none of them has learnt: latentkit compare RUN RUN DATA"
     sources = {each.source for each in opened}
     source = next(iter(sources))
@@ -169,7 +171,8 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     if len(rows) < FEWEST:
         raise DataError(f"all runs together held out {len(rows)} rows, and {FEWEST} are needed. {advice}")
     printer.note(f"on {len(rows):,} rows of {source} that no run has learnt")
-    return whole.take(rows), whole.take(sorted(set(range(n)).difference(rows))), source
+    others = sorted(set(range(n)).difference(rows))
+    return take_examples(whole, rows), take_examples(whole, others), source
 
 
 def _tell(found: Comparison, printer: Printer) -> None:

@@ -99,6 +99,8 @@ def _read(
     opened: OpenedRun, data: str | None, train: str | None, array: str | None, printer: Printer, *, skip_bad: bool
 ) -> tuple[Dataset | None, Dataset | None]:
     """The data of the fit, and rows that it has not learnt, as far as they are there."""
+    from latentkit.data.parts import take_examples
+
     source = train or opened.source
     known = None
     if source is not None:
@@ -117,7 +119,7 @@ def _read(
     if unseen is not None and rows is not None:
         what = f"the {len(rows):,} rows that were held out are looked at" if rows else "and no rows were held out"
         printer.note(f"{data} has the data of the fit: {what}")
-        unseen = unseen.take(rows) if rows else None
+        unseen = take_examples(unseen, rows) if rows else None
     elif known is None and unseen is not None and unseen.n == opened.schema.n_examples:
         printer.note(
             f"warning: {data} has as many rows as the fit took, and they are looked at as rows that were not learnt; "

@@ -119,13 +119,15 @@ def unlearnt(
     opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None, printer: Printer
 ) -> tuple[Dataset, Dataset | None]:
     """Return rows to judge by, and those of the fit: DATA that hold those of the fit are parted into both."""
+    from latentkit.data.parts import take_examples
+
     rows = rows_not_learnt(opened, dataset, known)
     if rows is None or len(rows) < FEWEST or known is None:
         return dataset, known
     printer.note(f"{dataset.source} has the data of the fit: the figures are of the {len(rows):,} that were held out")
     if known.n == dataset.n:
-        known = known.take(sorted(set(range(known.n)).difference(rows)))
-    return dataset.take(rows), known
+        known = take_examples(known, sorted(set(range(known.n)).difference(rows)))
+    return take_examples(dataset, rows), known
 
 
 def rows_not_learnt(opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None) -> list[int] | None:
@@ -134,12 +136,14 @@ def rows_not_learnt(opened: Sequence[OpenedRun], dataset: Dataset, known: Datase
     Of the very rows of the fit these are the ones that all runs held out; of all rows that a search was given, those
     that it put aside.
     """
+    from latentkit.data.parts import take_examples
+
     if known is None or any(run.schema.n_examples != known.n for run in opened):
         return None
     given, aside = opened[0].put_aside(dataset.n)
     if any(run.put_aside(dataset.n) != (given, aside) for run in opened[1:]):
         return None
-    if aside and len(given) == known.n and _are_the_same(opened[0], dataset.take(given), known):
+    if aside and len(given) == known.n and _are_the_same(opened[0], take_examples(dataset, given), known):
         return aside
     return held_out(opened, known.n) if _are_the_same(opened[0], dataset, known) else None
 

@@ -122,7 +122,7 @@ class OpenedRun:
 
     def put_aside(self, n: int) -> tuple[list[int], list[int]]:
         """Which of n rows of a source a search gave to the fit, and which it put aside: all, and none, without one."""
-        from latentkit.data.dataset import put_aside
+        from latentkit.data.parts import put_aside
 
         given, aside = put_aside(n, self.reading.test_fraction, self.reading.test_seed)
         return given.tolist(), aside.tolist()

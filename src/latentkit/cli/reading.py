@@ -122,7 +122,8 @@ class Reading:
 def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     """Read DATA, with a bar where many images are decoded, and print what was noted."""
     from latentkit.data import read
-    from latentkit.data.dataset import TABLES, put_aside
+    from latentkit.data.dataset import TABLES
+    from latentkit.data.parts import put_aside, take_examples
     from latentkit.data.sources import recorded_source
 
     with ExitStack() as stack:
@@ -142,7 +143,8 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             bad_text="skip" if reading.skip_bad and reading.bad_text == "refuse" else reading.bad_text,  # type: ignore[arg-type]
         )
     if reading.test_fraction and not reading.is_later:
-        dataset = dataset.take(put_aside(dataset.n, reading.test_fraction, reading.test_seed)[0].tolist())
+        rows, _ = put_aside(dataset.n, reading.test_fraction, reading.test_seed)
+        dataset = take_examples(dataset, rows.tolist())
     return replace(dataset, reading={"source": recorded_source(source), **reading.describe()})
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentkit.core.seeds import derive_seed
-
-__all__ = ["AnyArray", "Dataset", "Kind", "Progress", "TABLES", "Tables", "put_aside"]
+__all__ = ["AnyArray", "Dataset", "Kind", "Progress", "TABLES", "Tables"]
 
 AnyArray: TypeAlias = NDArray[Any]
 Kind: TypeAlias = Literal["rows", "images", "table", "text"]
@@ -49,23 +47,3 @@ class Dataset:
     def n(self) -> int:
         """Number of examples."""
         return len(self.data)
-
-    def take(self, rows: Sequence[int]) -> Dataset:
-        """Some of the examples, by number, with their labels."""
-        from latentkit.data.table.frames import take_rows
-
-        labels = None if self.labels is None else self.labels[list(rows)]
-        return replace(self, data=take_rows(self.data, rows), labels=labels)
-
-
-def put_aside(n: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which of n rows stay, and which share of them, drawn by the seed, nothing looks at; both ascending.
-
-    Example:
-        >>> rest, aside = put_aside(10, 0.2, seed=0)
-        >>> len(rest), len(aside), sorted([*rest, *aside]) == list(range(10))
-        (8, 2, True)
-    """
-    order = np.random.default_rng(derive_seed(seed, "test rows")).permutation(n)
-    n_aside = round(fraction * n)
-    return np.sort(order[n_aside:]), np.sort(order[:n_aside])

@@ -20,7 +20,7 @@ from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedO
 from latentkit.core.parameters import check_choice, check_integer, check_real, parse_duration
 from latentkit.core.seeds import row_keys
 from latentkit.data import Dataset, read
-from latentkit.data.dataset import put_aside
+from latentkit.data.parts import put_aside, take_examples
 from latentkit.data.table.frames import take_rows
 from latentkit.estimators.describing import to_yaml
 from latentkit.estimators.fitting import TrainedEstimator
@@ -109,7 +109,7 @@ def prepare(
         rows = _split(
             dataset, odd_labels(y, dataset.n) if goal == "detect" and y is not None else None, test_fraction, seed
         )
-        learnt = dataset.take(rows.learnt.tolist())
+        learnt = take_examples(dataset, rows.learnt.tolist())
         if rows.odd is None:  # the run of a trial tells which rows it was given
             learnt = replace(learnt, reading={**dataset.reading, "test_fraction": test_fraction, "test_seed": seed})
         _schema_of(template, learnt)
