@@ -119,6 +119,16 @@ def test_of_the_data_of_the_fit_the_held_out_rows_are_judged(
     assert json.loads(shown.out)["n"] == 12
 
 
+def test_rows_of_which_some_were_learnt_bring_a_warning(latentkit: Command, table_file: Path, tmp_path: Path) -> None:
+    line = ("fit", table_file, "-o", tmp_path / "run", *QUICK, "--where", "size=low")
+    assert latentkit(*line).code == 0
+    for command in ("evaluate", "doctor"):
+        shown = latentkit(command, tmp_path / "run", table_file)
+        assert f"{table_file} is where the data of the fit are: some of these rows were learnt" in shown.err
+    other = shutil.copy(table_file, tmp_path / "other.csv")
+    assert "some of these rows" not in latentkit("doctor", tmp_path / "run", other).err
+
+
 def test_columns_make_room_for_each_other() -> None:
     rows = [("mutual information, nats", "≥ −0.01234", "−2.374e−4 to −1.235e−4", "", "higher"), ("KL", *4 * ("",))]
     assert figures._widths([figures.HEADINGS, *rows]) == (29, 10, 22, 5, 6)

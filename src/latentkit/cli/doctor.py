@@ -115,7 +115,7 @@ def _read(
     else:
         printer.note(f"warning: {opened.why_no_source}; say where they are with --train")
     unseen = None if data is None else opened.read(data, printer, array=array, skip_bad=skip_bad)
-    rows = None if unseen is None else rows_not_learnt([opened], unseen, known)
+    rows = None if unseen is None else rows_not_learnt([opened], unseen, known, printer)
     if unseen is not None and rows is not None:
         what = f"the {len(rows):,} rows that were held out are looked at" if rows else "and no rows were held out"
         printer.note(f"{data} has the data of the fit: {what}")

@@ -121,7 +121,7 @@ def unlearnt(
     """Return rows to judge by, and those of the fit: DATA that hold those of the fit are parted into both."""
     from latentkit.data.parts import take_examples
 
-    rows = rows_not_learnt(opened, dataset, known)
+    rows = rows_not_learnt(opened, dataset, known, printer)
     if rows is None or len(rows) < FEWEST or known is None:
         return dataset, known
     printer.note(f"{dataset.source} has the data of the fit: the figures are of the {len(rows):,} that were held out")
@@ -130,15 +130,26 @@ def unlearnt(
     return take_examples(dataset, rows), known
 
 
-def rows_not_learnt(opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None) -> list[int] | None:
+def rows_not_learnt(
+    opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None, printer: Printer
+) -> list[int] | None:
     """Return which rows of DATA no run has learnt or was judged by; None of other data than those of the fit.
 
     Of the very rows of the fit these are the ones that all runs held out; of all rows that a search was given, those
-    that it put aside.
+    that it put aside. Other rows of the same place are warned of: some of them may have been learnt.
     """
+    if known is None:
+        return None
+    rows = _rows_not_learnt(opened, dataset, known)
+    if rows is None and all(dataset.reading.get(name) == known.reading.get(name) for name in ("source", "array")):
+        printer.note(f"warning: {dataset.source} is where the data of the fit are: some of these rows were learnt")
+    return rows
+
+
+def _rows_not_learnt(opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset) -> list[int] | None:
     from latentkit.data.parts import take_examples
 
-    if known is None or any(run.schema.n_examples != known.n for run in opened):
+    if any(run.schema.n_examples != known.n for run in opened):
         return None
     given, aside = opened[0].put_aside(dataset.n)
     if any(run.put_aside(dataset.n) != (given, aside) for run in opened[1:]):
