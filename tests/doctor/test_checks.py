@@ -118,6 +118,15 @@ def test_a_prior_where_no_data_lie_is_found(holed, rows) -> None:
     assert not diagnosis.findings[0].remedy.retrains
 
 
+def test_models_with_conditions_are_not_judged_by_what_they_draw_without_one(rows) -> None:
+    vae = VAE(**{**SETTINGS, "max_epochs": 2}, random_state=0).fit(rows, condition=(rows[:, 0] > 0).astype(int))
+    diagnosis = diagnose(vae, rows, only=["prior-hole", "posterior-collapse"])
+    assert "drawn given a condition, which is not here" in diagnosis["prior-hole"].reason
+    assert "is examined as it is without one" in diagnosis.notes[0]
+    assert diagnosis.to_dict()["notes"] == list(diagnosis.notes)
+    assert ("note", diagnosis.notes[0]) in diagnosis.summary()
+
+
 def test_samples_with_the_same_neighbour_tell_no_more_than_one() -> None:
     assert effective_number(torch.arange(40)) == pytest.approx(40.0)
     assert effective_number(torch.tensor([7, 7, 7, 7, 3])) == pytest.approx(1.0 / (0.8**2 + 0.2**2))

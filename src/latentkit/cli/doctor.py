@@ -136,6 +136,8 @@ def _tell(diagnosis: Diagnosis, printer: Printer, title: str) -> None:
     printer.line(f"{title}: {diagnosis.verdict}", style=style)
     rows = f"{diagnosis.n_train:,} rows of the fit, {diagnosis.n_held_out:,} held out"
     printer.line(f"{rows}; {diagnosis.seconds:.0f} s", style="dim")
+    for note in diagnosis.notes:
+        printer.paragraph(note)
     for finding in diagnosis.findings:
         _tell_finding(finding, printer)
     if diagnosis.healthy:

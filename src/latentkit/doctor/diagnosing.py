@@ -18,6 +18,11 @@ from latentkit.estimators.randomness import python_random_kept
 
 __all__ = ["diagnose"]
 
+WITHOUT_CONDITION = (
+    "This model was fitted with conditions, and is examined as it is without one: latentkit evaluate tells how it does "
+    "when it is given those of the data."
+)
+
 
 @python_random_kept()
 def diagnose(
@@ -87,6 +92,7 @@ def diagnose(
         n_train=examination.n("train"),
         n_held_out=examination.n("held out"),
         seconds=time.perf_counter() - start,
+        notes=() if estimator.condition_schema_ is None else (WITHOUT_CONDITION,),
     )
 
 

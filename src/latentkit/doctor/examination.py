@@ -224,6 +224,13 @@ class Examination:
         if not self.has_likelihood:
             raise NotCheckable(f"this {type(self.estimator).__name__} has no density p(x given z).")
 
+    def need_no_condition(self) -> None:
+        """Raises: NotCheckable, where samples are meant to be drawn given a condition."""
+        if self.estimator.condition_schema_ is not None:
+            raise NotCheckable(
+                "samples of this model are drawn given a condition, which is not here; latentkit evaluate judges them."
+            )
+
     def need_images(self) -> None:
         """Raises: NotCheckable, where data are no images of at least 8 x 8 pixels."""
         if self.schema.kind != "images":

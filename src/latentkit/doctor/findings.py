@@ -190,6 +190,7 @@ class Diagnosis:
         n_train: Rows of the fit that were looked at; 0 for none.
         n_held_out: Rows that training did not learn from.
         seconds: What it took.
+        notes: What to know of how it was examined, a sentence each.
     """
 
     findings: tuple[Finding, ...]
@@ -199,6 +200,7 @@ class Diagnosis:
     n_train: int
     n_held_out: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Outcome:
         """Return what became of the check of this name.
@@ -256,7 +258,7 @@ class Diagnosis:
 
     def summary(self) -> list[tuple[str, str]]:
         """Headings and texts for people: the verdict, then each finding with its evidence and remedy."""
-        rows = [("verdict", self.verdict)]
+        rows = [("verdict", self.verdict), *(("note", note) for note in self.notes)]
         for finding in self.findings:
             rows.append((finding.severity, finding.title))
             rows.append(("evidence", "; ".join(map(str, finding.evidence))))
@@ -278,6 +280,7 @@ class Diagnosis:
             "n_train": self.n_train,
             "n_held_out": self.n_held_out,
             "seconds": round(self.seconds, 2),
+            "notes": list(self.notes),
         }
 
 

@@ -43,6 +43,7 @@ N_COMPARED, MOST_COMPARED = 32, 1000
 def prior_hole(examination: Examination) -> Sign:
     """Can the latent vectors that `sample` draws be told from those of the data?"""
     examination.need_encoder()
+    examination.need_no_condition()
     if examination.is_discrete:
         raise NotCheckable("codes are drawn from a prior that is learnt over them.")
     part = examination.known
@@ -189,6 +190,7 @@ def mode_collapse(examination: Examination) -> Sign:
     examination.need_numbers()
     if not examination.is_adversarial:
         raise NotCheckable("it is for adversarial members; likelihoods punish what is left out.")
+    examination.need_no_condition()
     known = examination.numbers(examination.known)
     n = min(len(known), len(examination.samples)) // 2
     real, others, samples = known[:n].double(), known[n : 2 * n].double(), examination.samples[:n].flatten(1).double()
