@@ -267,7 +267,7 @@ class Search:
         with self._alone():
             is_best = is_best and self._is_best(measured.value)
             if is_best and self.place is not None:
-                save(fitted, self.place.waiting(trial.number), data=self.dataset)
+                save(fitted, self.place.waiting(trial.number))
             elif is_best:
                 self._best = fitted
             outcome["keeping_seconds"] = round(_now() - kept, 4)
