@@ -78,7 +78,7 @@ def test_rows_that_were_learnt_bring_a_warning(
 ) -> None:
     shown = latentkit("compare", images_run, trained_run, images_file, *SHORT)  # together they held out a few
     assert shown.code == 0, shown.err
-    assert "warning: these images are those of fit" in shown.out
+    assert "warning: these data are those of fit" in shown.out
     assert "2 runs on the same 60 rows" in shown.out
 
 

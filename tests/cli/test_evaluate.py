@@ -109,7 +109,7 @@ def test_of_the_data_of_the_fit_the_held_out_rows_are_judged(
     assert json.loads(shown.out)["n"] == 10
     assert "among 40 of training" in json.loads(shown.out)["figures"]["copied texts"]["computed_with"]
     shown = latentkit("evaluate", images_run, images_file, "-k", "2", "--samples", "20")
-    assert "warning: these images are those of fit" in shown.out  # 6 are held out
+    assert "warning: these data are those of fit" in shown.out  # 6 are held out
     assert shown.out.startswith("VAE, 60 images")
     holes, copy = tmp_path / "holes.csv", tmp_path / "copy.csv"
     for file in (holes, copy):

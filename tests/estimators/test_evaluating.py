@@ -133,7 +133,7 @@ def test_rows_of_fit_are_told_from_others() -> None:
     X, other = rows(60), rows(60, seed=7)
     vae = small(max_epochs=1).fit(X)
     found = vae.evaluate(X, train=X.copy(), parts=["latents"], random_state=0)
-    assert found.warnings[0].startswith("these rows are those of fit: figures of what was learnt are better")
+    assert found.warnings[0].startswith("these data are those of fit: figures of what was learnt are better")
     for held_out in (X[:59], other):
         assert vae.evaluate(held_out, train=X, parts=["latents"], random_state=0).warnings == ()
 

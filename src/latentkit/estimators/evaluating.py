@@ -168,8 +168,8 @@ def _warnings(seen: Examination, *, has_scores: bool) -> Iterator[str]:
     """What to heed before figures are quoted."""
     if seen.is_of_fit:
         yield (
-            f"these {seen.noun}s are those of fit: figures of what was learnt are better than on others, and floors "
-            "and copies say nothing. Judge by others."
+            "these data are those of fit: figures of what was learnt are better than of other data, and floors and "
+            "copies say nothing. Judge by others."
         )
     if not has_scores:
         return
