@@ -12,7 +12,7 @@ import torch
 
 from latentkit import GAN, VAE, VQVAE, Autoencoder, Generator
 from latentkit.doctor import Finding, Healthy, Unchecked, checks, diagnose
-from latentkit.doctor.examination import Examination, Trial
+from latentkit.doctor.examination import Balance, Examination, Trial
 from latentkit.doctor.illnesses.overfitting import effective_number
 from latentkit.doctor.illnesses.samples import LEAST_COVERED, main_directions, power_ratio
 from latentkit.evaluation import density_coverage
@@ -75,6 +75,13 @@ def test_gradients_that_no_weight_balances_accuse_nobody(twin, rows) -> None:
     outcome = diagnose(twin, rows, only=["scaled-objective"])["scaled-objective"]
     assert isinstance(outcome, Unchecked)
     assert "not come to rest" in outcome.reason
+
+
+@pytest.mark.parametrize(("beta", "cosine", "kind"), [(3.2, 0.5, Unchecked), (3.2, 0.95, Finding), (0.2, 0.5, Finding)])
+def test_a_heavy_weight_is_told_where_gradients_point_alike(well, rows, monkeypatch, beta, cosine, kind) -> None:
+    monkeypatch.setattr(Examination, "balance", Balance(beta=beta, cosine=cosine))
+    outcome = diagnose(well, rows, only=["scaled-objective"])["scaled-objective"]
+    assert isinstance(outcome, kind)
 
 
 def test_a_decoder_that_hears_nothing_of_z_has_a_weight_of_zero(twin, rows) -> None:

@@ -21,6 +21,8 @@ MISSTATED = 2.0
 LEAST_COVERAGE = 0.75
 #: Factor by which the KL term may weigh more or less than in the bound, without and with intent.
 MISWEIGHED, MISWEIGHED_MUCH = 3.0, 10.0
+#: Cosine of the gradients that a weight above that of the bound balances, at least: at rest they point alike.
+LEAST_BALANCED = 0.8
 #: Below this a weight is as good as none.
 LEAST_WEIGHT = 1e-3
 #: Draws from which an interval is made.
@@ -152,7 +154,8 @@ def scaled_objective(examination: Examination) -> Sign:
         evidence.append(Evidence(name="cosine of the gradients that it balances, 1 at rest", value=balance.cosine))
     if not evidence[0].is_ill:
         return healthy(*evidence)
-    if given == 1.0 and added_by_steps(examination) > ADDED:
+    is_askew = beta > 1.0 and balance.cosine < LEAST_BALANCED
+    if given == 1.0 and (is_askew or added_by_steps(examination) > ADDED):
         raise NotCheckable("training has not come to rest, where gradients would tell the weight.")
     side = "more" if beta > 1.0 else "less"
     is_meant = is_told and off < MISWEIGHED_MUCH and abs(math.log(beta / given)) < math.log(2.0)
