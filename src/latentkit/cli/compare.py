@@ -154,14 +154,13 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     Raises:
         DataError: If the runs were fitted on different data, or held out too few rows together.
     """
-    from latentkit.data.parts import take_examples
+    from latentkit.data.parts import drop_examples, take_examples
 
     advice = "Give data that none of them has learnt: latentkit compare RUN RUN DATA"
     sources = {each.source for each in opened}
     source = next(iter(sources))
     sizes = {each.schema.n_examples for each in opened}
-    readings = {(each.reading.test_fraction, each.reading.test_seed) for each in opened}
-    if len(sources) > 1 or source is None or len(sizes) > 1 or len(readings) > 1:
+    if len(sources) > 1 or source is None or len(sizes) > 1 or len({each.reading.aside for each in opened}) > 1:
         raise DataError(f"the runs were not fitted on the same data, or these are gone. {advice}")
     whole = opened[0].read(source, printer, as_fitted=True)
     n = whole.n
@@ -171,8 +170,7 @@ def _held_out(opened: Sequence[OpenedRun], printer: Printer) -> tuple[Dataset, D
     if len(rows) < FEWEST:
         raise DataError(f"all runs together held out {len(rows)} rows, and {FEWEST} are needed. {advice}")
     printer.note(f"on {len(rows):,} rows of {source} that no run has learnt")
-    others = sorted(set(range(n)).difference(rows))
-    return take_examples(whole, rows), take_examples(whole, others), source
+    return take_examples(whole, rows), drop_examples(whole, rows), source
 
 
 def _tell(found: Comparison, printer: Printer) -> None:

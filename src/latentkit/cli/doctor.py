@@ -114,13 +114,15 @@ def _read(
             known = None
     else:
         printer.note(f"warning: {opened.why_no_source}; say where they are with --train")
-    unseen = None if data is None else opened.read(data, printer, array=array, skip_bad=skip_bad)
-    rows = None if unseen is None else rows_not_learnt([opened], unseen, known, printer)
-    if unseen is not None and rows is not None:
+    if data is None:
+        return known, None
+    unseen = opened.read(data, printer, array=array, skip_bad=skip_bad)
+    rows = rows_not_learnt([opened], unseen, known, printer)
+    if rows is not None:
         what = f"the {len(rows):,} rows that were held out are looked at" if rows else "and no rows were held out"
         printer.note(f"{data} has the data of the fit: {what}")
-        unseen = take_examples(unseen, rows) if rows else None
-    elif known is None and unseen is not None and unseen.n == opened.schema.n_examples:
+        return known, take_examples(unseen, rows) if rows else None
+    if known is None and unseen.n == opened.schema.n_examples:
         printer.note(
             f"warning: {data} has as many rows as the fit took, and they are looked at as rows that were not learnt; "
             f"if they were, give --train {data} in place of it"

@@ -119,14 +119,14 @@ def unlearnt(
     opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset | None, printer: Printer
 ) -> tuple[Dataset, Dataset | None]:
     """Return rows to judge by, and those of the fit: DATA that hold those of the fit are parted into both."""
-    from latentkit.data.parts import take_examples
+    from latentkit.data.parts import drop_examples, take_examples
 
     rows = rows_not_learnt(opened, dataset, known, printer)
     if rows is None or len(rows) < FEWEST or known is None:
         return dataset, known
     printer.note(f"{dataset.source} has the data of the fit: the figures are of the {len(rows):,} that were held out")
     if known.n == dataset.n:
-        known = take_examples(known, sorted(set(range(known.n)).difference(rows)))
+        known = drop_examples(known, rows)
     return take_examples(dataset, rows), known
 
 
@@ -147,15 +147,14 @@ def rows_not_learnt(
 
 
 def _rows_not_learnt(opened: Sequence[OpenedRun], dataset: Dataset, known: Dataset) -> list[int] | None:
-    from latentkit.data.parts import take_examples
+    from latentkit.data.parts import drop_examples, put_aside
 
-    if any(run.schema.n_examples != known.n for run in opened):
+    if any(run.schema.n_examples != known.n for run in opened) or len({run.reading.aside for run in opened}) > 1:
         return None
-    given, aside = opened[0].put_aside(dataset.n)
-    if any(run.put_aside(dataset.n) != (given, aside) for run in opened[1:]):
-        return None
-    if aside and len(given) == known.n and _are_the_same(opened[0], take_examples(dataset, given), known):
-        return aside
+    _, aside = put_aside(dataset.n, *opened[0].reading.aside)
+    if len(aside) and dataset.n - len(aside) == known.n:
+        rows: list[int] = aside.tolist()
+        return rows if _are_the_same(opened[0], drop_examples(dataset, rows), known) else None
     return held_out(opened, known.n) if _are_the_same(opened[0], dataset, known) else None
 
 

@@ -120,13 +120,6 @@ class OpenedRun:
                 raise
         return ParquetPieces(path, self.schema.kind, None, recorded.selection, self._shaped)
 
-    def put_aside(self, n: int) -> tuple[list[int], list[int]]:
-        """Which of n rows of a source a search gave to the fit, and which it put aside: all, and none, without one."""
-        from latentkit.data.parts import put_aside
-
-        given, aside = put_aside(n, self.reading.test_fraction, self.reading.test_seed)
-        return given.tolist(), aside.tolist()
-
     @property
     def source(self) -> str | None:
         """Where the data of the fit are; None where the run does not say, or they are there no more."""

@@ -80,6 +80,11 @@ class Reading:
         return {**values, "size": None if self.size is None else list(self.size), **lists}
 
     @property
+    def aside(self) -> tuple[float, int]:
+        """Which rows a search put aside: their share, and the seed by which they were drawn."""
+        return self.test_fraction, self.test_seed
+
+    @property
     def selection(self) -> Selection | None:
         """Which rows and columns of a table are read; None for all."""
         if not self.where and not self.leave_out:
@@ -123,7 +128,7 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
     """Read DATA, with a bar where many images are decoded, and print what was noted."""
     from latentkit.data import read
     from latentkit.data.dataset import TABLES
-    from latentkit.data.parts import put_aside, take_examples
+    from latentkit.data.parts import drop_examples, put_aside
     from latentkit.data.sources import recorded_source
 
     with ExitStack() as stack:
@@ -143,8 +148,8 @@ def read_data(source: str, reading: Reading, printer: Printer) -> Dataset:
             bad_text="skip" if reading.skip_bad and reading.bad_text == "refuse" else reading.bad_text,  # type: ignore[arg-type]
         )
     if reading.test_fraction and not reading.is_later:
-        rows, _ = put_aside(dataset.n, reading.test_fraction, reading.test_seed)
-        dataset = take_examples(dataset, rows.tolist())
+        _, aside = put_aside(dataset.n, *reading.aside)
+        dataset = drop_examples(dataset, aside.tolist())
     return replace(dataset, reading={"source": recorded_source(source), **reading.describe()})
 
 

@@ -12,13 +12,18 @@ from latentkit.core.seeds import derive_seed
 from latentkit.data.dataset import Dataset
 from latentkit.data.table.frames import take_rows
 
-__all__ = ["put_aside", "take_examples"]
+__all__ = ["drop_examples", "put_aside", "take_examples"]
 
 
 def take_examples(dataset: Dataset, rows: Sequence[int]) -> Dataset:
     """Return some examples, by number, with their labels."""
     labels = None if dataset.labels is None else dataset.labels[list(rows)]
     return replace(dataset, data=take_rows(dataset.data, rows), labels=labels)
+
+
+def drop_examples(dataset: Dataset, rows: Sequence[int]) -> Dataset:
+    """Return all other examples than some, with their labels."""
+    return take_examples(dataset, np.setdiff1d(np.arange(dataset.n), rows).tolist())
 
 
 def put_aside(n: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

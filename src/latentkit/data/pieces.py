@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, final
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from latentkit.core.errors import UnreadableDataError
 from latentkit.data.dataset import Dataset, Kind
-from latentkit.data.table.frames import join_tables, take_rows
+from latentkit.data.parts import take_examples
+from latentkit.data.table.frames import join_tables
 from latentkit.data.table.selection import Selection
 from latentkit.data.tables import encode_labels, finish_table
 
@@ -75,9 +76,7 @@ class WholePieces:
             yield self.take(range(start, min(start + self.size, self.n)))
 
     def take(self, rows: Sequence[int]) -> Dataset:
-        chosen = list(rows)
-        labels = None if self.dataset.labels is None else self.dataset.labels[chosen]
-        return replace(self.dataset, data=take_rows(self.dataset.data, chosen), labels=labels)
+        return take_examples(self.dataset, list(rows))
 
 
 @final

@@ -16,7 +16,7 @@ from latentkit.core.errors import DataError, InvalidParameterError, UnsupportedO
 from latentkit.core.seeds import derive_seed
 from latentkit.data import ArraySchema, Dataset, TableSchema, TextSchema, learn_schema
 from latentkit.data.containers import is_frame, to_array
-from latentkit.data.table.frames import take_rows
+from latentkit.data.parts import take_examples
 from latentkit.estimators.detector_rows import DetectorRows
 from latentkit.estimators.vae import VAE
 from latentkit.estimators.vectors import VectorTasks
@@ -154,7 +154,7 @@ def fit_inside(given: Any, dataset: Dataset, train: Places, *, seed: int, verbos
         if inside.random_state is None:
             inside.set_params(random_state=derive_seed(seed, "estimator") % 2**31)
         is_whole = len(train) == dataset.n
-        inside.fit(dataset if is_whole else replace(dataset, data=take_rows(dataset.data, train.tolist())))
+        inside.fit(dataset if is_whole else take_examples(dataset, train.tolist()))
     if inside.condition_schema_ is not None:
         raise UnsupportedOperationError(
             "this model was fitted under conditions, and a detector gives it none. Fit one without condition=."

@@ -238,7 +238,7 @@ class TrainedEstimator(TrainingParameters, DataIntake, BaseEstimator, ABC):  # t
             reporter.note(plan.privacy.summary())
         reporter.start(self._headline(dataset, len(train), plan))
         if writer is not None:
-            writer.begin(self, dataset, plan)
+            writer.begin(self, plan)
         with interruption:
             result = trainer.run(checkpoint)
         self.model_ = model

@@ -153,7 +153,7 @@ class RunWriter:
         """The state to go on from; None where the training was killed before it had kept one."""
         return read_checkpoint(self.checkpoint_path) if self.checkpoint_path.exists() else None
 
-    def begin(self, estimator: BaseEstimator, dataset: Dataset, plan: TrainingPlan) -> None:
+    def begin(self, estimator: BaseEstimator, plan: TrainingPlan) -> None:
         """Write what is known before training: settings, schema, environment."""
         training = {
             **{name: to_yaml(value) for name, value in vars(plan).items() if name not in _NOT_WRITTEN},
@@ -161,10 +161,9 @@ class RunWriter:
             "seed": estimator.seed_,
             "engine": plan.engine.to_dict(),
         }
-        data = describe_data(dataset)
         if self.resume:
-            _check_same(self._config, estimator, data)
-        self._config = {**describe(estimator), "data": data, "training": training}
+            _check_same(self._config, estimator, estimator.data_)
+        self._config = {**describe(estimator), "data": estimator.data_, "training": training}
         with staged(self.folder) as stage:
             write_json(stage / SCHEMA, estimator.schema_.describe())
             write_json(stage / ENVIRONMENT, environment())
